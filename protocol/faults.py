@@ -1,0 +1,59 @@
+"""Named fault points (design S19): places where a test may stop or kill the process that reaches them.
+
+``reach(name)`` costs one comparison while nothing is armed, which is always so outside tests. Only a shell's
+``app.py`` arms a point, and only when its test switch is set; the action (kill, hold) is the shell's.
+"""
+
+from collections.abc import Callable
+
+POINTS: dict[str, str] = {
+    "agent.spool.append": "before a record is written to the spool",
+    "agent.spool.fsync": "after the write, before the fsync",
+    "agent.spool.rename": "before a spool segment or position file is renamed into place",
+    "agent.spool.trim": "before acknowledged records are deleted",
+    "agent.publish": "before a message is handed to the MQTT client",
+    "agent.puback": "after a PUBACK arrived, before the spool is told",
+    "agent.serial.write": "before a register is written",
+    "gateway.fence": "after the fence update, before the COPY",
+    "gateway.commit.before": "before a batch is committed",
+    "gateway.commit.after": "after a batch is committed, before its PUBACKs",
+    "gateway.puback": "before PUBACKs are written to the socket",
+    "gateway.announce.before": "before the transaction of an announcement commits",
+    "gateway.announce.after": "after the transaction of an announcement committed",
+    "gateway.hello": "before a hello is sent",
+    "claim.submit.before": "before the transaction of a claim commits",
+    "claim.submit.after": "after the transaction of a claim committed",
+}
+"""Every fault point and where it stands."""
+
+_armed: dict[str, tuple[int, Callable[[str], None]]] = {}
+
+
+def reach(name: str) -> None:
+    """Run what was armed for this point, on its n-th passing."""
+    if _armed:
+        _pass(name)
+
+
+def _pass(name: str) -> None:
+    found = _armed.get(name)
+    if found is None:
+        return
+    left, action = found
+    if left > 1:
+        _armed[name] = (left - 1, action)
+        return
+    del _armed[name]
+    action(name)
+
+
+def arm(name: str, passing: int, action: Callable[[str], None]) -> None:
+    """Arm a point for its n-th passing (1 is the next); KeyError where there is no such point."""
+    if name not in POINTS:
+        raise KeyError(name)
+    _armed[name] = (max(1, passing), action)
+
+
+def disarm() -> None:
+    """Forget every armed point."""
+    _armed.clear()
