@@ -1,0 +1,91 @@
+"""Numbered SQL migrations, applied in order, each in its own transaction, under an advisory lock.
+
+``migrations/NNNN_name.sql`` are applied once and never edited: their checksums are kept beside them, and a
+changed file, a gap or a database that is ahead of this program stops the start instead of guessing.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+import psycopg
+
+LOCK_KEY: Final = 0x5C_4D16  # one number for all runners of this project
+LOCK_TIMEOUT: Final = "60s"  # another process may be migrating
+NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+
+LEDGER: Final = """
+CREATE TABLE IF NOT EXISTS schema_migration (
+    number     integer PRIMARY KEY,
+    name       text NOT NULL,
+    sha256     text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)"""
+
+
+class MigrationError(Exception):
+    """The migrations in the program and those in the database do not fit together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the text as it is kept in the database."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def packaged_migrations() -> list[Migration]:
+    """The migrations shipped in ``cloud/postgres/migrations``, in order."""
+    folder = resources.files("cloud.postgres") / "migrations"
+    found = [
+        Migration(int(match[1]), entry.name, entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if (match := NAME.fullmatch(entry.name))
+    ]
+    return sorted(found, key=lambda migration: migration.number)
+
+
+def migrate(dsn: str, migrations: Sequence[Migration] | None = None) -> list[str]:
+    """Bring the database to the newest migration; returns the names applied now (none when it was there)."""
+    wanted = packaged_migrations() if migrations is None else list(migrations)
+    if [migration.number for migration in wanted] != list(range(1, len(wanted) + 1)):
+        raise MigrationError("migrations must be numbered 1, 2, 3 … without gaps")
+    options = f"-c lock_timeout={LOCK_TIMEOUT} -c statement_timeout=0"
+    with psycopg.connect(
+        dsn, autocommit=True, connect_timeout=10, application_name="smartconnect migrate", options=options
+    ) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        try:
+            return _apply(connection, wanted)
+        finally:
+            connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_KEY])
+
+
+def _apply(connection: psycopg.Connection, wanted: Sequence[Migration]) -> list[str]:
+    connection.execute(LEDGER)
+    rows = connection.execute("SELECT number, name, sha256 FROM schema_migration ORDER BY number").fetchall()
+    if len(rows) > len(wanted):
+        raise MigrationError(f"the database is newer than this program: it has {rows[-1][1]}")
+    for (number, name, sha256), migration in zip(rows, wanted, strict=False):
+        if (number, sha256) != (migration.number, migration.sha256):
+            raise MigrationError(f"{name} was changed after it was applied")
+    applied = []
+    for migration in wanted[len(rows) :]:
+        with connection.transaction():
+            connection.execute(migration.text.encode())
+            connection.execute(
+                "INSERT INTO schema_migration (number, name, sha256) VALUES (%s, %s, %s)",
+                [migration.number, migration.name, migration.sha256],
+            )
+        applied.append(migration.name)
+    return applied

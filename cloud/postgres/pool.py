@@ -1,0 +1,59 @@
+"""How every process of ours opens its connections: named, checked, and never waiting without end."""
+
+from typing import Final
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+CONNECT_TIMEOUT_S: Final = 5
+STATEMENT_TIMEOUT_MS: Final = 15_000
+LOCK_TIMEOUT_MS: Final = 5_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 30_000
+CHECKOUT_TIMEOUT_S: Final = 10.0
+# A peer that vanished without a word must not hold a connection for the two hours of Linux' default.
+KEEPALIVE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
+
+def make_pool(
+    dsn: str,
+    *,
+    name: str,
+    min_size: int = 1,
+    max_size: int = 8,
+    statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+) -> Pool:
+    """An unopened pool (``async with`` or ``open``) of autocommit connections.
+
+    ``name`` becomes the application name. A connection is checked when it is taken, so that the first
+    request after a restart of PostgreSQL gets a live one; all time-outs are set on the server.
+    """
+    options = (
+        f"-c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms} "
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
+    )
+    return AsyncConnectionPool(
+        dsn,
+        kwargs={
+            "autocommit": True,
+            "application_name": f"smartconnect {name}",
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": options,
+            **KEEPALIVE,
+        },
+        min_size=min_size,
+        max_size=max_size,
+        timeout=CHECKOUT_TIMEOUT_S,
+        reconnect_timeout=30.0,
+        check=AsyncConnectionPool.check_connection,
+        name=name,
+        open=False,
+    )

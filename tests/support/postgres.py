@@ -1,0 +1,55 @@
+"""A real PostgreSQL for tests: one private server a run, one fresh migrated database a test."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from cloud.embedded import EmbeddedPostgres
+from cloud.postgres.admin import create_database, drop_database
+from cloud.postgres.migrate import migrate
+
+TEMPLATE: Final = "template_migrated"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """The server of this test run; started when the first test asks for it."""
+    folder = Path(tempfile.mkdtemp(prefix="sc-test-pg-"))
+    try:
+        with EmbeddedPostgres(folder) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres_server: EmbeddedPostgres) -> str:
+    """Name of a database that has all migrations; copied for each test."""
+    create_database(postgres_server.dsn("postgres"), TEMPLATE)
+    migrate(postgres_server.dsn(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database(postgres_server: EmbeddedPostgres, database_template: str) -> Iterator[str]:
+    """Connection string of a database of this test alone, with all migrations applied."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    create_database(postgres_server.dsn("postgres"), name, database_template)
+    yield postgres_server.dsn(name)
+    drop_database(postgres_server.dsn("postgres"), name)
+
+
+@pytest.fixture
+def empty_database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """Connection string of a database of this test alone, with nothing in it."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    create_database(postgres_server.dsn("postgres"), name)
+    yield postgres_server.dsn(name)
+    drop_database(postgres_server.dsn("postgres"), name)
