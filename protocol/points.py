@@ -85,8 +85,8 @@ def proto_source() -> str:
     """Text of the published ``telemetry.proto``."""
     lines = [
         "// Telemetry of one device: d/{kid}/telemetry/{epoch}/{stream} and d/{kid}/now.",
-        "// Every field is fixed-width with explicit presence: a sample with all fields, in this order, has a constant",
-        "// layout, and joined batches are a valid batch. Numbers are appended, never reused.",
+        "// Every field is fixed-width with explicit presence: a sample with all fields, in this order,",
+        "// has a constant layout, and joined batches are a valid batch. Numbers are appended, never reused.",
         'syntax = "proto3";',
         "",
         "package smartconnect.v1;",
