@@ -69,10 +69,10 @@ POINTS: tuple[Point, ...] = (
     Point(19, "state_of_charge", Wire.FLOAT, "%", 0, 128, "register 130"),
     Point(20, "battery_voltage", Wire.FLOAT, "V", -1024, 1024, "register 131"),
     Point(21, "battery_temperature", Wire.FLOAT, "°C", -256, 256, "register 135"),
-    Point(22, "runtime_remaining", Wire.FLOAT, "s", 0, 4.3e9, "register 128"),
+    Point(22, "runtime_remaining", Wire.FLOAT, "s", 0, 2**32, "register 128"),
     Point(23, "efficiency", Wire.FLOAT, "%", 0, 256, "register 154, where it is not a reason"),
     Point(24, "bypass_voltage", Wire.FLOAT, "V", 0, 1024, "register 148"),
-    Point(25, "output_energy", Wire.DOUBLE, "Wh", 0, 4.3e9, "register 145"),
+    Point(25, "output_energy", Wire.DOUBLE, "Wh", 0, 2**32, "register 145"),
 )
 """Every measurement point, by growing number."""
 

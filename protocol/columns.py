@@ -1,0 +1,249 @@
+"""Telemetry payloads → numpy columns. The only part of protocol that needs numpy; never reached by the agent.
+
+Joined ``Batch`` messages are a valid Batch, and a sample with all points in order has a constant layout, so
+thousands of payloads decode as one view: check the tag bytes, then read the values where they stand. Whatever
+does not fit the layout goes through the ordinary protobuf parser, and JSON through msgspec; all three give
+the same rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError as ProtobufDecodeError
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+
+from protocol.codec import BATCH_HEADER, ENTRY_BYTES, MAX_TELEMETRY_BYTES, OFFSETS, TAGS
+from protocol.errors import DecodeError, ErrorCode
+from protocol.points import POINTS, Wire
+
+MAX_SAMPLES = 4096
+"""Samples in one payload, at most."""
+
+Rows = NDArray[np.void]
+"""Structured array, one row a sample; fields are the points, by name."""
+
+_NUMPY = {Wire.FIXED64: "<u8", Wire.FIXED32: "<u4", Wire.FLOAT: "<f4", Wire.DOUBLE: "<f8"}
+
+ROW = np.dtype([(point.name, _NUMPY[point.wire]) for point in POINTS])
+"""One sample, packed."""
+
+ENTRY = np.dtype(
+    {
+        "names": [point.name for point in POINTS],
+        "formats": [_NUMPY[point.wire] for point in POINTS],
+        "offsets": [len(BATCH_HEADER) + OFFSETS[point.name] for point in POINTS],
+        "itemsize": ENTRY_BYTES,
+    }
+)
+"""The same fields where they stand in one entry of a Batch (header, tags and values)."""
+
+
+def _fixed_bytes() -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+    """Positions within an entry that never change, and what stands there."""
+    positions = list(range(len(BATCH_HEADER)))
+    values = list(BATCH_HEADER)
+    for tag, point in zip(TAGS, POINTS, strict=True):
+        start = len(BATCH_HEADER) + OFFSETS[point.name] - len(tag)
+        positions += range(start, start + len(tag))
+        values += tag
+    return np.array(positions, np.intp), np.array(values, np.uint8)
+
+
+_FIXED_AT, _FIXED = _fixed_bytes()
+
+
+def fits_layout(entries: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which rows of a (n, ENTRY_BYTES) byte matrix are samples in the constant layout. Shape (n,)."""
+    fits: NDArray[np.bool_] = (entries[:, _FIXED_AT] == _FIXED).all(axis=1)
+    return fits
+
+
+def view_rows(joined: bytes | bytearray | memoryview) -> Rows | None:
+    """Joined payloads as rows without a copy, or None where any entry is not in the constant layout."""
+    if len(joined) % ENTRY_BYTES:
+        return None
+    entries = np.frombuffer(joined, np.uint8).reshape(-1, ENTRY_BYTES)
+    if not fits_layout(entries).all():
+        return None
+    return np.frombuffer(joined, ENTRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Rows of many payloads. ``counts[i]`` rows belong to payload i; 0 where ``errors`` has it."""
+
+    rows: Rows
+    counts: NDArray[np.int64]
+    errors: dict[int, DecodeError]
+
+
+def decode_payloads(payloads: Sequence[bytes]) -> Decoded:
+    """Rows of protobuf payloads, in order. A payload that is not a Batch is reported, never raised."""
+    view = view_rows(b"".join(payloads))
+    sizes = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    if view is not None and not (sizes % ENTRY_BYTES).any() and sizes.max(initial=0) <= MAX_TELEMETRY_BYTES:
+        counts = sizes // ENTRY_BYTES
+        if counts.all() and out_of_range(view) is None:
+            return Decoded(view, counts, {})
+    return _one_by_one(payloads, decode_batch)
+
+
+def decode_json_payloads(payloads: Sequence[bytes]) -> Decoded:
+    """The same for JSON payloads (a sample, or an array of samples, with the same field names)."""
+    return _one_by_one(payloads, decode_json)
+
+
+def _one_by_one(payloads: Sequence[bytes], decode: Any) -> Decoded:
+    parts: list[Rows] = []
+    errors: dict[int, DecodeError] = {}
+    counts = np.zeros(len(payloads), np.int64)
+    for i, payload in enumerate(payloads):
+        try:
+            rows = decode(payload)
+        except DecodeError as error:
+            errors[i] = error
+        else:
+            parts.append(rows)
+            counts[i] = len(rows)
+    return Decoded(np.concatenate(parts) if parts else np.zeros(0, ROW), counts, errors)
+
+
+def decode_batch(payload: bytes) -> Rows:
+    """Rows of one protobuf Batch. DecodeError: too_large, malformed, out_of_range."""
+    if len(payload) > MAX_TELEMETRY_BYTES:
+        raise DecodeError(ErrorCode.TOO_LARGE, f"{len(payload)} bytes; at most {MAX_TELEMETRY_BYTES}.")
+    rows = view_rows(payload)
+    if rows is None:
+        rows = _parse_batch(payload)
+    return _checked(rows)
+
+
+def decode_json(payload: bytes) -> Rows:
+    """Rows of one JSON payload. DecodeError: too_large, malformed, out_of_range."""
+    if len(payload) > MAX_TELEMETRY_BYTES:
+        raise DecodeError(ErrorCode.TOO_LARGE, f"{len(payload)} bytes; at most {MAX_TELEMETRY_BYTES}.")
+    try:
+        found = _JSON.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(ErrorCode.MALFORMED, f"Not telemetry in JSON: {error}") from error
+    samples = found if isinstance(found, list) else [found]
+    return _checked(_rows_of([msgspec.structs.astuple(sample) for sample in samples]))
+
+
+def _checked(rows: Rows) -> Rows:
+    if not len(rows):
+        raise DecodeError(ErrorCode.MALFORMED, "A telemetry payload has at least one sample.")
+    if len(rows) > MAX_SAMPLES:
+        raise DecodeError(ErrorCode.TOO_LARGE, f"{len(rows)} samples; at most {MAX_SAMPLES}.")
+    name = out_of_range(rows)
+    if name is not None:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"{name} has a value that cannot be.")
+    return rows
+
+
+def out_of_range(rows: Rows) -> str | None:
+    """Name of the first point with a value outside its range (points.py), if any; NaN is in range."""
+    if not len(rows):
+        return None
+    for point in POINTS:
+        column = rows[point.name]
+        if point.low != 0 or column.dtype.kind == "f":
+            low = np.fmin.reduce(column)
+            if low < point.low:
+                return point.name
+        if np.fmax.reduce(column) > point.high:
+            return point.name
+    return None
+
+
+# --- protobuf, the ordinary way -----------------------------------------------------------------------------
+
+_TYPE = {
+    Wire.FIXED64: descriptor_pb2.FieldDescriptorProto.TYPE_FIXED64,
+    Wire.FIXED32: descriptor_pb2.FieldDescriptorProto.TYPE_FIXED32,
+    Wire.FLOAT: descriptor_pb2.FieldDescriptorProto.TYPE_FLOAT,
+    Wire.DOUBLE: descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE,
+}
+
+
+def file_descriptor() -> descriptor_pb2.FileDescriptorProto:
+    """What protoc makes of telemetry.proto, built from the table of points."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="telemetry.proto", package="smartconnect.v1", syntax="proto3"
+    )
+    sample = file.message_type.add(name="Sample")
+    for index, point in enumerate(POINTS):
+        sample.field.add(
+            name=point.name,
+            number=point.number,
+            label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL,
+            type=_TYPE[point.wire],
+            oneof_index=index,
+            proto3_optional=True,
+        )
+        sample.oneof_decl.add(name=f"_{point.name}")
+    file.message_type.add(name="Batch").field.add(
+        name="samples",
+        number=1,
+        label=descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED,
+        type=descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE,
+        type_name=".smartconnect.v1.Sample",
+    )
+    return file
+
+
+def _batch_class() -> type[Message]:
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file_descriptor().SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("smartconnect.v1.Batch"))
+
+
+Batch: Any = _batch_class()
+"""The protobuf class of a payload; ``Batch.samples`` holds the samples."""
+
+_NAN = float("nan")
+_ABSENT: tuple[float, ...] = tuple(_NAN if p.wire in {Wire.FLOAT, Wire.DOUBLE} else 0 for p in POINTS)
+
+
+def _parse_batch(payload: bytes) -> Rows:
+    batch = Batch()
+    try:
+        batch.ParseFromString(payload)
+    except (ProtobufDecodeError, ValueError) as error:
+        raise DecodeError(ErrorCode.MALFORMED, "Not a protobuf Batch of samples.") from error
+    names = tuple(zip((point.name for point in POINTS), _ABSENT, strict=True))
+    found: list[tuple[float, ...]] = []
+    for sample in batch.samples:
+        if not sample.HasField("ts"):
+            raise DecodeError(ErrorCode.MALFORMED, "A sample has no ts.")
+        found.append(
+            tuple(getattr(sample, name) if sample.HasField(name) else absent for name, absent in names)
+        )
+    return _rows_of(found)
+
+
+def _rows_of(samples: list[tuple[Any, ...]]) -> Rows:
+    try:
+        return np.array(samples, ROW)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"A value does not fit its field: {error}") from error
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------
+
+
+def _json_sample() -> type[msgspec.Struct]:
+    fields: list[Any] = []
+    for point, absent in zip(POINTS, _ABSENT, strict=True):
+        kind: Any = float if point.wire in {Wire.FLOAT, Wire.DOUBLE} else int
+        fields.append((point.name, kind) if point.name == "ts" else (point.name, kind, absent))
+    return msgspec.defstruct("Sample", fields, gc=False)
+
+
+_JsonSample: Any = _json_sample()
+_JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_JsonSample | list[_JsonSample])

@@ -1,0 +1,153 @@
+"""Telemetry payloads: the fast view, the protobuf parser and JSON give the same rows."""
+
+import contextlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2
+from grpc_tools import protoc
+from hypothesis import given
+from hypothesis import strategies as st
+
+import protocol
+from protocol import columns, points
+from protocol.codec import ENTRY_BYTES, pack_batch, pack_sample, with_seq
+from protocol.errors import DecodeError, ErrorCode
+from protocol.points import POINTS, Wire
+
+PROTO = Path(protocol.__file__).parent / "telemetry.proto"
+
+
+def _value(point: points.Point) -> st.SearchStrategy[float]:
+    if point.wire in {Wire.FIXED32, Wire.FIXED64}:
+        return st.integers(int(point.low), int(point.high))
+    width = 32 if point.wire is Wire.FLOAT else 64
+    low, high = float(np.float32(point.low)), float(np.float32(point.high))
+    return st.one_of(st.just(math.nan), st.floats(low, min(high, point.high), width=width))
+
+
+samples = st.fixed_dictionaries({point.name: _value(point) for point in POINTS})
+
+
+def _same(left: columns.Rows, right: columns.Rows) -> bool:
+    return all(
+        np.array_equal(left[p.name], right[p.name], equal_nan=p.wire in {"float", "double"}) for p in POINTS
+    )
+
+
+def test_published_proto_is_the_table() -> None:
+    assert PROTO.read_text() == points.proto_source()
+
+
+def test_protoc_reads_the_published_proto_as_our_descriptor(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    assert protoc.main(["protoc", f"-I{PROTO.parent}", f"--descriptor_set_out={out}", PROTO.name]) == 0
+    compiled = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file[0]
+    ours = columns.file_descriptor()
+    for message in (*compiled.message_type, *ours.message_type):
+        for field in message.field:
+            field.ClearField("json_name")
+    assert compiled == ours
+
+
+@given(st.lists(samples, min_size=1, max_size=5))
+def test_fast_view_equals_protobuf_parser(values: list[dict[str, float]]) -> None:
+    payload = pack_batch(pack_sample(value) for value in values)
+    view = columns.view_rows(payload)
+    assert view is not None
+    assert _same(view, columns._parse_batch(payload))
+
+
+@given(st.lists(samples, min_size=1, max_size=3))
+def test_protobuf_runtime_writes_the_constant_layout(values: list[dict[str, float]]) -> None:
+    batch = columns.Batch()
+    for value in values:
+        sample = batch.samples.add()
+        for name, number in value.items():
+            setattr(sample, name, number)
+    packed = pack_batch(pack_sample(value) for value in values)
+    ours, theirs = columns.decode_batch(packed), columns.decode_batch(batch.SerializeToString())
+    assert len(packed) == len(batch.SerializeToString())
+    assert _same(ours, theirs)
+
+
+@given(samples)
+def test_json_gives_the_same_rows(value: dict[str, float]) -> None:
+    finite = {name: number for name, number in value.items() if not math.isnan(number)}
+    assert _same(
+        columns.decode_json(json.dumps(finite).encode()),
+        columns.decode_batch(pack_batch([pack_sample(value)])),
+    )
+
+
+@given(st.binary(max_size=400))
+def test_random_bytes_never_crash(payload: bytes) -> None:
+    for decode in (columns.decode_batch, columns.decode_json):
+        with contextlib.suppress(DecodeError):
+            decode(payload)
+
+
+def test_missing_fields_take_the_slow_path_and_become_not_available() -> None:
+    batch = columns.Batch()
+    batch.samples.add(ts=5, seq=6, input_voltage=230.5)
+    rows = columns.decode_batch(batch.SerializeToString())
+    assert (rows["ts"][0], rows["seq"][0], rows["input_voltage"][0]) == (5, 6, 230.5)
+    assert math.isnan(rows["output_voltage"][0])
+    assert rows["ups_status"][0] == 0
+
+
+def test_unknown_fields_of_a_newer_device_are_ignored() -> None:
+    newer = pack_sample({"ts": 5, "seq": 6}) + b"\xfd\x07" + b"\x01\x02\x03\x04"  # field 127, fixed32
+    payload = b"\x0a\x99\x01" + newer
+    assert len(newer) == 0x99
+    assert columns.decode_batch(payload)["seq"].tolist() == [6]
+
+
+def test_many_payloads_with_bad_ones_among_them() -> None:
+    one = pack_sample({"ts": 1000, "seq": 1})
+    good, two = pack_batch([one]), pack_batch([with_seq(one, 2), with_seq(one, 3)])
+    impossible = pack_batch([pack_sample({"ts": 1, "seq": 9, "state_of_charge": 1e9})])
+    decoded = columns.decode_payloads([good, b"\xff\xff", two, b"", impossible])
+    assert decoded.rows["seq"].tolist() == [1, 2, 3]
+    assert decoded.counts.tolist() == [1, 0, 2, 0, 0]
+    assert {i: error.code for i, error in decoded.errors.items()} == {
+        1: ErrorCode.MALFORMED,
+        3: ErrorCode.MALFORMED,
+        4: ErrorCode.OUT_OF_RANGE,
+    }
+
+
+def test_payloads_that_only_fit_when_joined_are_still_judged_one_by_one() -> None:
+    payload = pack_batch([pack_sample({"ts": 1, "seq": 1})])
+    decoded = columns.decode_payloads([payload[:100], payload[100:]])
+    assert set(decoded.errors) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b"{}", ErrorCode.MALFORMED),
+        (b"[]", ErrorCode.MALFORMED),
+        (b'{"ts": "5"}', ErrorCode.MALFORMED),
+        (b'{"ts": -5}', ErrorCode.OUT_OF_RANGE),
+        (b'{"ts": 5, "input_voltage": 1e6}', ErrorCode.OUT_OF_RANGE),
+        (b'{"ts": 5, "ups_status": 4294967296}', ErrorCode.OUT_OF_RANGE),
+        (b" " * (columns.MAX_TELEMETRY_BYTES + 1), ErrorCode.TOO_LARGE),
+    ],
+)
+def test_json_errors(payload: bytes, code: ErrorCode) -> None:
+    with pytest.raises(DecodeError) as caught:
+        columns.decode_json(payload)
+    assert caught.value.code is code
+
+
+def test_infinity_is_no_measurement() -> None:
+    with pytest.raises(DecodeError):
+        columns.decode_batch(pack_batch([pack_sample({"ts": 1, "input_voltage": math.inf})]))
+
+
+def test_entry_length_is_part_of_the_wire() -> None:
+    assert ENTRY_BYTES == 150
