@@ -95,7 +95,19 @@ def decode_payloads(payloads: Sequence[bytes]) -> Decoded:
 
 def decode_json_payloads(payloads: Sequence[bytes]) -> Decoded:
     """The same for JSON payloads (a sample, or an array of samples, with the same field names)."""
-    return _one_by_one(payloads, decode_json)
+    samples: list[tuple[Any, ...]] = []
+    counts = np.zeros(len(payloads), np.int64)
+    try:
+        for i, payload in enumerate(payloads):
+            found = _parse_json(payload)
+            samples += found
+            counts[i] = len(found)
+        rows = _rows_of(samples)
+    except DecodeError:
+        return _one_by_one(payloads, decode_json)
+    if not counts.all() or counts.max(initial=0) > MAX_SAMPLES or out_of_range(rows) is not None:
+        return _one_by_one(payloads, decode_json)
+    return Decoded(rows, counts, {})
 
 
 def _one_by_one(payloads: Sequence[bytes], decode: Any) -> Decoded:
@@ -125,14 +137,7 @@ def decode_batch(payload: bytes) -> Rows:
 
 def decode_json(payload: bytes) -> Rows:
     """Rows of one JSON payload. DecodeError: too_large, malformed, out_of_range."""
-    if len(payload) > MAX_TELEMETRY_BYTES:
-        raise DecodeError(ErrorCode.TOO_LARGE, f"{len(payload)} bytes; at most {MAX_TELEMETRY_BYTES}.")
-    try:
-        found = _JSON.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(ErrorCode.MALFORMED, f"Not telemetry in JSON: {error}") from error
-    samples = found if isinstance(found, list) else [found]
-    return _checked(_rows_of([msgspec.structs.astuple(sample) for sample in samples]))
+    return _checked(_rows_of(_parse_json(payload)))
 
 
 def _checked(rows: Rows) -> Rows:
@@ -247,3 +252,16 @@ def _json_sample() -> type[msgspec.Struct]:
 
 _JsonSample: Any = _json_sample()
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_JsonSample | list[_JsonSample])
+
+
+def _parse_json(payload: bytes) -> list[tuple[Any, ...]]:
+    """Values of the samples of one JSON payload, in the order of the points."""
+    if len(payload) > MAX_TELEMETRY_BYTES:
+        raise DecodeError(ErrorCode.TOO_LARGE, f"{len(payload)} bytes; at most {MAX_TELEMETRY_BYTES}.")
+    try:
+        found = _JSON.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(ErrorCode.MALFORMED, f"Not telemetry in JSON: {error}") from error
+    if isinstance(found, list):
+        return [msgspec.structs.astuple(sample) for sample in found]
+    return [msgspec.structs.astuple(found)]

@@ -144,6 +144,15 @@ def test_json_errors(payload: bytes, code: ErrorCode) -> None:
     assert caught.value.code is code
 
 
+def test_many_json_payloads_with_bad_ones_among_them() -> None:
+    good, two = b'{"ts": 1, "seq": 1}', b'[{"ts": 1, "seq": 2}, {"ts": 1, "seq": 3}]'
+    decoded = columns.decode_json_payloads([good, b"{", two, b"[]"])
+    assert decoded.rows["seq"].tolist() == [1, 2, 3]
+    assert decoded.counts.tolist() == [1, 0, 2, 0]
+    assert set(decoded.errors) == {1, 3}
+    assert columns.decode_json_payloads([good, two]).counts.tolist() == [1, 2]
+
+
 def test_infinity_is_no_measurement() -> None:
     with pytest.raises(DecodeError):
         columns.decode_batch(pack_batch([pack_sample({"ts": 1, "input_voltage": math.inf})]))
