@@ -1,0 +1,90 @@
+"""``smartconnect-cloud``: the command line of the cloud."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cloud.config import ConfigError, load, table
+
+COMMANDS: Final = {
+    "serve": "run everything: private PostgreSQL when DATABASE_URL is not set, migrations, gateway, portal",
+    "postgres": "run the private PostgreSQL alone; its connection string is STATE/pg.dsn",
+    "migrate": "bring the database to the newest schema",
+    "gateway": "run one MQTT gateway",
+    "portal": "run one portal",
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of the whole command line; its settings come from the settings table."""
+    settings = argparse.ArgumentParser(add_help=False)
+    settings.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (TOML), same names as below"
+    )
+    group = settings.add_argument_group("settings", "each is also a key of the settings file")
+    for row in table():
+        default = f"; default {row.default}" if row.default else ""
+        group.add_argument(
+            row.flag,
+            dest=row.name,
+            metavar="VALUE",
+            default=argparse.SUPPRESS,
+            help=f"{row.explanation} (environment: {row.variable}{default})".replace("%", "%%"),
+        )
+    parser = argparse.ArgumentParser(
+        prog="smartconnect-cloud", description="The cloud side of SmartConnect.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, explanation in COMMANDS.items():
+        commands.add_parser(
+            name, parents=[settings], help=explanation, description=explanation, allow_abbrev=False
+        )
+    admin = commands.add_parser("admin", help="accounts, keys, and the file for agents").add_subparsers(
+        dest="subject", required=True, metavar="SUBJECT"
+    )
+    bundle = "print the installation file that an agent is given"
+    admin.add_parser("bundle", parents=[settings], help=bundle, description=bundle, allow_abbrev=False)
+    keys = admin.add_parser("keys", help="signing keys and certificates").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    init = "make what is missing and renew what ends soon"
+    keys.add_parser("init", parents=[settings], help=init, description=init, allow_abbrev=False)
+    account = admin.add_parser("account", help="accounts").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    explanation = "add an account; its password is read from standard input, or asked for on a terminal"
+    add = account.add_parser(
+        "add", parents=[settings], help=explanation, description=explanation, allow_abbrev=False
+    )
+    add.add_argument("--email", required=True)
+    add.add_argument("--first-name", required=True)
+    add.add_argument("--last-name", required=True)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = make_parser()
+    chosen = parser.parse_args(words)
+    flags = {row.name: getattr(chosen, row.name) for row in table() if hasattr(chosen, row.name)}
+    try:
+        settings = load(chosen.config, flags=flags)
+    except ConfigError as error:
+        parser.error(str(error))
+    if chosen.command == "admin":
+        from cloud import admin  # noqa: PLC0415 - only this command needs the services
+
+        return admin.run(chosen, settings)
+    from cloud import app  # noqa: PLC0415 - `--help` answers without loading a database driver
+
+    forwarded = [part for name, value in flags.items() for part in ("--" + name.replace("_", "-"), value)]
+    if chosen.config is not None:
+        forwarded = ["--config", str(chosen.config), *forwarded]
+    return app.guarded(chosen.command, settings, forwarded)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

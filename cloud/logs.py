@@ -1,0 +1,73 @@
+"""One log format for all processes, on stderr: human on a terminal, one JSON object a line elsewhere."""
+
+import logging
+import sys
+from typing import Any, Final
+
+import structlog
+
+MAX_TEXT_CHARS: Final = 500
+
+
+def configure(process: str, *, level: str = "info", form: str = "auto") -> None:
+    """Set up structlog, and the standard library's logging of our dependencies, for this process.
+
+    ``form`` is ``human``, ``json`` or ``auto``. Values from peers are capped and cannot break a line.
+    """
+    human = form == "human" or (form == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
+        structlog.processors.StackInfoRenderer(),
+        cap_text,
+    ]
+    last: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        if human
+        else [_Named(process), structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("asyncio", "aiohttp.access", "psycopg.pool"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def cap_text(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Cap the length of texts and make control characters visible, since some of them come from peers."""
+    for key, value in event.items():
+        if isinstance(value, str) and key != "exception":
+            text = value if len(value) <= MAX_TEXT_CHARS else value[:MAX_TEXT_CHARS] + "…"
+            event[key] = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return event
+
+
+class _Named:
+    """Add the process' name to a JSON line."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+
+    def __call__(
+        self, _logger: Any, _method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        event["process"] = self._process
+        return event
