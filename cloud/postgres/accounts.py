@@ -1,0 +1,233 @@
+"""Accounts, companies, sessions and the record of failed attempts in PostgreSQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg.errors
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from cloud.core.account import FORGET_MS, Email, Role
+from cloud.postgres.pool import Pool
+
+MAX_USER_AGENT_CHARS = 200
+
+
+class EmailTakenError(Exception):
+    """An account with this address exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What log-in compares, and where it leads."""
+
+    account_id: int
+    company_id: int
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A live log-in with the person and company behind it."""
+
+    session_hash: bytes
+    account_id: int
+    company_id: int
+    csrf_key: bytes
+    seen_ms: int
+    expires_ms: int
+    email: str
+    first_name: str
+    last_name: str
+    company_name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A log-in about to be written."""
+
+    session_hash: bytes
+    account_id: int
+    company_id: int
+    csrf_key: bytes
+    now_ms: int
+    expires_ms: int
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How often, and when last, one subject failed."""
+
+    failures: int
+    last_ms: int
+
+
+async def insert_account(
+    pool: Pool,
+    *,
+    email: Email,
+    password_hash: str,
+    first_name: str,
+    last_name: str,
+    company_name: str,
+    now_ms: int,
+    verified: bool,
+) -> tuple[int, int]:
+    """Make account, company and membership as its owner in one transaction; (account_id, company_id).
+
+    EmailTakenError when the address is in use.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        try:
+            cursor = await connection.execute(
+                "INSERT INTO account (email, email_norm, password_hash, first_name, last_name,"
+                " email_verified_ms, created_ms) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING account_id",
+                [
+                    email.value,
+                    email.folded,
+                    password_hash,
+                    first_name,
+                    last_name,
+                    now_ms if verified else None,
+                    now_ms,
+                ],
+            )
+        except psycopg.errors.UniqueViolation as error:
+            raise EmailTakenError(email.value) from error
+        account_id = await _one_id(cursor)
+        cursor = await connection.execute(
+            "INSERT INTO company (name, created_ms) VALUES (%s, %s) RETURNING company_id",
+            [company_name, now_ms],
+        )
+        company_id = await _one_id(cursor)
+        await connection.execute(
+            "INSERT INTO membership (company_id, account_id, role, created_ms) VALUES (%s, %s, %s, %s)",
+            [company_id, account_id, Role.OWNER, now_ms],
+        )
+    return account_id, company_id
+
+
+async def _one_id(cursor: psycopg.AsyncCursor[tuple[int, ...]]) -> int:
+    row = await cursor.fetchone()
+    if row is None:
+        raise psycopg.DataError("INSERT … RETURNING returned nothing")
+    return int(row[0])
+
+
+async def find_credentials(pool: Pool, email: Email) -> Credentials | None:
+    """What an enabled account is compared with; its first company when it is a member of several."""
+    async with (
+        pool.connection() as connection,
+        connection.cursor(row_factory=class_row(Credentials)) as cursor,
+    ):
+        await cursor.execute(
+            "SELECT account_id, company_id, password_hash FROM account JOIN membership USING (account_id)"
+            " WHERE email_norm = %s AND disabled_ms IS NULL ORDER BY membership.created_ms LIMIT 1",
+            [email.folded],
+        )
+        return await cursor.fetchone()
+
+
+async def insert_session(pool: Pool, session: NewSession, replaces: bytes | None) -> None:
+    """Write a new log-in, end the one it replaces, and clear what has expired."""
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute(
+            "DELETE FROM web_session WHERE session_hash = %s OR (account_id = %s AND expires_ms <= %s)",
+            [replaces, session.account_id, session.now_ms],
+        )
+        await connection.execute(
+            "INSERT INTO web_session (session_hash, account_id, company_id, csrf_key, created_ms, seen_ms,"
+            " expires_ms, address, user_agent) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                session.session_hash,
+                session.account_id,
+                session.company_id,
+                session.csrf_key,
+                session.now_ms,
+                session.now_ms,
+                session.expires_ms,
+                session.address,
+                session.user_agent[:MAX_USER_AGENT_CHARS].replace("\0", ""),
+            ],
+        )
+
+
+async def find_session(pool: Pool, session_hash: bytes, *, now_ms: int, idle_ms: int) -> Session | None:
+    """The live session of this hash: not expired, not idle too long, account enabled and still a member."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(Session)) as cursor:
+        await cursor.execute(
+            "SELECT session_hash, account_id, company_id, csrf_key, seen_ms, expires_ms, email, first_name,"
+            " last_name, company.name AS company_name, role FROM web_session"
+            " JOIN account USING (account_id) JOIN company USING (company_id)"
+            " JOIN membership USING (company_id, account_id)"
+            " WHERE session_hash = %s AND expires_ms > %s AND seen_ms > %s AND disabled_ms IS NULL",
+            [session_hash, now_ms, now_ms - idle_ms],
+        )
+        return await cursor.fetchone()
+
+
+async def touch_session(pool: Pool, session_hash: bytes, now_ms: int) -> None:
+    """Remember that the session is in use."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "UPDATE web_session SET seen_ms = greatest(seen_ms, %s) WHERE session_hash = %s",
+            [now_ms, session_hash],
+        )
+
+
+async def delete_session(pool: Pool, session_hash: bytes) -> None:
+    """End a session at once, on every portal process."""
+    async with pool.connection() as connection:
+        await connection.execute("DELETE FROM web_session WHERE session_hash = %s", [session_hash])
+
+
+async def read_failures(pool: Pool, scope: str, subjects: Sequence[str]) -> dict[str, Failures]:
+    """Failures of these subjects; those without any are missing."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT subject, failures, last_ms FROM attempt WHERE scope = %s AND subject = ANY(%s)",
+            [scope, list(subjects)],
+        )
+        return {subject: Failures(failures, last_ms) async for subject, failures, last_ms in cursor}
+
+
+async def add_failure(pool: Pool, scope: str, subjects: Sequence[str], now_ms: int) -> None:
+    """Count one failure for each subject; a count that is an hour old starts again."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO attempt (scope, subject, failures, last_ms)"
+            " SELECT %(scope)s, subject, 1, %(now)s FROM unnest(%(subjects)s::text[]) AS subject"
+            " ON CONFLICT (scope, subject) DO UPDATE SET last_ms = excluded.last_ms, failures = CASE"
+            " WHEN attempt.last_ms <= excluded.last_ms - %(forget)s THEN 1 ELSE attempt.failures + 1 END",
+            {"scope": scope, "now": now_ms, "subjects": sorted(subjects), "forget": FORGET_MS},
+        )
+
+
+async def clear_failures(pool: Pool, scope: str, subjects: Sequence[str]) -> None:
+    """Forget the failures of these subjects."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "DELETE FROM attempt WHERE scope = %s AND subject = ANY(%s)", [scope, list(subjects)]
+        )
+
+
+async def audit(
+    pool: Pool,
+    kind: str,
+    *,
+    now_ms: int,
+    account_id: int | None = None,
+    company_id: int | None = None,
+    address: str = "",
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """Write one line of the accounts' audit trail."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO account_audit (ts_ms, account_id, company_id, kind, detail, address)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            [now_ms, account_id, company_id, kind, Jsonb(dict(detail or {})), address],
+        )

@@ -1,0 +1,167 @@
+"""Making accounts and checking who somebody is."""
+
+import asyncio
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+
+from cloud.core.account import (
+    NAME_MAX_CHARS,
+    PACES,
+    PASSWORD_MAX_CHARS,
+    PASSWORD_TEXTS,
+    AccountError,
+    Email,
+    delay_ms,
+    password_faults,
+)
+from cloud.postgres import accounts
+from cloud.postgres.pool import Pool
+from cloud.services.passwords import BusyError, Passwords
+
+__all__ = ["AccountError", "Authenticator", "BusyError", "Identity", "TooFastError", "create_account"]
+
+SCOPE = "login"
+MAX_WAIT_MS = 10_000
+"""Longer than this no request is held; a guesser who sends many at once is told when to come back."""
+MAX_QUEUES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a password proved."""
+
+    account_id: int
+    company_id: int
+
+
+class TooFastError(Exception):
+    """The guesser has attempts waiting already; ``after_s`` says when the next one is worth sending."""
+
+    def __init__(self, after_s: int) -> None:
+        super().__init__(f"try again in {after_s} s")
+        self.after_s = after_s
+
+
+async def create_account(
+    pool: Pool,
+    passwords: Passwords,
+    *,
+    email: str,
+    password: str,
+    first_name: str,
+    last_name: str,
+    company_name: str = "",
+    now_ms: int,
+    verified: bool = True,
+) -> Identity:
+    """Make an account with a company of its own; AccountError says what cannot be used and why."""
+    address = Email.parse(email)
+    first, last = _name("first_name", first_name), _name("last_name", last_name)
+    faults = password_faults(password, email=address, first_name=first, last_name=last)
+    if faults:
+        raise AccountError("password", " ".join(PASSWORD_TEXTS[fault] for fault in faults))
+    password_hash = await passwords.hash(password)
+    try:
+        account_id, company_id = await accounts.insert_account(
+            pool,
+            email=address,
+            password_hash=password_hash,
+            first_name=first,
+            last_name=last,
+            company_name=company_name.strip() or f"{first} {last}",
+            now_ms=now_ms,
+            verified=verified,
+        )
+    except accounts.EmailTakenError as error:
+        raise AccountError("email", "An account with this email address exists already.") from error
+    await accounts.audit(pool, "account_created", now_ms=now_ms, account_id=account_id, company_id=company_id)
+    return Identity(account_id, company_id)
+
+
+def _name(field: str, text: str) -> str:
+    value = " ".join(text.split())
+    if not value or len(value) > NAME_MAX_CHARS or not value.isprintable():
+        raise AccountError(field, f"Please enter a name of 1 to {NAME_MAX_CHARS} characters.")
+    return value
+
+
+class Authenticator:
+    """Checks e-mail address and password: same answer, same time and same delays for unknown and wrong.
+
+    After failures each further attempt waits in line, so that sending many at once gains nothing; the line is
+    kept per process, the failures in the database. Nothing is ever locked: an attempt with the right password
+    from another address does not stand in a guesser's line.
+    """
+
+    def __init__(self, pool: Pool, passwords: Passwords) -> None:
+        self._pool = pool
+        self._passwords = passwords
+        self._lines: dict[str, int] = {}
+
+    async def authenticate(self, email: str, password: str, *, address: str, now_ms: int) -> Identity | None:
+        """Whom this proves, or None. TooFastError and BusyError ask to come back later."""
+        try:
+            known = Email.parse(email)
+        except AccountError:
+            known = Email("", "")  # takes the same way as an address that nobody has
+        subjects = _subjects(known, address)
+        await self._wait(subjects, now_ms)
+        usable = len(password) <= PASSWORD_MAX_CHARS
+        found = await accounts.find_credentials(self._pool, known)
+        proved = await self._passwords.verify(
+            found.password_hash if found and usable else None, password[:PASSWORD_MAX_CHARS]
+        )
+        if not proved or found is None:
+            await accounts.add_failure(self._pool, SCOPE, list(subjects.values()), now_ms)
+            return None
+        await accounts.clear_failures(self._pool, SCOPE, [subjects["pair"]])
+        return Identity(found.account_id, found.company_id)
+
+    async def _wait(self, subjects: dict[str, str], now_ms: int) -> None:
+        recorded = await accounts.read_failures(self._pool, SCOPE, list(subjects.values()))
+        wait_ms = 0
+        for kind, subject in subjects.items():
+            record = recorded.get(subject)
+            if record is None:
+                continue
+            pause_ms = delay_ms(PACES[kind], record.failures, record.last_ms, now_ms)
+            # Only the guesser stands in line; the account's owner waits a moment at most.
+            starts_ms = now_ms if kind == "account" else max(now_ms, self._lines.get(subject, 0))
+            ends_ms = starts_ms + pause_ms
+            if ends_ms - now_ms > MAX_WAIT_MS:
+                raise TooFastError(-(-(ends_ms - now_ms) // 1000))
+            if kind != "account" and pause_ms:
+                self._remember(subject, ends_ms, now_ms)
+            wait_ms = max(wait_ms, ends_ms - now_ms)
+        if wait_ms:
+            await asyncio.sleep(wait_ms / 1000)
+
+    def _remember(self, subject: str, ends_ms: int, now_ms: int) -> None:
+        if len(self._lines) >= MAX_QUEUES:
+            self._lines = {name: end for name, end in self._lines.items() if end > now_ms}
+        self._lines[subject] = ends_ms
+
+
+def _subjects(email: Email, address: str) -> dict[str, str]:
+    """Who guesses at what, as the table ``attempt`` names it; e-mail addresses appear as hashes only."""
+    account = hashlib.sha256(email.folded.encode()).hexdigest()[:32]
+    network = network_of(address)
+    return {
+        "pair": f"pair {account} {network}",
+        "account": f"account {account}",
+        "address": f"address {network}",
+    }
+
+
+def network_of(address: str) -> str:
+    """The network one guesser has: the IPv4 address itself, the /64 of an IPv6 address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
