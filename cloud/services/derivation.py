@@ -1,0 +1,100 @@
+"""Product codes → label_pub, off the event loop: a bounded pool, so that guessing cannot starve anyone.
+
+A derivation costs about 14 ms of a core and 8 MiB (scrypt, which lets other threads run). Typed claims go
+before bulk ones; past the bound the answer is *busy, come again*, and nothing was spent. The Product Key is
+forgotten with the call; only the public key comes back.
+"""
+
+import asyncio
+import math
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from protocol.identity import ProductId, ProductKey
+from protocol.signing import label_key, public_bytes
+
+DERIVATION_S: Final = 0.02
+"""What one costs on a slow core: only used to say when to come again."""
+MAX_TYPED: Final = 256
+"""Typed claims that may wait: less than five seconds' worth on one slow core."""
+MAX_BULK: Final = 64
+
+
+class BusyError(Exception):
+    """Too many wait already; try again after ``retry_after_s``."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"too many product codes are being checked; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class Derivation:
+    """The pool of one process; use it from one event loop and ``close`` it at the end."""
+
+    def __init__(
+        self, workers: int | None = None, *, max_typed: int = MAX_TYPED, max_bulk: int = MAX_BULK
+    ) -> None:
+        self._workers = workers or max(1, min(4, os.cpu_count() or 1))
+        self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="derivation")
+        self._free = self._workers
+        self._typed: deque[asyncio.Future[None]] = deque()
+        self._bulk: deque[asyncio.Future[None]] = deque()
+        self._max_typed = max_typed
+        self._max_bulk = max_bulk
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a worker."""
+        return len(self._typed) + len(self._bulk)
+
+    async def label_pub(self, product_id: ProductId, product_key: ProductKey, *, bulk: bool = False) -> bytes:
+        """The public label key of these codes. BusyError past the bound."""
+        await self._enter(bulk=bulk)
+        # A cancelled caller leaves, its derivation does not: the worker is free when the thread is.
+        work = asyncio.get_running_loop().run_in_executor(self._executor, _derive, product_id, product_key)
+        work.add_done_callback(self._leave)
+        return await asyncio.shield(work)
+
+    def close(self) -> None:
+        """End the threads; whoever still waits is refused."""
+        for waiter in (*self._typed, *self._bulk):
+            waiter.cancel()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    async def _enter(self, *, bulk: bool) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        queue, bound = (self._bulk, self._max_bulk) if bulk else (self._typed, self._max_typed)
+        if len(queue) >= bound:
+            raise BusyError(max(1, math.ceil(len(queue) * DERIVATION_S / self._workers)))
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()  # our turn had come: somebody else's now
+            elif turn in queue:
+                queue.remove(turn)
+            raise
+
+    def _leave(self, work: asyncio.Future[bytes]) -> None:
+        if not work.cancelled():
+            work.exception()  # seen here also when the caller has gone
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        for queue in (self._typed, self._bulk):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._free += 1
+
+
+def _derive(product_id: ProductId, product_key: ProductKey) -> bytes:
+    return public_bytes(label_key(product_id, product_key))
