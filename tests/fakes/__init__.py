@@ -1,0 +1,1 @@
+"""Hand-written in-memory stand-ins for ports."""
