@@ -10,7 +10,8 @@ import math
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from protocol.identity import ProductId, ProductKey
 from protocol.signing import label_key, public_bytes
@@ -30,8 +31,8 @@ class BusyError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Derivation:
-    """The pool of one process; use it from one event loop and ``close`` it at the end."""
+class LabelKeys:
+    """The pool of one process; use it from one event loop; close it, or use it as a context manager."""
 
     def __init__(
         self, workers: int | None = None, *, max_typed: int = MAX_TYPED, max_bulk: int = MAX_BULK
@@ -43,6 +44,14 @@ class Derivation:
         self._bulk: deque[asyncio.Future[None]] = deque()
         self._max_typed = max_typed
         self._max_bulk = max_bulk
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def waiting(self) -> int:
