@@ -61,6 +61,17 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument("--email", required=True)
     add.add_argument("--first-name", required=True)
     add.add_argument("--last-name", required=True)
+    add.add_argument(
+        "--company", default="", help="name of the account's company; the person's when not given"
+    )
+    explanation = "give devices an imported past, marked as such; for demonstrations and moves"
+    history = admin.add_parser("history", parents=[settings], help=explanation, allow_abbrev=False)
+    history.add_argument(
+        "files", nargs="+", metavar="FILE", help="JSON: product_id, samples and events with age_ms"
+    )
+    history.add_argument(
+        "--follow", action="store_true", help="wait for devices that nobody owns yet; until SIGTERM"
+    )
     return parser
 
 

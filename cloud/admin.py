@@ -1,28 +1,115 @@
 """``smartconnect-cloud admin``: what an operator does by hand."""
 
 import argparse
+import asyncio
+import contextlib
+import getpass
+import json
 import sys
+import time
+from pathlib import Path
+from typing import Any, Final
 
+import structlog
+
+from cloud import logs
 from cloud.app import REFUSALS
 from cloud.config import Settings
+from cloud.postgres.history import find_owned, import_past
+from cloud.postgres.pool import Pool, make_pool
+from cloud.postgres.safety import DatabaseUnavailableError
+from cloud.postgres.transaction import in_transaction
 from cloud.provision import provision
-from cloud.supervisor import EXIT_CONFIGURATION
+from cloud.services.accounts import AccountError, create_account
+from cloud.services.passwords import Passwords
+from cloud.supervisor import EXIT_CONFIGURATION, handle_signals
 from protocol.codec import encode
+
+FOLLOW_PAUSE_S: Final = 0.3
+
+log = structlog.get_logger()
 
 
 def run(chosen: argparse.Namespace, settings: Settings) -> int:
     """Carry out one administrative command."""
+    logs.configure("admin", level="warning", form=settings.log_format)
     try:
         return _run(chosen, settings)
+    except AccountError as error:
+        sys.stderr.write(f"smartconnect-cloud: {error}\n")
+        return 1
     except REFUSALS as error:
         sys.stderr.write(f"smartconnect-cloud: {error}\n")
         return EXIT_CONFIGURATION
 
 
 def _run(chosen: argparse.Namespace, settings: Settings) -> int:
-    installation = provision(settings)
-    if chosen.subject == "bundle":
-        sys.stdout.write(encode(installation).decode() + "\n")
-    elif chosen.subject == "keys":
-        sys.stdout.write(f"keys and certificates are in {settings.state_dir}\n")
+    match chosen.subject:
+        case "bundle":
+            sys.stdout.write(encode(provision(settings)).decode() + "\n")
+        case "keys":
+            provision(settings)
+            sys.stdout.write(f"keys and certificates are in {settings.state_dir}\n")
+        case "account":
+            asyncio.run(_add_account(chosen, settings, _read_password()))
+            sys.stdout.write(f"added {chosen.email}\n")
+        case "history":
+            files = [json.loads(Path(path).read_text(encoding="utf-8")) for path in chosen.files]
+            asyncio.run(_import_history(files, settings, follow=chosen.follow))
     return 0
+
+
+def _read_password() -> str:
+    """From a terminal without echo, else the first line of standard input; never an argument."""
+    if sys.stdin.isatty():
+        return getpass.getpass("Password: ")
+    return sys.stdin.readline().rstrip("\n")
+
+
+async def _add_account(chosen: argparse.Namespace, settings: Settings, password: str) -> None:
+    with Passwords(threads=1) as passwords:
+        async with make_pool(settings.dsn, name="admin", max_size=2) as pool:
+            await create_account(
+                pool,
+                passwords,
+                email=chosen.email,
+                password=password,
+                first_name=chosen.first_name,
+                last_name=chosen.last_name,
+                company_name=chosen.company,
+                now_ms=time.time_ns() // 1_000_000,
+            )
+
+
+async def _import_history(files: list[dict[str, Any]], settings: Settings, *, follow: bool) -> None:
+    """Give each file's past to its device: once, or again for every new owner until told to stop."""
+    stopping = asyncio.Event()
+    handle_signals(stopping.set)
+    done: set[tuple[int, int]] = set()
+    async with make_pool(settings.dsn, name="history", max_size=1) as pool:
+        while not stopping.is_set():
+            try:
+                for content in files:
+                    await _import_file(pool, content, done)
+            except DatabaseUnavailableError as error:
+                if not follow:
+                    raise
+                log.warning("the database does not answer", reason=str(error))
+            if not follow:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), FOLLOW_PAUSE_S)
+
+
+async def _import_file(pool: Pool, content: dict[str, Any], done: set[tuple[int, int]]) -> None:
+    for owned in await in_transaction(pool, lambda connection: find_owned(connection, content["product_id"])):
+        key = (owned.device_id, owned.epoch)
+        if key in done:
+            continue
+        await in_transaction(
+            pool,
+            lambda connection, owned=owned: import_past(  # type: ignore[misc]  # bound early, as it must be
+                connection, owned, content["samples"], content["events"]
+            ),
+        )
+        done.add(key)

@@ -4,6 +4,7 @@ Exit status: 0 stopped as asked, 1 broken, 2 the settings or the database do not
 """
 
 import asyncio
+import contextlib
 import errno
 import importlib
 import inspect
@@ -20,12 +21,14 @@ from cloud import logs
 from cloud.config import ConfigError, Settings
 from cloud.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from cloud.postgres.migrate import MigrationError, migrate
+from cloud.postgres.partitions import ensure_days
 from cloud.postgres.safety import DatabaseUnavailableError, UnsafeDatabaseError, check_safety
 from cloud.provision import ProvisionError, provision
 from cloud.supervisor import EXIT_CONFIGURATION, Child, Supervisor, handle_signals, has_terminal, own_command
 from protocol import faults
 
 DATABASE_TIMEOUT_S: Final = 90.0
+PARTITION_PAUSE_S: Final = 6 * 3600.0  # two weeks are made ahead, so a failed round does no harm
 FAULT_VARIABLE: Final = "SMARTCONNECT_FAULT"
 REFUSALS: Final = (
     ConfigError,
@@ -65,10 +68,10 @@ def run_postgres(settings: Settings) -> int:
 
 
 def run_migrate(settings: Settings) -> int:
-    """Check the database and bring it to the newest schema."""
+    """Check the database, bring it to the newest schema, and make the partitions of the coming days."""
     check_safety(settings.dsn)
     applied = migrate(settings.dsn)
-    log.info("the database is up to date", applied=applied)
+    log.info("the database is up to date", applied=applied, days_made=ensure_days(settings.dsn))
     return 0
 
 
@@ -101,13 +104,25 @@ async def _serve(settings: Settings, forwarded: Sequence[str]) -> int:
             await asyncio.to_thread(run_migrate, settings)
             supervisor.start([Child(name, own_command(name, *options)) for name in ("gateway", "portal")])
             log.info("started", portal=settings.portal_url, state_dir=str(settings.state_dir))
-            await supervisor.wait_stopping()
+            await _make_days(settings, supervisor)
         elif not supervisor.stopping:
             raise ConfigError(f"the database does not answer within {DATABASE_TIMEOUT_S:.0f} s")
     finally:
         await supervisor.stop_all()
     log.info("stopped")
     return supervisor.exit_code
+
+
+async def _make_days(settings: Settings, supervisor: Supervisor) -> None:
+    """Until the end is asked for, keep the telemetry table's partitions ahead of the calendar."""
+    while not supervisor.stopping:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(supervisor.wait_stopping(), PARTITION_PAUSE_S)
+            return
+        try:
+            await asyncio.to_thread(ensure_days, settings.dsn)
+        except (ConfigError, DatabaseUnavailableError) as error:  # the next round is soon enough
+            log.warning("partitions of the coming days were not checked", reason=str(error))
 
 
 async def _database_answers(settings: Settings) -> bool:

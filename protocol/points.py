@@ -28,6 +28,8 @@ class SampleFlag(IntFlag):
     """The device never met trusted time in this boot; ``ts`` is its best guess."""
     FROM_FUTURE = 2
     """Set by the cloud: ``ts`` lay more than 10 minutes ahead of the server's clock."""
+    IMPORTED = 4
+    """Set by the cloud: an operator brought this sample in; no session of the device delivered it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import pytest
 from cloud.embedded import EmbeddedPostgres
 from cloud.postgres.admin import create_database, drop_database
 from cloud.postgres.migrate import migrate
+from cloud.postgres.partitions import ensure_days
 
 TEMPLATE: Final = "template_migrated"
 _numbers = itertools.count(1)
@@ -34,6 +35,7 @@ def database_template(postgres_server: EmbeddedPostgres) -> str:
     """Name of a database that has all migrations; copied for each test."""
     create_database(postgres_server.dsn("postgres"), TEMPLATE)
     migrate(postgres_server.dsn(TEMPLATE))
+    ensure_days(postgres_server.dsn(TEMPLATE))
     return TEMPLATE
 
 
