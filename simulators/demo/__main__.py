@@ -1,0 +1,75 @@
+"""``smartconnect-demo``: the whole product on one machine, with two simulated UPSs. Runs until Ctrl-C."""
+
+import argparse
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from simulators.demo.layout import DemoError, Home
+from simulators.demo.report import say
+from simulators.demo.stage import Stage
+
+CHECK_PAUSE_S = 0.5
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for the end
+    """SIGINT or SIGTERM arrived."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; the exit status."""
+    parser = argparse.ArgumentParser(prog="smartconnect-demo", description=__doc__)
+    parser.add_argument(
+        "--state-dir", type=Path, default=Path(".state/demo"), metavar="DIR", help="kept between starts"
+    )
+    parser.add_argument(
+        "--lan", action="store_true", help="serve HTTPS on this machine's address in its network"
+    )
+    parser.add_argument("--reset", action="store_true", help="forget accounts, claims and history, and end")
+    options = parser.parse_args(arguments)
+    home = Home(options.state_dir)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        if options.reset:
+            return _reset(home)
+        return _run(home, lan=options.lan)
+    except DemoError as error:
+        sys.stderr.write(f"smartconnect-demo: {error}\n")
+        return 1
+    except Stopped:
+        return 0
+
+
+def _stop(_number: int, _frame: object) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the end has begun; it takes 10 s at most
+    raise Stopped
+
+
+def _reset(home: Home) -> int:
+    if home.folder.exists():
+        home.take()  # refused while a demo runs
+        shutil.rmtree(home.folder)
+    say(f"forgotten: {home.folder}")
+    return 0
+
+
+def _run(home: Home, *, lan: bool) -> int:
+    stage = Stage(home, lan=lan)
+    try:
+        stage.open()
+        while True:
+            time.sleep(CHECK_PAUSE_S)
+            stage.look_after()
+    finally:
+        say("\nstopping …")
+        began = time.monotonic()
+        stage.close()
+        say(f"stopped after {time.monotonic() - began:.1f} s; nothing is left running")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

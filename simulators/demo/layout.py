@@ -1,0 +1,184 @@
+"""What the demo remembers between two starts: labels, log-ins, ports; all in one private folder."""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from protocol.identity import ProductId, ProductKey
+from simulators import label
+
+SOCKET_PATH_BYTES: Final = 100  # Linux takes 107
+TYPEABLE: Final = "23456789abcdefghijkmnpqrstuvwxyz"
+PORTAL_PORT: Final = 8080
+PORTAL_TLS_PORT: Final = 8443
+GATEWAY_PORT: Final = 8883
+MODBUS_PORT: Final = 5020
+PORTS_TRIED: Final = 100
+
+
+class DemoError(Exception):
+    """The demo cannot start; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One demo log-in."""
+
+    email: str
+    first_name: str
+    last_name: str
+    password: str
+
+
+@dataclass(slots=True)
+class Unit:
+    """One simulated UPS with its label; ``smartconnect`` is remembered as the UPS' own memory would."""
+
+    name: str
+    transport: str
+    product_id: str
+    product_key: str
+    serial_number: str
+    load_pct: float
+    smartconnect: bool
+
+    @property
+    def codes(self) -> tuple[ProductId, ProductKey]:
+        """The label's codes."""
+        return ProductId.parse(self.product_id), ProductKey.parse(self.product_key)
+
+
+@dataclass(slots=True)
+class Memory:
+    """Contents of ``demo.json``."""
+
+    accounts: list[Account] = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
+
+
+class Home:
+    """The demo's folder: one running demo at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._lock: IO[str] | None = None
+
+    def take(self) -> Memory:
+        """Make or open the folder and read what is remembered; DemoError when another demo runs in it."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+        self._lock = (self.folder / "demo.lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(f"a demo is already running in {self.folder}; stop it first") from None
+        if not self._memory_path.exists():
+            self.remember(_first_memory())
+        return _read_memory(self._memory_path)
+
+    def remember(self, memory: Memory) -> None:
+        """Write ``demo.json`` (0600), whole or not at all."""
+        part = self._memory_path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        part.write_text(json.dumps(asdict(memory), indent=1))
+        part.replace(self._memory_path)
+
+    @property
+    def _memory_path(self) -> Path:
+        return self.folder / "demo.json"
+
+    @property
+    def cloud(self) -> Path:
+        """State directory of the cloud."""
+        return self.folder / "cloud"
+
+    @property
+    def logs(self) -> Path:
+        """What the processes say."""
+        return self.folder / "logs"
+
+    def unit_dir(self, number: int) -> Path:
+        """Everything of one UPS and its agent."""
+        folder = self.folder / f"ups{number}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def socket(self, name: str) -> Path:
+        """Path for a Unix socket: here, or in a short folder of our own when this one is too deep."""
+        path = self.folder / name
+        if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+            return path
+        short = Path(f"/tmp/sc-demo-{os.getuid()}-{self.folder.stat().st_ino:x}")  # noqa: S108 - checked next
+        short.mkdir(mode=0o700, exist_ok=True)
+        found = short.lstat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise DemoError(f"{short} belongs to somebody else; give a shorter --state-dir")
+        return short / name
+
+
+def _first_memory() -> Memory:
+    accounts = [
+        Account("ada@demo.example", "Ada", "Miller", _password()),
+        Account("ben@demo.example", "Ben", "Turner", _password()),
+    ]
+    units = []
+    for name, transport, load_pct, on in (
+        ("Server room", "rtu", 34.0, True),
+        ("Reception", "tcp", 22.0, False),
+    ):
+        product_id, product_key = label.mint()
+        serial = f"AS24{secrets.randbelow(10**8):08d}"
+        units.append(Unit(name, transport, product_id.value, product_key.value, serial, load_pct, on))
+    return Memory(accounts, units)
+
+
+def _password() -> str:
+    """Three kinds of characters, no name in it, easy to type."""
+    groups = ["".join(secrets.choice(TYPEABLE) for _ in range(4)) for _ in range(3)]
+    return "Volt-" + "-".join(groups)
+
+
+def _read_memory(path: Path) -> Memory:
+    try:
+        content = json.loads(path.read_text())
+        return Memory(
+            [Account(**item) for item in content["accounts"]], [Unit(**item) for item in content["units"]]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DemoError(
+            f"{path} is not what this demo wrote ({error}); `make demo-reset` starts over"
+        ) from error
+
+
+def free_port(wanted: int, host: str, taken: set[int]) -> int:
+    """``wanted``, or the next port above it that nobody listens on."""
+    for port in range(wanted, wanted + PORTS_TRIED):
+        if port in taken:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                probe.listen(1)
+            except OSError:
+                continue
+        taken.add(port)
+        return port
+    raise DemoError(f"no free port from {wanted} to {wanted + PORTS_TRIED - 1}")
+
+
+def lan_address() -> str:
+    """The address a packet to another network would leave this machine from. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError as error:
+            raise DemoError("this machine is in no network; run the demo without LAN=1") from error
+        address: str = probe.getsockname()[0]
+        return address
