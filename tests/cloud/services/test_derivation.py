@@ -1,0 +1,61 @@
+"""The bounded pool that turns product codes into label keys."""
+
+import asyncio
+
+import pytest
+
+from cloud.services.derivation import BusyError, LabelKeys
+from protocol.identity import ProductId, ProductKey
+from protocol.signing import label_key, public_bytes
+
+PRODUCT = ProductId.parse("ABCDEFGHJKLM")
+KEY = ProductKey.parse("ABCDEFGHJKLMNP")
+
+
+async def test_it_gives_what_the_device_derives() -> None:
+    with LabelKeys(2) as label_keys:
+        assert await label_keys.label_pub(PRODUCT, KEY) == public_bytes(label_key(PRODUCT, KEY))
+
+
+async def test_typed_goes_before_bulk_and_the_bound_is_kept() -> None:
+    done: list[str] = []
+    with LabelKeys(1, max_typed=2, max_bulk=2) as label_keys:
+
+        async def derive(name: str, *, bulk: bool) -> None:
+            await label_keys.label_pub(PRODUCT, KEY, bulk=bulk)
+            done.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            for name, bulk in (("first", False), ("b1", True), ("b2", True), ("t1", False), ("t2", False)):
+                group.create_task(derive(name, bulk=bulk))
+                await asyncio.sleep(0)
+            assert label_keys.waiting == 4
+            for bulk in (False, True):
+                with pytest.raises(BusyError) as refused:
+                    await label_keys.label_pub(PRODUCT, KEY, bulk=bulk)
+                assert refused.value.retry_after_s == 1
+        assert done == ["first", "t1", "t2", "b1", "b2"]
+        assert label_keys.waiting == 0
+
+
+async def test_a_caller_who_leaves_neither_keeps_nor_loses_a_place() -> None:
+    with LabelKeys(1, max_typed=3) as label_keys:
+        tasks = [asyncio.create_task(label_keys.label_pub(PRODUCT, KEY)) for _ in range(4)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()  # its derivation runs on
+        tasks[2].cancel()  # waits in the queue
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        kinds = [type(result) for result in results]
+        assert kinds == [asyncio.CancelledError, bytes, asyncio.CancelledError, bytes]
+        assert isinstance(await label_keys.label_pub(PRODUCT, KEY), bytes)
+
+
+async def test_who_still_waits_at_the_end_is_told() -> None:
+    label_keys = LabelKeys(1)
+    running = asyncio.create_task(label_keys.label_pub(PRODUCT, KEY))
+    waiting = asyncio.create_task(label_keys.label_pub(PRODUCT, KEY))
+    await asyncio.sleep(0)
+    label_keys.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert isinstance(await running, bytes)
