@@ -98,9 +98,9 @@ class SerialPort:
         if now_s - self._last_answer_s < SILENCE_S:
             self.early_requests += 1
         await asyncio.sleep(len(frame) * self._byte_s + THINKING_S)
+        self.answers += 1
         await self._send(reply)
         self._last_answer_s = time.monotonic()
-        self.answers += 1
         self._drop_input()
 
     def _forget_last_client(self, now_s: float) -> None:
