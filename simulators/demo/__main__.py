@@ -33,9 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        if options.reset:
-            return _reset(home)
-        return _run(home, lan=options.lan)
+        with home:
+            return _reset(home) if options.reset else _run(home, lan=options.lan)
     except DemoError as error:
         sys.stderr.write(f"smartconnect-demo: {error}\n")
         return 1
@@ -50,9 +49,7 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 def _reset(home: Home) -> int:
-    if home.folder.exists():
-        home.take()  # refused while a demo runs
-        shutil.rmtree(home.folder)
+    shutil.rmtree(home.folder)  # ours alone: taken just before
     say(f"forgotten: {home.folder}")
     return 0
 

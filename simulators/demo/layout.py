@@ -1,13 +1,16 @@
 """What the demo remembers between two starts: labels, log-ins, ports; all in one private folder."""
 
+import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import secrets
 import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from types import TracebackType
+from typing import IO, Final, Self
 
 from protocol.identity import ProductId, ProductKey
 from simulators import label
@@ -68,18 +71,39 @@ class Home:
         self.folder = folder.absolute()
         self._lock: IO[str] | None = None
 
-    def take(self) -> Memory:
-        """Make or open the folder and read what is remembered; DemoError when another demo runs in it."""
+    def __enter__(self) -> Self:
+        self.take()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def take(self) -> None:
+        """Make or open the folder for this process alone; DemoError when another demo runs in it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
         self._lock = (self.folder / "demo.lock").open("a")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.release()
             raise DemoError(f"a demo is already running in {self.folder}; stop it first") from None
+
+    def recall(self) -> Memory:
+        """What is remembered; made at the first start."""
         if not self._memory_path.exists():
             self.remember(_first_memory())
         return _read_memory(self._memory_path)
+
+    def release(self) -> None:
+        """Let another demo use the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+            with contextlib.suppress(OSError):  # not there, or not empty: a process of ours still stops
+                self._short_dir.rmdir()
 
     def remember(self, memory: Memory) -> None:
         """Write ``demo.json`` (0600), whole or not at all."""
@@ -103,6 +127,11 @@ class Home:
         """What the processes say."""
         return self.folder / "logs"
 
+    @property
+    def _short_dir(self) -> Path:
+        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
+        return Path(f"/tmp/sc-demo-{os.getuid()}-{digest}")  # noqa: S108 - its owner and mode are checked
+
     def unit_dir(self, number: int) -> Path:
         """Everything of one UPS and its agent."""
         folder = self.folder / f"ups{number}"
@@ -114,7 +143,7 @@ class Home:
         path = self.folder / name
         if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
             return path
-        short = Path(f"/tmp/sc-demo-{os.getuid()}-{self.folder.stat().st_ino:x}")  # noqa: S108 - checked next
+        short = self._short_dir
         short.mkdir(mode=0o700, exist_ok=True)
         found = short.lstat()
         if found.st_uid != os.getuid() or found.st_mode & 0o077:

@@ -30,7 +30,6 @@ class Report:
     notes: Sequence[str]
     accounts: Sequence[Account]
     units: Sequence[UnitReport]
-    first_start: bool
 
 
 def render(report: Report, encoding: str | None) -> str:

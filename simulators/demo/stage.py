@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import ssl
 import sys
 import time
@@ -40,7 +41,7 @@ class Stage:
     def __init__(self, home: Home, *, lan: bool) -> None:
         self._home = home
         self._lan = lan
-        self._memory: Memory = home.take()
+        self._memory: Memory = home.recall()
         self._children = Children(home.logs)
         self._first_start = not home.cloud.exists()
         self._taken: set[int] = set()
@@ -76,7 +77,6 @@ class Stage:
             notes=self._notes(wanted, portal_port, gateway_port),
             accounts=self._memory.accounts,
             units=reports,
-            first_start=self._first_start,
         )
         self._progress("ready")
         say(render(report, getattr(sys.stdout, "encoding", None)))
@@ -175,15 +175,15 @@ class Stage:
         if unit.transport == "rtu":
             link = folder / "modbus"
             command += ["--rtu", str(link)]
-            place, line = f"Modbus RTU on {link}", f'port = "{link}"'
+            place, modbus = f"Modbus RTU on {link}", f"serial:{link}"
         else:
             port = free_port(MODBUS_PORT, "127.0.0.1", self._taken)
             command += ["--tcp", f"127.0.0.1:{port}"]
-            place, line = f"Modbus/TCP on 127.0.0.1:{port}", f'host = "127.0.0.1"\nport = {port}'
+            place, modbus = f"Modbus/TCP on 127.0.0.1:{port}", f"tcp://127.0.0.1:{port}"
         simulator = self._children.start(f"ups{number}", command)
         self._wait(f"UPS {number} runs", simulator, lambda: self._simulator_answers(number))
         config_path = folder / "agent.toml"
-        config_path.write_text(agent_config(folder, self._home.cloud / "installation.json", line))
+        config_path.write_text(agent_config(folder, self._home.cloud / "installation.json", number, modbus))
         agent = self._children.start(
             f"agent{number}", [script("smartconnect-agent"), "run", "--config", str(config_path)]
         )
@@ -241,6 +241,10 @@ class Stage:
         say(f"[{time.monotonic() - self._began_s:5.1f} s] {text}")
 
 
-def agent_config(folder: Path, installation: Path, line: str) -> str:
-    """Settings of the agent of one UPS."""
-    return f'state_dir = "{folder / "agent"}"\ninstallation = "{installation}"\n{line}\n'
+def agent_config(folder: Path, installation: Path, number: int, modbus: str) -> str:
+    """Settings of the agent of one UPS (a JSON text is also a TOML text)."""
+    return (
+        f"state_dir = {json.dumps(str(folder / 'agent'))}\n"
+        f"installation = {json.dumps(str(installation))}\n\n"
+        f"[[ups]]\nname = {json.dumps(f'ups{number}')}\nmodbus = {json.dumps(modbus)}\n"
+    )
