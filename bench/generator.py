@@ -10,6 +10,7 @@ PUBACK, and prints a :class:`Outcome` as JSON. Two ways:
 PUBACKs have to come in the order of the PUBLISHes; one that does not ends the run.
 """
 
+import contextlib
 import selectors
 import socket
 import ssl
@@ -183,7 +184,7 @@ class Line:
             raise LoadError(f"the server refuses the log-in: {packet!r}")
         granted = packet.properties.get(Property.RECEIVE_MAXIMUM, 65_535)
         if not isinstance(granted, int) or granted < self._load.window:
-            raise LoadError(f"the server grants {granted} messages in flight, not {self._load.window}")
+            raise LoadError(f"the server grants {granted!r} messages in flight, not {self._load.window}")
 
     def _read(self) -> bytes:
         """All plain text there is, after the incomplete packet of the last time."""
@@ -261,30 +262,37 @@ class Line:
                 self.book.rejected += packet.reason >= Reason.UNSPECIFIED
                 self.book.confirm(np.array([packet.packet_id]), now_ns)
 
-    def close(self) -> None:
-        """Say DISCONNECT and close."""
+    def say_goodbye(self) -> None:
+        """DISCONNECT; whoever made the line closes its socket."""
         self.socket.setblocking(True)
         self._tls.write(encode(Disconnect(), V5))
         self._flush_blocking()
-        self.socket.close()
 
 
 def run(load: Load) -> Outcome:
     """Log in, publish, wait for every PUBACK. LoadError as said there."""
     context = ssl.create_default_context(cafile=load.ca_file)
-    lines = [Line(load, sender, context) for sender in load.senders]
-    selector = selectors.DefaultSelector()
-    for line in lines:
-        line.log_in()
-        selector.register(line.socket, selectors.EVENT_READ, line)
-    cpu = time.process_time()
-    begin_ns = time.monotonic_ns()
-    late_ns = _fixed_rate(load, lines, selector) if load.rate else _closed_loop(load, lines, selector)
-    _drain(lines, selector)
-    end_ns = time.monotonic_ns()
-    cpu = time.process_time() - cpu
-    for line in lines:
-        line.close()
+    with contextlib.ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        lines = []
+        for sender in load.senders:
+            lines.append(Line(load, sender, context))
+            stack.callback(lines[-1].socket.close)
+        for line in lines:
+            line.log_in()
+            selector.register(line.socket, selectors.EVENT_READ, line)
+        cpu_s = time.process_time()
+        begin_ns = time.monotonic_ns()
+        late_ns = (_fixed_rate if load.rate else _closed_loop)(load, lines, selector)
+        _drain(lines, selector)
+        end_ns = time.monotonic_ns()
+        cpu_s = time.process_time() - cpu_s
+        for line in lines:
+            line.say_goodbye()
+    return _outcome(lines, begin_ns, end_ns, late_ns, cpu_s)
+
+
+def _outcome(lines: list[Line], begin_ns: int, end_ns: int, late_ns: int, cpu_s: float) -> Outcome:
     books = [line.book for line in lines]
     waits = np.concatenate([part for book in books for part in book.waits_ns]) / 1e6
     p50, p99, worst = np.percentile(waits, (50, 99, 100))
@@ -298,7 +306,7 @@ def run(load: Load) -> Outcome:
         p99_ms=round(float(p99), 3),
         max_ms=round(float(worst), 3),
         late_ms=round(late_ns / 1e6, 3),
-        cpu_s=round(cpu, 3),
+        cpu_s=round(cpu_s, 3),
     )
 
 
