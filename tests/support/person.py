@@ -1,0 +1,107 @@
+"""A person with a browser's manners: logs in to a running portal and uses its API. One company each."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from cloud.postgres.pool import make_pool
+from cloud.services.accounts import create_account
+from cloud.services.passwords import Passwords
+from protocol.identity import ProductId, ProductKey
+
+PASSWORD = "Correct horse 7 battery"
+_FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
+
+
+async def make_accounts(dsn: str, count: int, now_ms: int) -> list[str]:
+    """Make so many accounts, each with a company of its own; their e-mail addresses."""
+    emails = [f"person{number}@example.org" for number in range(count)]
+    with Passwords() as passwords:
+        async with make_pool(dsn, name="accounts", max_size=2) as pool:
+            for number, email in enumerate(emails):
+                await create_account(
+                    pool,
+                    passwords,
+                    email=email,
+                    password=PASSWORD,
+                    first_name="Ada",
+                    last_name=f"Number{number}",
+                    company_name=f"Company {number}",
+                    now_ms=now_ms,
+                )
+    return emails
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer of the API."""
+
+    status: int
+    body: dict[str, Any]
+    retry_after_s: int = 0
+
+
+@dataclass
+class Person:
+    """Somebody who is logged in between ``async with`` and its end."""
+
+    portal_url: str
+    email: str
+    _http: aiohttp.ClientSession = field(init=False)
+    _form_token: str = ""
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            cookie_jar=aiohttp.CookieJar(unsafe=True), timeout=aiohttp.ClientTimeout(total=60)
+        )
+        form = {
+            "form_token": await self._token("/login"),
+            "email": self.email,
+            "password": PASSWORD,
+            "next": "/devices",
+        }
+        async with self._http.post(f"{self.portal_url}/login", data=form, allow_redirects=False) as response:
+            if response.status != 303:
+                raise RuntimeError(f"log-in of {self.email}: {response.status}")
+        self._form_token = await self._token("/devices")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def claim(self, product_id: ProductId | str, product_key: ProductKey | str) -> Answer:
+        """Claim by these codes; waits and repeats where the portal is busy."""
+        codes = {
+            "product_id": product_id.value if isinstance(product_id, ProductId) else product_id,
+            "product_key": product_key.value if isinstance(product_key, ProductKey) else product_key,
+        }
+        while True:
+            answer = await self._ask("POST", "/api/v1/claims", codes)
+            if answer.status != 429:
+                return answer
+            await asyncio.sleep(answer.retry_after_s)
+
+    async def look(self, claim_id: str) -> Answer:
+        """Where a claim stands."""
+        return await self._ask("GET", f"/api/v1/claims/{claim_id}")
+
+    async def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
+        headers = {"X-Form-Token": self._form_token, "Accept": "application/json"}
+        async with self._http.request(
+            method, f"{self.portal_url}{path}", json=body, headers=headers
+        ) as response:
+            content = await response.json(content_type=None)
+            return Answer(response.status, content, int(response.headers.get("Retry-After", "0")))
+
+    async def _token(self, path: str) -> str:
+        async with self._http.get(f"{self.portal_url}{path}") as response:
+            found = _FORM_TOKEN.search(await response.text())
+        if found is None:
+            raise RuntimeError(f"{path} has no form token ({response.status})")
+        return found[1]
