@@ -1,0 +1,316 @@
+"""Writes batches of telemetry, one connection and one transaction each: fence, then COPY, then the rest.
+
+The fence update of ``latest`` names for each device the session, epoch and position that the writer believes
+in; where the row says otherwise nothing of the batch is written. Everything here may be repeated after a lost
+connection: the fence finds what a commit that was not confirmed has stored.
+
+The connection is synchronous: a writer is a thread of its own and waits here, with Python's lock released.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+from psycopg.types.json import Jsonb
+
+from cloud.core.batch import COPY_COLUMNS, FENCE_COLUMNS, PG_TYPE
+from cloud.postgres.pool import CONNECT_TIMEOUT_S, KEEPALIVE, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
+from protocol import faults
+from protocol.points import VALUES
+
+MAX_COPY_OF_REJECTED: Final = 1024
+DAY_S: Final = 86_400
+
+DatabaseError = psycopg.Error
+_KEEPALIVE: Final[dict[str, Any]] = dict(KEEPALIVE)
+
+
+class ConnectionTroubleError(Exception):
+    """The database is away, or asks to try again: a dead connection, a deadlock, a time-out."""
+
+
+class FencedError(Exception):
+    """Some rows of ``latest`` are not what the batch was made for; nothing was written."""
+
+
+class NoPartitionError(Exception):
+    """A day's partition is gone (it was closed) since the writer looked."""
+
+
+class DuplicateRowsError(Exception):
+    """Rows above the stored position are in the table already: an alarm (restored backup, fault of ours)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event to store."""
+
+    device_id: int
+    stream: int
+    seq: int
+    epoch: int
+    ts_ms: int
+    received_ms: int
+    time_uncertain: bool
+    kind: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A message that was not accepted."""
+
+    device_id: int
+    ts_ms: int
+    kid: str
+    topic: str
+    code: str
+    reason: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What ``latest`` says of a device."""
+
+    kid: str
+    session_no: int
+    epoch: int
+    stream: int
+    seq: int
+    revoked: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """One transaction: ``copies`` and ``fence`` as :func:`cloud.core.batch.build_table` makes them."""
+
+    now_ms: int
+    device_ids: Sequence[int] = ()
+    fence: Sequence[bytes] = ()
+    copies: Mapping[int, bytes] = field(default_factory=dict)
+    events: Sequence[EventRow] = ()
+    rejected: Sequence[RejectedRow] = ()
+
+
+class _Array:
+    """Bytes that are an array in PostgreSQL's binary format already."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+    oid = 0  # the statement's cast says what it is
+
+    def dump(self, obj: _Array) -> Buffer:
+        return obj.data
+
+
+_ARRAYS: Final = ", ".join(f"%b::{PG_TYPE[kind]}[]" for _, kind in FENCE_COLUMNS)
+_SHOWN: Final = ", ".join(
+    f"{name} = CASE WHEN u.ts_ms >= l.ts_ms THEN u.{name} ELSE l.{name} END"
+    for name in ("ts_ms", *(point.name for point in VALUES))
+)
+FENCE: Final = (
+    f"UPDATE latest l SET stream = u.stream, seq = u.seq, connected = true,"
+    f" seen_ms = greatest(l.seen_ms, %s), {_SHOWN}"
+    f" FROM unnest({_ARRAYS}) AS u({', '.join(name for name, _ in FENCE_COLUMNS)})"
+    " WHERE l.device_id = u.device_id AND l.session_no = u.session_no AND l.epoch = u.epoch"
+    " AND l.stream = u.old_stream AND l.seq = u.old_seq AND NOT l.revoked"  # noqa: S608  names of ours alone
+)
+_NAMES: Final = ", ".join(name for name, _ in COPY_COLUMNS)
+COPY: Final = {
+    0: f"COPY telemetry ({_NAMES}) FROM STDIN (FORMAT BINARY)",
+    1: f"COPY telemetry_late ({_NAMES}) FROM STDIN (FORMAT BINARY)",
+}
+_TABLE: Final = {0: "telemetry", 1: "telemetry_late"}
+INSERT_EVENT: Final = (
+    "INSERT INTO event (device_id, stream, seq, epoch, ts, received_ms, time_uncertain, kind, detail)"
+    " VALUES (%s, %s, %s, %s, to_timestamp(%s / 1000.0), %s, %s, %s, %s)"
+    " ON CONFLICT (device_id, stream, seq) DO NOTHING"
+)
+INSERT_REJECTED: Final = (
+    "INSERT INTO rejected (device_id, ts_ms, kid, topic, code, reason, payload, size_bytes)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+)
+DAYS: Final = (
+    "SELECT right(c.relname, 8) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+    " WHERE i.inhparent = 'telemetry'::regclass AND NOT i.inhdetachpending AND c.relname ~ '_[0-9]{8}$'"
+)
+POSITIONS: Final = (
+    "SELECT device_id, kid, session_no, epoch, stream, seq, revoked FROM latest WHERE device_id = ANY (%s)"
+)
+
+
+class Store:
+    """One writer's connection. Not thread-safe: one thread, one store."""
+
+    def __init__(self, dsn: str, name: str) -> None:
+        self._dsn = dsn
+        self._name = name
+        self._connection: psycopg.Connection | None = None
+        self.days: frozenset[int] = frozenset()
+        """Days since 1970 that have a partition, as of the last look."""
+
+    def connect(self) -> None:
+        """Connect, if not connected, and look which days there are. ConnectionTroubleError."""
+        if self._connection is not None and not self._connection.closed:
+            return
+        options = (
+            f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
+        )
+        try:
+            self._connection = psycopg.connect(
+                self._dsn,
+                autocommit=True,
+                application_name=f"smartconnect {self._name}",
+                connect_timeout=CONNECT_TIMEOUT_S,
+                options=options,
+                prepare_threshold=1,
+                **_KEEPALIVE,
+            )
+            self._connection.adapters.register_dumper(_Array, _ArrayDumper)
+            self.look_for_days()
+        except psycopg.Error as error:
+            self.close()
+            raise ConnectionTroubleError(str(error).strip()) from error
+
+    def close(self) -> None:
+        """Give the connection back; it may be opened again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    def look_for_days(self) -> None:
+        """Read which days have a partition. ConnectionTroubleError."""
+        rows = self._run(lambda cursor: cursor.execute(DAYS).fetchall())
+        self.days = frozenset(
+            int(dt.datetime.strptime(text, "%Y%m%d").replace(tzinfo=dt.UTC).timestamp()) // DAY_S
+            for (text,) in rows
+        )
+
+    def positions(self, device_ids: Sequence[int]) -> dict[int, Position]:
+        """What ``latest`` says of these devices. ConnectionTroubleError."""
+        rows = self._run(lambda cursor: cursor.execute(POSITIONS, [list(device_ids)]).fetchall())
+        return {row[0]: Position(*row[1:]) for row in rows}
+
+    def write(self, batch: Batch, *, staged: bool = False) -> None:
+        """Write all of a batch, or nothing.
+
+        ``staged`` leaves rows out that are in the table already (after DuplicateRowsError). Raises
+        FencedError, NoPartitionError, DuplicateRowsError, ConnectionTroubleError; any other DatabaseError
+        means that the batch itself cannot be stored.
+        """
+
+        def work(cursor: psycopg.Cursor[Any]) -> None:
+            cursor.execute("BEGIN")
+            self._write(cursor, batch, staged=staged)
+            faults.reach("gateway.commit.before")
+            cursor.execute("COMMIT")
+
+        self._run(work)
+        faults.reach("gateway.commit.after")
+
+    def _write(self, cursor: psycopg.Cursor[Any], batch: Batch, *, staged: bool) -> None:
+        if batch.device_ids:
+            cursor.execute(FENCE, [batch.now_ms, *map(_Array, batch.fence)], prepare=True)
+            if cursor.rowcount != len(batch.device_ids):
+                raise FencedError
+            faults.reach("gateway.fence")
+        try:
+            for late, buffer in batch.copies.items():
+                if staged:
+                    _copy_new(cursor, late, buffer)
+                else:
+                    with cursor.copy(COPY[late]) as copy:
+                        copy.write(buffer)
+        except psycopg.errors.UniqueViolation as error:
+            raise DuplicateRowsError(str(error)) from error
+        except psycopg.errors.CheckViolation as error:
+            raise NoPartitionError(str(error)) from error
+        if batch.events:
+            _insert_events(cursor, batch.events)
+        if batch.rejected:
+            cursor.executemany(INSERT_REJECTED, [_rejected_values(row) for row in batch.rejected])
+
+    def _run(self, work: Any) -> Any:
+        connection = self._connection
+        if connection is None or connection.closed:
+            raise ConnectionTroubleError("not connected")
+        try:
+            with connection.cursor() as cursor:
+                return work(cursor)
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
+            self._rollback()
+            raise ConnectionTroubleError(str(error).strip()) from error
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _rollback(self) -> None:
+        """Leave the transaction, by the connection's end where need be."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.rollback()
+        except psycopg.Error:
+            self.close()
+
+
+def _copy_new(cursor: psycopg.Cursor[Any], late: int, buffer: bytes) -> None:
+    table = _TABLE[late]
+    cursor.execute(f"CREATE TEMP TABLE staged (LIKE {table}) ON COMMIT DROP")
+    with cursor.copy(f"COPY staged ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.write(buffer)
+    cursor.execute(f"INSERT INTO {table} ({_NAMES}) SELECT {_NAMES} FROM staged ON CONFLICT DO NOTHING")  # noqa: S608  as above
+    cursor.execute("DROP TABLE staged")
+
+
+def _insert_events(cursor: psycopg.Cursor[Any], events: Sequence[EventRow]) -> None:
+    values = [
+        (
+            row.device_id,
+            row.stream,
+            row.seq,
+            row.epoch,
+            row.ts_ms,
+            row.received_ms,
+            row.time_uncertain,
+            row.kind,
+            Jsonb(dict(row.values)),
+        )
+        for row in sorted(events, key=lambda row: (row.device_id, row.stream, row.seq))
+    ]
+    cursor.executemany(INSERT_EVENT, values)
+    devices = sorted({str(row.device_id) for row in events})
+    cursor.execute("SELECT pg_notify('device', hint) FROM unnest(%s::text[]) AS hint", [devices])
+
+
+def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
+    return (
+        row.device_id,
+        row.ts_ms,
+        row.kid,
+        _storable(row.topic),
+        row.code,
+        _storable(row.reason),
+        row.payload[:MAX_COPY_OF_REJECTED],
+        len(row.payload),
+    )
+
+
+def _storable(text: str) -> str:
+    """Text from a peer; PostgreSQL stores no NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:300]
