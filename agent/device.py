@@ -1,0 +1,349 @@
+"""One UPS and all the agent keeps for it: readings become samples and events, orders become effects."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agent.config import Enable
+from agent.core import enrollment, sampling
+from agent.core.enrollment import (
+    Announce,
+    Disconnected,
+    Enrollment,
+    Remember,
+    SendNow,
+    Settle,
+    Switched,
+    Wipe,
+)
+from agent.core.sampling import Contact, Edge, Inventory, Watcher
+from agent.core.timeline import CLOCK_OFF_MS
+from agent.errors import LinkError, StateError
+from agent.identity import Identity, Label
+from agent.keys import save_label
+from agent.logs import Repeats
+from protocol.codec import pack_batch, pack_sample
+from protocol.errors import DecodeError, IdentityError
+from protocol.identity import ProductId, ProductKey
+from protocol.messages import EventKind
+from protocol.points import SampleFlag
+from protocol.signing import label_key
+
+if TYPE_CHECKING:
+    from agent.background import Background
+    from agent.config import UpsSettings
+    from agent.core.enrollment import Effect, Input
+    from agent.core.ports import Clock, Disk
+    from agent.core.sampling import Reading
+    from agent.poller import Poller
+    from agent.spool_file import SpoolFile
+    from agent.state import StateFile
+    from protocol.extension import Extension
+    from protocol.messages import Hello, Watch
+
+MAX_BUFFERED: Final = 600  # samples kept in memory while the disk fails
+OVERFLOW_EVENT_EVERY_MS: Final = 600_000
+
+
+class Device:
+    """State of one UPS. Its poller feeds it, its talker empties it; both run in the same loop."""
+
+    def __init__(
+        self,
+        settings: UpsSettings,
+        identity: Identity,
+        *,
+        clock: Clock,
+        disk: Disk,
+        state: StateFile,
+        spool: SpoolFile,
+        background: Background,
+    ) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.clock = clock
+        self.spool = spool
+        self.background = background
+        self.state = state
+        self.poller: Poller | None = None
+        self.inventory = Inventory()
+        self.reading: Reading | None = None
+        self.uplink_state = ""
+        self.link_state = "not read yet"
+        self.has_work = asyncio.Event()  # something to publish, or a reason to look again
+        self.labelled = asyncio.Event()
+        self.want_announcement = False
+        self.want_now = False
+        self._log = structlog.get_logger(__name__).bind(ups=settings.name)
+        self._disk = disk
+        self._disk_trouble = Repeats(self._log)
+        self._obeying = asyncio.Lock()
+        self._watcher = Watcher(active=frozenset(state.value.active))
+        self._contact = Contact()
+        self._buffer: list[bytes] = []
+        self._events: list[Edge] = []  # not yet on disk
+        self._last_report_ms = clock.mono_ms()
+        self._extension: Extension | None = None
+        self._auto_enabled = False
+        self._has_extension: bool | None = None
+        self._overflow_told_ms = -OVERFLOW_EVENT_EVERY_MS
+        self._untold_drops = 0
+        self.enrollment = Enrollment(
+            kid=identity.kid,
+            smartconnect=state.value.smartconnect,
+            owned=state.value.owned,
+            epoch=spool.epoch,
+        )
+        if identity.label is not None:
+            self.labelled.set()
+
+    # --- what the poller tells -----------------------------------------------------------------------------
+
+    async def on_inventory(self, inventory: Inventory) -> None:
+        """Note what the UPS is; a changed firmware is an event."""
+        self.inventory = inventory
+        before = self.state.value.firmware
+        if inventory.firmware and inventory.firmware != before:
+            if before:
+                values: dict[str, str | int | float | bool | None] = {
+                    "before": before,
+                    "after": inventory.firmware,
+                }
+                self._note(Edge(self.clock.mono_ms(), EventKind.FIRMWARE_CHANGED, values))
+            await self._remember(firmware=inventory.firmware)
+
+    async def on_extension(self, found: Extension | None) -> None:
+        """Follow label, switch and front-panel button of a UPS that has our block."""
+        first = self._has_extension is None
+        self._has_extension = found is not None
+        if found is None:
+            if first and self.settings.enable is Enable.AUTO and not self.enrollment.smartconnect:
+                await self.switch(on=True)
+            return
+        self._extension = found
+        await self._learn_label(found.product_id, found.product_key)
+        pressed = self.state.value.presence is not None and found.presence != self.state.value.presence
+        if found.presence != self.state.value.presence:
+            await self._remember(presence=found.presence)
+        wanted = pressed or (self.settings.enable is Enable.AUTO and not self._auto_enabled)
+        self._auto_enabled = True
+        if found.enabled or not wanted:
+            await self.switch(on=found.enabled)
+            return
+        self._log.info("switching SmartConnect on", by="front panel" if pressed else "setting enable = auto")
+        await self.enable()
+
+    async def on_reading(self, reading: Reading, inventory: Inventory) -> None:
+        """A sample, and perhaps edges."""
+        self.reading = reading
+        self.link_state = "answers"
+        self._contact, restored = sampling.answered(self._contact, reading.mono_ms)
+        self._watcher, edges = sampling.watch(self._watcher, reading, inventory.groups)
+        for edge in (*restored, *edges):
+            self._note(edge)
+        if edges:
+            await self._remember(active=tuple(sorted(self._watcher.active)))
+        if self.enrollment.spools:
+            self._buffer.append(pack_sample({**reading.sample, "ts": reading.mono_ms}))
+        now_ms = self.clock.mono_ms()
+        if edges or restored or now_ms < self.enrollment.watch_until_ms:
+            self.want_now = True
+            self.has_work.set()
+        due = sampling.is_due(
+            len(self._buffer),
+            self._last_report_ms,
+            now_ms,
+            int(self.settings.report_interval_s * 1000),
+            on_battery=reading.on_battery,
+            edge=bool(edges or restored),
+        )
+        if due or self._events:
+            await self.report()
+
+    async def on_missed(self, mono_ms: int, reason: str) -> None:
+        """The UPS did not answer: stale, which is not an outage."""
+        self.link_state = reason
+        self._contact, edges = sampling.missed(self._contact, mono_ms, reason)
+        for edge in edges:
+            self._note(edge)
+        if self._events:
+            await self.report()
+
+    # --- to the spool --------------------------------------------------------------------------------------
+
+    def _note(self, edge: Edge) -> None:
+        self._log.info("event", kind=edge.kind.value, **{f"of_{name}": v for name, v in edge.values.items()})
+        if self.enrollment.spools:
+            self._events.append(edge)
+
+    async def report(self) -> None:
+        """Make what was collected durable, and let it be published. A broken disk keeps it in memory."""
+        events, samples = self._events, self._buffer
+        self._events, self._buffer = [], []
+        self._last_report_ms = self.clock.mono_ms()
+        try:
+            while events:
+                edge = events[0]
+                await self.background.run(
+                    lambda edge=edge: self.spool.append_event(edge.mono_ms, edge.kind, edge.values)  # type: ignore[misc]
+                )
+                events.pop(0)
+            if samples:
+                taken, samples = samples, []
+                try:
+                    self._untold_drops += await self.background.run(lambda: self.spool.append(taken))
+                except OSError:
+                    samples = taken
+                    raise
+        except OSError as error:
+            self._disk_trouble.failed("the spool cannot be written", reason=str(error))
+            self._events = events + self._events
+            self._buffer = (samples + self._buffer)[-MAX_BUFFERED:]
+        else:
+            self._disk_trouble.worked("the spool can be written again")
+            self._tell_overflow()
+        self.has_work.set()
+
+    def _tell_overflow(self) -> None:
+        now_ms = self.clock.mono_ms()
+        if self._untold_drops and now_ms - self._overflow_told_ms >= OVERFLOW_EVENT_EVERY_MS:
+            self._overflow_told_ms = now_ms
+            total = self.spool.ledger.dropped_samples
+            self._note(
+                Edge(
+                    now_ms, EventKind.SPOOL_OVERFLOW, {"dropped": self._untold_drops, "dropped_total": total}
+                )
+            )
+            self._untold_drops = 0
+
+    def now_payload(self) -> bytes | None:
+        """The latest reading as an unsequenced snapshot; None if there is none, or it is stale."""
+        if self.reading is None or self._contact.lost:
+            return None
+        flags = SampleFlag(0)
+        ts_ms = self.reading.mono_ms + self.spool.offset_ms()
+        try:
+            return pack_batch([pack_sample({**self.reading.sample, "ts": max(0, ts_ms), "flags": flags})])
+        except DecodeError as error:
+            self._log.warning("a reading does not fit a sample", reason=str(error))
+            return None
+
+    # --- what the cloud and people say ---------------------------------------------------------------------
+
+    async def step(self, event: Input) -> None:
+        """Change the enrollment and carry out what follows, as one piece."""
+        async with self._obeying:
+            draw = random.random()  # noqa: S311  jitter, no secret
+            after, effects = enrollment.step(self.enrollment, event, self.clock.mono_ms(), draw)
+            for effect in effects:
+                await self._carry_out(effect, after)
+            self.enrollment = after
+        if not after.spools:
+            self._buffer.clear()
+        self.has_work.set()
+
+    def tick(self) -> None:
+        """What time alone brings."""
+        draw = random.random()  # noqa: S311  jitter, no secret
+        self.enrollment, effects = enrollment.tick(self.enrollment, self.clock.mono_ms(), draw)
+        if effects:
+            self.want_announcement = True
+            self.has_work.set()
+
+    def watched(self, watch: Watch) -> None:
+        """Somebody looks at the page of this UPS."""
+        self.enrollment = enrollment.watched(self.enrollment, watch, self.clock.mono_ms())
+        self.want_now = True
+        self.has_work.set()
+
+    async def _carry_out(self, effect: Effect, after: Enrollment) -> None:
+        match effect:
+            case Announce():
+                self.want_announcement = True
+            case SendNow():
+                self.want_now = True
+            case Wipe(epoch):
+                if self.enrollment.epoch:
+                    self._log.warning(
+                        "another ownership: the spool is wiped", before=self.enrollment.epoch, after=epoch
+                    )
+                self._buffer.clear()
+                self._events.clear()
+                await self.background.run(lambda: self.spool.wipe(epoch))
+            case Settle(position):
+                await self.background.run(lambda: self.spool.settle(position))
+            case Remember():
+                await self._remember(owned=after.owned, smartconnect=after.smartconnect)
+
+    async def learn_time(self, hello: Hello, received_ms: int) -> None:
+        """Settle this boot's time by the cloud's clock, once."""
+        offset_ms = hello.server_time_ms - received_ms
+        wall_off_ms = self.clock.wall_ms() - self.clock.mono_ms() - offset_ms
+        settled = await self.background.run(lambda: self.spool.settle_time(offset_ms))
+        if settled and abs(wall_off_ms) > CLOCK_OFF_MS:
+            self._log.warning("the machine's clock is wrong; the cloud's is used", off_ms=wall_off_ms)
+            self._note(Edge(received_ms, EventKind.CLOCK_CORRECTED, {"off_s": round(wall_off_ms / 1000, 1)}))
+
+    async def enable(self) -> None:
+        """Switch SmartConnect on, in the UPS if it has our block; LinkError if it did not take it."""
+        if self._has_extension and self.poller is not None and not await self.poller.enable():
+            raise LinkError("SmartConnect was switched on, but reads back as off")
+        await self.switch(on=True)
+
+    async def switch(self, *, on: bool) -> None:
+        """SmartConnect is on or off now."""
+        if on == self.enrollment.smartconnect:
+            return
+        self._log.info("SmartConnect is on" if on else "SmartConnect is off")
+        kind = EventKind.SMARTCONNECT_ON if on else EventKind.SMARTCONNECT_OFF
+        edge = Edge(self.clock.mono_ms(), kind, {})
+        if not on:
+            self._note(edge)
+            await self.report()
+        await self.step(Switched(on))
+        if on:
+            self._note(edge)
+            await self.report()
+
+    async def disconnected(self) -> None:
+        """The connection to the cloud is gone."""
+        await self.step(Disconnected())
+
+    async def _learn_label(self, product_id_text: str, product_key_text: str) -> None:
+        try:
+            product_id = ProductId.parse(product_id_text)
+            product_key = ProductKey.parse(product_key_text)
+        except IdentityError as error:
+            self._log.warning("the UPS holds no sound product codes", reason=str(error))
+            return
+        label = self.identity.label
+        if label is not None and label.product_id == product_id:
+            return
+        await self.set_label(product_id, product_key)
+
+    async def set_label(self, product_id: ProductId, product_key: ProductKey) -> None:
+        """Derive and keep the label key; the Product Key is forgotten."""
+        key = await self.background.run(lambda: label_key(product_id, product_key))
+        if self.identity.label is not None:
+            self._log.warning("another label", product_id=product_id.value)
+        self.identity.label = Label(product_id, key)
+        await self.background.run(lambda: save_label(self._disk, product_id, key))
+        self.labelled.set()
+
+    async def _remember(self, **changes: object) -> None:
+        try:
+            await self.background.run(lambda: self.state.update(**changes))
+        except OSError as error:
+            raise StateError(f"{self.settings.name}: state cannot be written: {error}") from error
+
+    async def accepted(self, login_ms: int) -> None:
+        """The cloud took a log-in with this ``iat``."""
+        await self._remember(last_login_ms=login_ms)
+
+    def corrected_ms(self) -> int:
+        """Unix ms, by the cloud's clock as soon as it is known."""
+        return self.clock.mono_ms() + self.spool.offset_ms()

@@ -1,0 +1,65 @@
+"""What can go wrong in the agent.
+
+::
+
+    AgentError
+    ├── ConfigError               a setting that does not exist, or a value that does not fit
+    ├── StateError                key or state files that are missing, damaged or open to others
+    ├── LinkError                 the line to a UPS
+    │   ├── LinkDownError         no connection, no answer, or garbage: try again later
+    │   ├── LinkRefusedError      the UPS answered with a Modbus exception
+    │   └── LinkUntrustedError    the verification block is not what it must be
+    └── UplinkError               the line to the cloud
+        ├── UplinkDownError       no connection, or it broke
+        └── UplinkRefusedError    the cloud said no to the log-in
+"""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Base of everything the agent raises for others to handle."""
+
+
+class ConfigError(AgentError):
+    """A setting that does not exist, or a value that does not fit; the text says which and from where."""
+
+
+class StateError(AgentError):
+    """Key or state files that are missing, damaged, or readable by others."""
+
+
+class LinkError(AgentError):
+    """The line to a UPS failed."""
+
+
+class LinkDownError(LinkError):
+    """No connection, no answer, or an answer that makes no sense."""
+
+
+class LinkRefusedError(LinkError):
+    """The UPS answered with a Modbus exception."""
+
+    def __init__(self, code: int, what: str) -> None:
+        super().__init__(f"{what}: Modbus exception {code}")
+        self.code = code
+
+
+class LinkUntrustedError(LinkError):
+    """The constants of the verification block are wrong, so no other value can be trusted."""
+
+
+class UplinkError(AgentError):
+    """The line to the cloud failed."""
+
+
+class UplinkDownError(UplinkError):
+    """No connection, or it broke."""
+
+
+class UplinkRefusedError(UplinkError):
+    """The cloud refused the log-in."""
+
+    def __init__(self, reason: int, text: str) -> None:
+        super().__init__(f"the gateway refused the log-in: {text} ({reason:#04x})")
+        self.reason = reason
