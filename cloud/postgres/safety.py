@@ -22,6 +22,10 @@ class DatabaseUnavailableError(Exception):
     """The PostgreSQL does not answer."""
 
 
+UNAVAILABLE: Final = (DatabaseUnavailableError, psycopg.OperationalError)
+"""What a database looks like that is gone, restarting or overrun; pool time-outs are among them."""
+
+
 def check_safety(dsn: str) -> None:
     """UnsafeDatabaseError names every setting of the server that could lose a confirmed row.
 
