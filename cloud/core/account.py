@@ -66,15 +66,6 @@ class Email:
         return cls(value, value.casefold())
 
 
-class Role(StrEnum):
-    """What a member may do for the company. Append only."""
-
-    OWNER = "owner"
-    ADMIN = "admin"
-    OPERATOR = "operator"
-    VIEWER = "viewer"
-
-
 class PasswordFault(StrEnum):
     """Why a password is refused; the text for people is in ``PASSWORD_TEXTS``. Append only."""
 

@@ -7,7 +7,8 @@ import psycopg.errors
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from cloud.core.account import FORGET_MS, Email, Role
+from cloud.core.account import FORGET_MS, Email
+from cloud.core.authz import Role
 from cloud.postgres.pool import Pool
 
 MAX_USER_AGENT_CHARS = 200

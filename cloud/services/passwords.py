@@ -1,6 +1,6 @@
 """Password hashes: Argon2id in a small pool of threads, with a bounded queue in front.
 
-Parameters m = 19 MiB, t = 2, p = 1 (OWASP's password storage advice; about 22 ms on a small server). The queue
+Parameters m = 19 MiB, t = 2, p = 1 (OWASP; about 22 ms on a small server). The queue
 is bounded because each hash in flight costs memory: a flood of log-ins is told to come back.
 """
 

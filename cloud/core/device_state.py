@@ -1,0 +1,146 @@
+"""What a device's shown values mean for a person: one state, its word, and one sentence.
+
+The order of the rules is the order of importance. *Stale* is a state of its own: values of a device that is
+not heard are never shown as an outage (design section 6).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+QUIET_MS: Final = 180_000
+"""A connected device reports every minute; three times that without a word is silence."""
+LOW_RUNTIME_S: Final = 120.0
+"""Low-battery warning of a Smart-UPS as delivered: two minutes of runtime left."""
+
+_ON_BATTERY: Final = 1 << 2  # bits of register 0, protocol.register_codes
+_BYPASS: Final = 1 << 3
+_OUTPUT_OFF: Final = 1 << 4
+_FAULT: Final = 1 << 5 | 1 << 15
+_INPUT_BAD: Final = 1 << 6
+_TEST: Final = 1 << 7
+_OVERLOAD: Final = 1 << 21
+_REPLACE_BATTERY: Final = 1 << 2  # of register 22
+_BATTERY_DISCONNECTED: Final = 1 << 0
+
+
+class Condition(StrEnum):
+    """The one state a device is shown in. Append only: programs read it."""
+
+    ON_MAINS = "on_mains"
+    ON_BATTERY = "on_battery"
+    LOW_BATTERY = "low_battery"
+    BYPASS = "bypass"
+    OVERLOAD = "overload"
+    FAULT = "fault"
+    OUTPUT_OFF = "output_off"
+    REPLACE_BATTERY = "replace_battery"
+    SELF_TEST = "self_test"
+    OFFLINE = "offline"
+    SMARTCONNECT_OFF = "smartconnect_off"
+    STARTING = "starting"
+
+
+class Tone(StrEnum):
+    """How serious a state is; pages give it a colour beside its word."""
+
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+    CALM = "calm"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """How a state looks: its word, its seriousness and the name of its icon."""
+
+    word: str
+    tone: Tone
+    icon: str
+
+
+FACES: Final[Mapping[Condition, Face]] = {
+    Condition.ON_MAINS: Face("On mains", Tone.GOOD, "mains"),
+    Condition.ON_BATTERY: Face("On battery", Tone.WARN, "battery"),
+    Condition.LOW_BATTERY: Face("Battery low", Tone.BAD, "battery-low"),
+    Condition.BYPASS: Face("Bypass", Tone.WARN, "bypass"),
+    Condition.OVERLOAD: Face("Overload", Tone.BAD, "alert"),
+    Condition.FAULT: Face("Fault", Tone.BAD, "fault"),
+    Condition.OUTPUT_OFF: Face("Output off", Tone.CALM, "output-off"),
+    Condition.REPLACE_BATTERY: Face("Replace battery", Tone.WARN, "battery-low"),
+    Condition.SELF_TEST: Face("Self-test", Tone.CALM, "check"),
+    Condition.OFFLINE: Face("Offline", Tone.CALM, "offline"),
+    Condition.SMARTCONNECT_OFF: Face("SmartConnect off", Tone.CALM, "off"),
+    Condition.STARTING: Face("Waiting for readings", Tone.CALM, "wait"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceView:
+    """An owned device as its owner's pages show it. ``values`` and ``bits`` are the points of ``latest``."""
+
+    device_id: int
+    product_id: str
+    model: str
+    sku: str
+    serial: str
+    firmware: str
+    rated_real_power_w: int
+    rated_apparent_power_va: int
+    version: int
+    company_id: int
+    epoch: int
+    kid: str
+    from_ms: int
+    name: str
+    description: str
+    time_zone: str
+    ts_ms: int
+    seen_ms: int
+    connected: bool
+    smartconnect: bool
+    revoked: bool
+    values: Mapping[str, float | None]
+    bits: Mapping[str, int]
+    on_battery_since_ms: int | None
+
+    @property
+    def title(self) -> str:
+        """What the owner called it, else what it is."""
+        return self.name or self.model or f"UPS {self.product_id}"
+
+    @property
+    def load_w(self) -> float | None:
+        """Real power in watts, where the rating is known."""
+        pct = self.values["output_real_power_pct"]
+        return None if pct is None or not self.rated_real_power_w else pct / 100 * self.rated_real_power_w
+
+    @property
+    def on_battery(self) -> bool:
+        """What register 0 said last, however long ago."""
+        return bool(self.bits["ups_status"] & _ON_BATTERY)
+
+
+def condition_of(view: DeviceView, now_ms: int) -> Condition:
+    """The state a device is in; the most important one where several hold."""
+    if not view.smartconnect:
+        return Condition.SMARTCONNECT_OFF
+    if view.ts_ms == 0:
+        return Condition.STARTING if view.connected or not view.seen_ms else Condition.OFFLINE
+    if not view.connected or now_ms - view.seen_ms > QUIET_MS:
+        return Condition.OFFLINE
+    status, battery = view.bits["ups_status"], view.bits["battery_system_error"]
+    runtime_s = view.values["runtime_remaining"]
+    on_battery = bool(status & _ON_BATTERY)
+    rules = (
+        (Condition.FAULT, status & _FAULT),
+        (Condition.OVERLOAD, status & _OVERLOAD),
+        (Condition.SELF_TEST, status & _TEST and not status & _INPUT_BAD),
+        (Condition.LOW_BATTERY, on_battery and runtime_s is not None and runtime_s < LOW_RUNTIME_S),
+        (Condition.ON_BATTERY, on_battery),
+        (Condition.BYPASS, status & _BYPASS),
+        (Condition.OUTPUT_OFF, status & _OUTPUT_OFF),
+        (Condition.REPLACE_BATTERY, battery & (_REPLACE_BATTERY | _BATTERY_DISCONNECTED)),
+    )
+    return next((condition for condition, holds in rules if holds), Condition.ON_MAINS)

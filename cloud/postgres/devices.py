@@ -1,0 +1,203 @@
+"""What pages show of devices: the live owner's view of ``device``, ``latest``, telemetry and events.
+
+Every query of a page is cut by company and by ownership epoch: nothing of an earlier owner is ever returned.
+"""
+
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from cloud.core.device_state import DeviceView
+from cloud.postgres.pool import CONNECT_TIMEOUT_S, KEEPALIVE, Pool
+from protocol.points import VALUES, SampleFlag, Wire
+
+CHANNEL: Final = "device"
+MAX_EVENTS: Final = 200
+SHOWN_EVENTS: Final = 20
+FUTURE: Final = int(SampleFlag.FROM_FUTURE)
+FLOATS: Final = tuple(point.name for point in VALUES if point.wire in {Wire.FLOAT, Wire.DOUBLE})
+BITS: Final = tuple(point.name for point in VALUES if point.wire is Wire.FIXED32)
+ON_BATTERY_BIT: Final = 2  # register 0
+
+_VIEW: Final = sql.SQL(
+    """
+SELECT d.device_id, d.product_id, d.model, d.sku, d.serial, d.firmware, d.rated_real_power_w,
+       d.rated_apparent_power_va, d.version, o.company_id, o.epoch, o.kid, o.from_ms, o.name, o.description,
+       o.time_zone, l.ts_ms, l.seen_ms, l.connected, l.smartconnect, l.revoked, {values},
+       CASE WHEN e.kind = 'on_battery' THEN (extract(epoch FROM e.ts) * 1000)::bigint END
+           AS on_battery_since_ms
+  FROM ownership o
+  JOIN device d USING (device_id)
+  JOIN latest l USING (device_id)
+  LEFT JOIN LATERAL (
+       SELECT kind, ts FROM event
+        WHERE event.device_id = o.device_id AND event.epoch = o.epoch
+          AND kind IN ('on_battery', 'mains_back')
+        ORDER BY ts DESC, seq DESC LIMIT 1) e ON true
+ WHERE o.until_ms IS NULL AND """
+).format(values=sql.SQL(", ").join(sql.Identifier("l", name) for name in (*BITS, *FLOATS)))
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event as it was received."""
+
+    device_id: int
+    stream: int
+    seq: int
+    ts_ms: int
+    time_uncertain: bool
+    kind: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Averages over one piece of time, and whether the UPS was on battery at any moment of it."""
+
+    ts_ms: int
+    on_battery: bool
+    values: tuple[float | None, ...]
+
+
+async def list_views(pool: Pool, company_id: int) -> list[DeviceView]:
+    """All devices a company owns, by name."""
+    order = sql.SQL("o.company_id = %s ORDER BY lower(coalesce(nullif(o.name, ''), d.model)), d.product_id")
+    return await _views(pool, order, [company_id])
+
+
+async def find_view(pool: Pool, company_id: int, device_id: int) -> DeviceView | None:
+    """A device, if this company owns it now."""
+    found = await _views(pool, sql.SQL("o.device_id = %s AND o.company_id = %s"), [device_id, company_id])
+    return found[0] if found else None
+
+
+async def watched_views(pool: Pool, device_ids: Sequence[int]) -> dict[int, DeviceView]:
+    """The devices that somebody looks at, for the portal's poller, which checks the company itself."""
+    found = await _views(pool, sql.SQL("o.device_id = ANY(%s)"), [list(device_ids)])
+    return {view.device_id: view for view in found}
+
+
+async def _views(pool: Pool, condition: sql.SQL, arguments: list[object]) -> list[DeviceView]:
+    async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_VIEW + condition, arguments)
+        return [_view(row) async for row in cursor]
+
+
+def _view(row: dict[str, Any]) -> DeviceView:
+    values = {name: None if math.isnan(row[name]) else float(row[name]) for name in FLOATS}
+    bits = {name: int(row[name]) for name in BITS}
+    rest = {name: value for name, value in row.items() if name not in values and name not in bits}
+    return DeviceView(values=values, bits=bits, **rest)
+
+
+async def list_events(pool: Pool, device_id: int, epoch: int, limit: int = 50) -> list[EventRow]:
+    """The newest events of one ownership, newest first."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT device_id, stream, seq, (extract(epoch FROM ts) * 1000)::bigint, time_uncertain, kind,"
+            " detail FROM event WHERE device_id = %s AND epoch = %s"
+            " ORDER BY ts DESC, stream DESC, seq DESC LIMIT %s",
+            [device_id, epoch, min(limit, MAX_EVENTS)],
+        )
+        return [EventRow(*row) async for row in cursor]
+
+
+async def event_marks(pool: Pool, device_ids: Sequence[int]) -> dict[int, str]:
+    """For each device something that changes when its list of newest events does."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT l.device_id, e.mark FROM latest l, LATERAL ("
+            "   SELECT string_agg(stream || '.' || seq, ' ') AS mark FROM ("
+            "       SELECT stream, seq FROM event WHERE device_id = l.device_id AND epoch = l.epoch"
+            "        ORDER BY ts DESC, stream DESC, seq DESC LIMIT %s) AS newest) AS e"
+            " WHERE l.device_id = ANY(%s)",
+            [SHOWN_EVENTS, list(device_ids)],
+        )
+        return {device_id: mark or "" async for device_id, mark in cursor}
+
+
+async def renew_watch(pool: Pool, device_ids: Sequence[int], *, until_ms: int, now_ms: int) -> None:
+    """Somebody looks at these devices until then; a lease that had ended is announced to the gateways."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "WITH old AS (SELECT device_id, watch_until_ms FROM latest WHERE device_id = ANY(%(ids)s)"
+            "             ORDER BY device_id FOR UPDATE),"
+            " renewed AS (UPDATE latest SET watch_until_ms = %(until)s FROM old"
+            "              WHERE latest.device_id = old.device_id AND latest.watch_until_ms < %(until)s"
+            "              RETURNING latest.device_id, old.watch_until_ms)"
+            " SELECT pg_notify('device', device_id::text) FROM renewed WHERE watch_until_ms <= %(now)s",
+            {"ids": sorted(device_ids), "until": until_ms, "now": now_ms},
+        )
+
+
+async def read_buckets(
+    pool: Pool,
+    device_id: int,
+    epoch: int,
+    *,
+    points: Sequence[str],
+    from_ms: int,
+    to_ms: int,
+    bucket_ms: int,
+) -> list[Bucket]:
+    """Averages of floating-point points over pieces of ``bucket_ms``, oldest first; no empty ones."""
+    unknown = [name for name in points if name not in FLOATS]
+    if unknown:
+        raise ValueError(f"no such points: {unknown}")
+    averages = sql.SQL(", ").join(
+        sql.SQL("avg(nullif({}, 'NaN'))").format(sql.Identifier(name)) for name in points
+    )
+    columns = sql.SQL(", ").join(map(sql.Identifier, ("ts", "ups_status", *points)))
+    one = sql.SQL(
+        "SELECT {columns} FROM {table} WHERE device_id = %(device)s AND epoch = %(epoch)s"
+        " AND ts >= to_timestamp(%(from)s / 1000.0) AND ts < to_timestamp(%(to)s / 1000.0)"
+        " AND flags & {future} = 0"
+    )
+    tables = sql.SQL(" UNION ALL ").join(
+        one.format(columns=columns, table=sql.Identifier(table), future=sql.Literal(FUTURE))
+        for table in ("telemetry", "telemetry_late")
+    )
+    statement = sql.SQL(
+        "SELECT (floor(extract(epoch FROM ts) * 1000 / %(bucket)s) * %(bucket)s)::bigint AS at,"
+        " bool_or(ups_status & {bit} <> 0), {averages} FROM ({tables}) AS samples GROUP BY at ORDER BY at"
+    ).format(bit=sql.Literal(1 << ON_BATTERY_BIT), averages=averages, tables=tables)
+    arguments = {
+        "device": device_id,
+        "epoch": epoch,
+        "from": from_ms,
+        "to": to_ms,
+        "bucket": bucket_ms,
+    }
+    async with pool.connection() as connection:
+        cursor = await connection.execute(statement, arguments)
+        return [Bucket(row[0], row[1], row[2:]) async for row in cursor]
+
+
+@asynccontextmanager
+async def listen(dsn: str) -> AsyncIterator[AsyncIterator[int]]:
+    """Hints that a device has changed: its id each time somebody notifies. Lost hints must do no harm."""
+    connection = await psycopg.AsyncConnection.connect(
+        dsn,
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        application_name="smartconnect portal hints",
+        **cast("dict[str, Any]", KEEPALIVE),
+    )
+    async with connection:
+        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+        yield _device_ids(connection)
+
+
+async def _device_ids(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[int]:
+    async for notice in connection.notifies():
+        try:
+            yield int(notice.payload)
+        except ValueError:
+            continue  # somebody else's payload is no hint

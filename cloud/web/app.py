@@ -1,0 +1,100 @@
+"""The portal process: wires settings, database, services and views, and serves until told to stop."""
+
+import asyncio
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from cloud.config import ConfigError, Settings
+from cloud.postgres.pool import make_pool
+from cloud.services.accounts import Authenticator
+from cloud.services.derivation import LabelKeys
+from cloud.services.passwords import Passwords
+from cloud.web import claim_views, device_views, login_views, middleware, system_views
+from cloud.web.api import claims, devices
+from cloud.web.live import Hub
+from cloud.web.metrics import Metrics
+from cloud.web.render import Pages, built
+from cloud.web.state import AUTHENTICATOR, HUB, LABEL_KEYS, METRICS, PAGES, POOL, SETTINGS, is_secure
+
+MAX_BODY_BYTES: Final = 64 * 1024
+STOP_TIMEOUT_S: Final = 3.0
+KEEP_ALIVE_S: Final = 75.0
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+log = structlog.get_logger()
+
+
+def make_app(settings: Settings) -> web.Application:
+    """The application; its resources open at start-up and close at clean-up."""
+    app = web.Application(middlewares=middleware.ALL, client_max_size=MAX_BODY_BYTES)
+    app[SETTINGS] = settings
+    app[PAGES] = Pages()
+    app[METRICS] = Metrics()
+    app.on_response_prepare.append(middleware.set_headers)
+    app.cleanup_ctx.append(_resources)
+    app.on_shutdown.append(_end_streams)
+    for views in (system_views, login_views, device_views, claim_views, devices, claims):
+        views.add_routes(app)
+    return app
+
+
+async def _resources(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    with Passwords() as passwords, LabelKeys() as label_keys:
+        app[LABEL_KEYS] = label_keys
+        async with make_pool(settings.dsn, name="portal", max_size=settings.pool_size) as pool:
+            app[POOL] = pool
+            app[AUTHENTICATOR] = Authenticator(pool, passwords)
+            hub = app[HUB] = Hub(pool, settings.dsn, app[METRICS])
+            async with hub.run():
+                yield
+
+
+async def _end_streams(app: web.Application) -> None:
+    """Open streams would hold the stop back: they end first."""
+    app[HUB].close()
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; every request ends or is cut within seconds."""
+    if not is_secure(settings) and settings.portal_host not in LOOPBACK:
+        raise ConfigError(
+            "the portal serves plain HTTP on loopback only: set portal_tls, or public_url = https://… with a "
+            "proxy in front"
+        )
+    if not built("main.js"):
+        log.warning("the browser files are missing, pages are not live: run `python build_assets.py`")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(
+        make_app(settings), access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_TIMEOUT_S
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(
+            runner, settings.portal_host, settings.portal_port, ssl_context=_tls(settings), reuse_address=True
+        )
+        await site.start()
+        port = runner.addresses[0][1]
+        log.info("ready", address=f"{settings.portal_host}:{port}", url=settings.portal_url)
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await runner.cleanup()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.portal_tls:
+        return None
+    certificate, key = settings.certificate_paths
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    return context

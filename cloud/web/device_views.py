@@ -1,0 +1,166 @@
+"""The list of devices, the page of one device, its table, and its live stream."""
+
+import json
+from typing import Final
+
+from aiohttp import web
+
+from cloud.core.device_state import DeviceView
+from cloud.postgres import accounts, devices
+from cloud.services import charting
+from cloud.web import sse
+from cloud.web.api.device_json import sample_json
+from cloud.web.live import Snapshot
+from cloud.web.problems import Problem, ProblemCode
+from cloud.web.responses import page
+from cloud.web.sentences import detail_text, event_words, summary_of
+from cloud.web.sessions import IDLE_MS
+from cloud.web.state import HUB, PAGES, POOL, now_ms, session_of
+
+BEAT_S: Final = 2.0
+RECHECK_MS: Final = 10_000
+RANGE_NAMES: Final = {3600: "1 h", 86_400: "24 h"}
+
+
+async def list_devices(request: web.Request) -> web.Response:
+    """All devices of the company; as a fragment when htmx asks."""
+    views = await devices.list_views(request.app[POOL], session_of(request).company_id)
+    at_ms = now_ms()
+    rows = [(view, summary_of(view, at_ms)) for view in views]
+    template = "_devices.html" if "HX-Request" in request.headers else "devices.html"
+    return page(request, template, {"rows": rows})
+
+
+def device_id_of_path(request: web.Request) -> int:
+    """The device named in the path; a number that cannot be one is a device that does not exist."""
+    number = int(request.match_info["device_id"])
+    if number >= 1 << 63:
+        raise Problem(ProblemCode.NOT_FOUND)
+    return number
+
+
+async def own_device(request: web.Request) -> DeviceView:
+    """The device of the path if the session's company owns it; else it does not exist."""
+    view = await devices.find_view(
+        request.app[POOL], session_of(request).company_id, device_id_of_path(request)
+    )
+    if view is None:
+        raise Problem(ProblemCode.NOT_FOUND)
+    return view
+
+
+def range_of(request: web.Request) -> int:
+    """The range asked for, in seconds; only those that pages offer."""
+    text = request.query.get("range_s", str(charting.DEFAULT_RANGE_S))
+    if text not in {str(known) for known in charting.RANGES_S}:
+        raise Problem(ProblemCode.BAD_REQUEST, detail=f"range_s is one of {list(charting.RANGES_S)}.")
+    return int(text)
+
+
+async def show_device(request: web.Request) -> web.Response:
+    """The page of one device."""
+    view = await own_device(request)
+    range_s, at_ms = range_of(request), now_ms()
+    return page(
+        request,
+        "device.html",
+        {
+            "view": view,
+            "summary": summary_of(view, at_ms),
+            "events": await _events(request, view),
+            "rows": await charting.read_table(request.app[POOL], view, range_s, at_ms),
+            "range_s": range_s,
+            "ranges": RANGE_NAMES,
+        },
+    )
+
+
+async def show_table(request: web.Request) -> web.Response:
+    """The table under the chart, alone."""
+    view = await own_device(request)
+    rows = await charting.read_table(request.app[POOL], view, range_of(request), now_ms())
+    return page(request, "_table.html", {"rows": rows})
+
+
+async def _events(request: web.Request, view: DeviceView) -> list[dict[str, object]]:
+    found = await devices.list_events(request.app[POOL], view.device_id, view.epoch, devices.SHOWN_EVENTS)
+    return [{"row": row, "words": event_words(row.kind), "detail": detail_text(row.detail)} for row in found]
+
+
+async def stream_device(request: web.Request) -> web.StreamResponse:
+    """Live state of one device: fragments for the page, ``sample`` for the chart, ``alive`` in between.
+
+    Ends with ``gone`` when the device is no longer this company's, or the log-in has ended.
+    """
+    view, session = await own_device(request), session_of(request)
+    with request.app[HUB].watch(view.device_id, session.account_id) as subscription:
+        async with sse.EventStream(request) as stream:
+            feed = _Feed(request, view.epoch, stream)
+            checked_ms = now_ms()
+            while not subscription.closed:
+                snapshot = await subscription.next(BEAT_S)
+                if snapshot is None:
+                    await stream.beat()
+                    continue
+                if snapshot.at_ms - checked_ms > RECHECK_MS:
+                    checked_ms = snapshot.at_ms
+                    if not await _still_logged_in(request, session.session_hash):
+                        await stream.send("", "gone")
+                        break
+                if snapshot.view is None or snapshot.view.company_id != session.company_id:
+                    await stream.send("", "gone")
+                    break
+                await feed.show(snapshot, snapshot.view)
+        return stream.response
+
+
+async def _still_logged_in(request: web.Request, session_hash: bytes) -> bool:
+    found = await accounts.find_session(request.app[POOL], session_hash, now_ms=now_ms(), idle_ms=IDLE_MS)
+    return found is not None
+
+
+class _Feed:
+    """Sends what has changed since the last snapshot."""
+
+    def __init__(self, request: web.Request, epoch: int, stream: sse.EventStream) -> None:
+        self._request = request
+        self._pages = request.app[PAGES]
+        self._stream = stream
+        self._epoch = epoch
+        self._shown = ""
+        self._mark: str | None = None
+        self._ts_ms = 0
+
+    async def show(self, snapshot: Snapshot, view: DeviceView) -> None:
+        context = {"view": view, "summary": summary_of(view, snapshot.at_ms), "now_ms": snapshot.at_ms}
+        status = self._pages.render("_status.html", context)
+        if status != self._shown:
+            self._shown = status
+            await self._stream.send(_partial("#status", status))
+        else:
+            await self._stream.send("", "alive")
+        if snapshot.event_mark != self._mark or view.epoch != self._epoch:
+            self._mark, self._epoch = snapshot.event_mark, view.epoch
+            events = await _events(self._request, view)
+            await self._stream.send(
+                _partial(
+                    "#events",
+                    self._pages.render("_events.html", {"events": events, "now_ms": snapshot.at_ms}),
+                )
+            )
+        if view.ts_ms > self._ts_ms:
+            self._ts_ms = view.ts_ms
+            await self._stream.send(json.dumps(sample_json(view), allow_nan=False), "sample")
+
+
+def _partial(target: str, html: str) -> str:
+    """An htmx fragment that changes one part of the page and keeps its focus."""
+    return f'<hx-partial hx-target="{target}" hx-swap="innerMorph">{html}</hx-partial>'
+
+
+def add_routes(app: web.Application) -> None:
+    """Register these views."""
+    app.router.add_get("/devices", list_devices)
+    app.router.add_get(r"/devices/{device_id:\d{1,19}}", show_device)
+    app.router.add_get(r"/devices/{device_id:\d{1,19}}/table", show_table)
+    app.router.add_get(r"/devices/{device_id:\d{1,19}}/live", stream_device)

@@ -1,0 +1,239 @@
+// The charts of one device: history from /api/v1, then one point a second from the page's event stream.
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+
+interface Line {
+  point: string;
+  label: string;
+  colour: string;
+}
+
+interface Plot {
+  title: string;
+  unit: string;
+  lines: Line[];
+  low?: number;
+  high?: number;
+}
+
+interface History {
+  t_s: number[];
+  points: Record<string, (number | null)[]>;
+  on_battery: [number, number][];
+  gap_s: number;
+  from_s: number;
+  to_s: number;
+}
+
+interface Sample {
+  t_s: number;
+  on_battery: boolean;
+  values: Record<string, number | null>;
+}
+
+const PLOTS: Plot[] = [
+  {
+    title: "Voltage",
+    unit: "V",
+    lines: [
+      { point: "input_voltage", label: "Mains", colour: "--line-1" },
+      { point: "output_voltage", label: "Output", colour: "--line-2" },
+    ],
+    low: 0,
+  },
+  { title: "Load", unit: "%", lines: [{ point: "output_real_power_pct", label: "Load", colour: "--line-3" }], low: 0, high: 100 },
+  { title: "Battery", unit: "%", lines: [{ point: "state_of_charge", label: "Charge", colour: "--line-4" }], low: 0, high: 100 },
+];
+
+const HEIGHT = 190;
+
+function colour(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+class Charts {
+  private history: History | undefined;
+  private plots: uPlot[] = [];
+  private range_s: number;
+  private loading = 0;
+
+  constructor(
+    private readonly root: HTMLElement,
+    private readonly source: string,
+  ) {
+    this.range_s = Number(root.dataset["range"] ?? "3600");
+  }
+
+  async load(range_s: number): Promise<void> {
+    this.range_s = range_s;
+    const turn = ++this.loading;
+    this.root.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(`${this.source}?range_s=${range_s}`, { headers: { Accept: "application/json" } });
+      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      const history = (await answer.json()) as History;
+      if (turn !== this.loading) return; // another range was chosen meanwhile
+      this.history = history;
+      this.draw();
+      this.say("");
+    } catch {
+      if (turn === this.loading) this.say("The chart could not be loaded. It is tried again in a moment.");
+      setTimeout(() => {
+        if (turn === this.loading) void this.load(range_s);
+      }, 5000);
+    } finally {
+      this.root.removeAttribute("aria-busy");
+    }
+  }
+
+  add(sample: Sample): void {
+    const history = this.history;
+    if (!history) return;
+    const last = history.t_s.at(-1);
+    if (last !== undefined && sample.t_s <= last) return;
+    if (last !== undefined && sample.t_s - last > history.gap_s) this.push(last + 0.001, {});
+    this.push(sample.t_s, sample.values);
+    const period = history.on_battery.at(-1);
+    if (sample.on_battery) {
+      if (period && last !== undefined && period[1] >= last - 0.001) period[1] = sample.t_s;
+      else history.on_battery.push([sample.t_s, sample.t_s]);
+    }
+    this.trim(sample.t_s - this.range_s);
+    this.refresh();
+  }
+
+  draw(): void {
+    for (const plot of this.plots) plot.destroy();
+    this.root.replaceChildren();
+    if (!this.history) return;
+    this.plots = PLOTS.map((plot) => this.make(plot));
+  }
+
+  resize(): void {
+    for (const plot of this.plots) plot.setSize({ width: this.width(), height: HEIGHT });
+  }
+
+  private push(t_s: number, values: Record<string, number | null>): void {
+    const history = this.history;
+    if (!history) return;
+    history.t_s.push(t_s);
+    for (const [name, column] of Object.entries(history.points)) column.push(values[name] ?? null);
+  }
+
+  private trim(from_s: number): void {
+    const history = this.history;
+    if (!history) return;
+    const first = history.t_s.findIndex((t) => t >= from_s);
+    if (first <= 0) return;
+    history.t_s.splice(0, first);
+    for (const column of Object.values(history.points)) column.splice(0, first);
+  }
+
+  private refresh(): void {
+    this.plots.forEach((plot, index) => {
+      const kind = PLOTS[index];
+      if (kind) plot.setData(this.columns(kind));
+    });
+  }
+
+  private columns(plot: Plot): uPlot.AlignedData {
+    const history = this.history;
+    if (!history) return [[]];
+    return [history.t_s, ...plot.lines.map((line) => history.points[line.point] ?? [])] as uPlot.AlignedData;
+  }
+
+  private width(): number {
+    return Math.max(240, this.root.clientWidth);
+  }
+
+  private make(plot: Plot): uPlot {
+    const figure = document.createElement("figure");
+    const caption = document.createElement("figcaption");
+    caption.textContent = `${plot.title} (${plot.unit})`;
+    figure.append(caption);
+    this.root.append(figure);
+    const axis = { stroke: colour("--muted"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false } };
+    const options: uPlot.Options = {
+      width: this.width(),
+      height: HEIGHT,
+      cursor: { sync: { key: "device" }, points: { size: 7 } },
+      legend: { live: true },
+      scales: {
+        x: { range: () => [this.right() - this.range_s, this.right()] },
+        y: { range: (_u, low, high) => this.span(plot, low, high) },
+      },
+      axes: [
+        { ...axis, space: 70 },
+        { ...axis, size: 46, values: (_u, ticks) => ticks.map((tick) => `${tick}`) },
+      ],
+      series: [
+        { value: (_u, at) => (at === null ? "–" : new Date(at * 1000).toLocaleTimeString()) },
+        ...plot.lines.map((line) => ({
+          label: line.label,
+          stroke: colour(line.colour),
+          width: 2,
+          spanGaps: false,
+          points: { show: false },
+          value: (_u: uPlot, value: number | null) => (value === null ? "–" : `${value.toFixed(1)} ${plot.unit}`),
+        })),
+      ],
+      hooks: { drawClear: [(u) => this.shade(u)] },
+    };
+    return new uPlot(options, this.columns(plot), figure);
+  }
+
+  private right(): number {
+    return Math.max(this.history?.to_s ?? 0, this.history?.t_s.at(-1) ?? 0);
+  }
+
+  private span(plot: Plot, low: number | null, high: number | null): [number, number] {
+    const top = Math.max(plot.high ?? 0, (high ?? 100) * (plot.high === undefined ? 1.1 : 1));
+    return [plot.low ?? low ?? 0, top];
+  }
+
+  private shade(u: uPlot): void {
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.fillStyle = colour("--shade");
+    for (const [from, to] of this.history?.on_battery ?? []) {
+      const left = Math.max(bbox.left, u.valToPos(from, "x", true));
+      const right = Math.min(bbox.left + bbox.width, u.valToPos(to, "x", true));
+      if (right >= bbox.left && left <= bbox.left + bbox.width) {
+        ctx.fillRect(left, bbox.top, Math.max(2, right - left), bbox.height);
+      }
+    }
+    ctx.restore();
+  }
+
+  private say(text: string): void {
+    const note = document.getElementById("chart-note");
+    if (note) note.textContent = text;
+  }
+}
+
+function start(): void {
+  const root = document.getElementById("charts");
+  const source = root?.dataset["source"];
+  if (!root || !source) return;
+  const charts = new Charts(root, source);
+  void charts.load(Number(root.dataset["range"] ?? "3600"));
+  const links = document.querySelectorAll<HTMLAnchorElement>("a[data-range]");
+  for (const link of links) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      for (const other of links) other.toggleAttribute("aria-current", false);
+      link.setAttribute("aria-current", "true");
+      history.replaceState(null, "", link.href);
+      void charts.load(Number(link.dataset["range"]));
+    });
+  }
+  document.body.addEventListener("sample", (event) => {
+    const data = (event as CustomEvent<{ data?: string }>).detail?.data;
+    if (data) charts.add(JSON.parse(data) as Sample);
+  });
+  document.addEventListener("themechange", () => charts.draw());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.draw());
+  new ResizeObserver(() => charts.resize()).observe(root);
+}
+
+start();

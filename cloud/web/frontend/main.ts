@@ -1,0 +1,12 @@
+// On every page: htmx with server-sent events, the stale-data banner, relative times, field counters, theme.
+import "htmx.org";
+import "htmx.org/dist/ext/hx-sse.js";
+import { startCounters } from "./counter";
+import { startLiveness } from "./liveness";
+import { startTheme } from "./theme";
+import { startTimes } from "./times";
+
+startTheme();
+startCounters();
+startTimes();
+startLiveness();

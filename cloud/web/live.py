@@ -1,0 +1,186 @@
+"""Live state for open pages: one poller a process, whatever the number of pages.
+
+Once a second, and at once when a hint (NOTIFY) names a watched device, all watched devices are read with one
+query each for state and events; every open page gets the newest snapshot of its device and only that one.
+While pages are open, the watch leases of their devices are renewed, so that agents send a snapshot a second.
+Hints are only hints: without them a change shows at the next poll.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from cloud.core.device_state import DeviceView
+from cloud.postgres import devices
+from cloud.postgres.pool import Pool
+from cloud.postgres.safety import UNAVAILABLE
+from cloud.web.metrics import Metrics
+from cloud.web.problems import Problem, ProblemCode
+from cloud.web.state import now_ms
+
+POLL_S: Final = 1.0
+HINT_PAUSE_S: Final = 0.05  # many hints at once (a fleet's events) are one poll
+LEASE_MS: Final = 30_000
+RENEW_MS: Final = 10_000
+RECONNECT_S: Final = 2.0
+MAX_STREAMS: Final = 2000
+MAX_STREAMS_OF_ACCOUNT: Final = 50
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A device as it was at the last poll; ``view`` is None while nobody owns it."""
+
+    number: int
+    view: DeviceView | None
+    event_mark: str
+    at_ms: int
+
+
+class Subscription:
+    """One page's view of one device: the newest snapshot, never a queue."""
+
+    def __init__(self, device_id: int) -> None:
+        self.device_id = device_id
+        self._newest: Snapshot | None = None
+        self._fresh = asyncio.Event()
+        self.closed = False
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """A newer snapshot replaces one that was not taken."""
+        self._newest = snapshot
+        self._fresh.set()
+
+    def close(self) -> None:
+        """The portal stops."""
+        self.closed = True
+        self._fresh.set()
+
+    async def next(self, timeout_s: float) -> Snapshot | None:
+        """The newest snapshot that was not seen yet; None after ``timeout_s``, or at the end."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._fresh.wait()
+        except TimeoutError:
+            return None
+        self._fresh.clear()
+        return None if self.closed else self._newest
+
+
+class Hub:
+    """Poller and its subscribers. ``run`` holds it alive."""
+
+    def __init__(self, pool: Pool, dsn: str, metrics: Metrics) -> None:
+        self._pool = pool
+        self._dsn = dsn
+        self._metrics = metrics
+        self._subscriptions: defaultdict[int, set[Subscription]] = defaultdict(set)
+        self._accounts: defaultdict[int, int] = defaultdict(int)
+        self._wake = asyncio.Event()
+        self._renewed_ms: dict[int, int] = {}
+        self._number = 0
+        self._failing = False
+
+    @contextlib.contextmanager
+    def watch(self, device_id: int, account_id: int) -> Iterator[Subscription]:
+        """Snapshots of a device while the block runs. Problem (too_many) past the bounds."""
+        total = sum(self._accounts.values())
+        if total >= MAX_STREAMS or self._accounts[account_id] >= MAX_STREAMS_OF_ACCOUNT:
+            raise Problem(ProblemCode.TOO_MANY, retry_after_s=30)
+        subscription = Subscription(device_id)
+        self._subscriptions[device_id].add(subscription)
+        self._accounts[account_id] += 1
+        self._metrics.streams.set(total + 1)
+        self._wake.set()
+        try:
+            yield subscription
+        finally:
+            self._subscriptions[device_id].discard(subscription)
+            if not self._subscriptions[device_id]:
+                del self._subscriptions[device_id]
+                self._renewed_ms.pop(device_id, None)
+            self._accounts[account_id] -= 1
+            if not self._accounts[account_id]:
+                del self._accounts[account_id]
+            self._metrics.streams.set(sum(self._accounts.values()))
+
+    @contextlib.asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Poll and listen while the block runs."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(self._poll_for_ever(), name="live poll"),
+                tasks.create_task(self._listen_for_ever(), name="live hints"),
+            ]
+            try:
+                yield
+            finally:
+                self.close()
+                for task in running:
+                    task.cancel()
+
+    def close(self) -> None:
+        """End every stream, so that the portal can stop."""
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                subscription.close()
+
+    async def _poll_for_ever(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
+            self._wake.clear()
+            if not self._subscriptions:
+                continue
+            try:
+                await self.poll()
+            except UNAVAILABLE as error:
+                level = log.debug if self._failing else log.warning
+                level("live pages wait for the database", error=str(error))
+                self._failing = True
+                await asyncio.sleep(POLL_S)
+            else:
+                if self._failing:
+                    log.info("live pages go on")
+                self._failing = False
+            await asyncio.sleep(HINT_PAUSE_S)
+
+    async def poll(self) -> None:
+        """Read all watched devices once and hand the snapshots out."""
+        watched = list(self._subscriptions)
+        await self._renew(watched)
+        views = await devices.watched_views(self._pool, watched)
+        marks = await devices.event_marks(self._pool, watched)
+        self._number += 1
+        self._metrics.polls.inc()
+        at_ms = now_ms()
+        for device_id in watched:
+            snapshot = Snapshot(self._number, views.get(device_id), marks.get(device_id, ""), at_ms)
+            for subscription in self._subscriptions.get(device_id, ()):
+                subscription.offer(snapshot)
+
+    async def _renew(self, watched: list[int]) -> None:
+        at_ms = now_ms()
+        due = [one for one in watched if at_ms - self._renewed_ms.get(one, 0) >= RENEW_MS]
+        if due:
+            await devices.renew_watch(self._pool, due, until_ms=at_ms + LEASE_MS, now_ms=at_ms)
+            self._renewed_ms |= dict.fromkeys(due, at_ms)
+
+    async def _listen_for_ever(self) -> None:
+        while True:
+            try:
+                async with devices.listen(self._dsn) as hints:
+                    async for device_id in hints:
+                        if device_id in self._subscriptions:
+                            self._wake.set()
+            except UNAVAILABLE as error:
+                log.debug("no hints for the moment", error=str(error))
+            await asyncio.sleep(RECONNECT_S)

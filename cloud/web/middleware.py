@@ -1,0 +1,189 @@
+"""What every request passes: number and log line, security headers, who it is, where it comes from, problems.
+
+Order, outermost first: ``observe`` (request id, metrics, log) → ``problems`` (errors become pages or
+problem+json) → ``visitor`` (session, log-in needed unless the handler is ``public``) → ``same_site`` (CSRF).
+Headers are set when a response is prepared, so streams and errors have them too.
+"""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final, TypeVar
+from urllib.parse import quote, urlsplit
+
+import structlog
+from aiohttp import web
+
+from cloud.core.authz import NotAllowedError
+from cloud.postgres.safety import UNAVAILABLE
+from cloud.web import sessions
+from cloud.web.problems import BY_STATUS, Problem, ProblemCode
+from cloud.web.responses import problem_response, wants_json
+from cloud.web.state import (
+    METRICS,
+    POOL,
+    REQUEST_ID,
+    SETTINGS,
+    VISIT,
+    is_secure,
+    now_ms,
+    visit_of,
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+H = TypeVar("H", bound=Handler)
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+HSTS: Final = "max-age=31536000"
+FORM_FIELD: Final = "form_token"
+FORM_HEADER: Final = "X-Form-Token"
+SLOW_S: Final = 1.0
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+
+log = structlog.get_logger()
+
+
+def public(handler: H) -> H:
+    """Mark a handler that answers people who are not logged in. All others need a log-in."""
+    handler.public = True  # type: ignore[attr-defined]  # a mark that the visitor middleware reads
+    return handler
+
+
+async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Security headers of every response (on_response_prepare). A handler's own value stays."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    if is_secure(request.app[SETTINGS]):
+        response.headers.setdefault("Strict-Transport-Security", HSTS)
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Request-Id"] = request.get(REQUEST_ID, "-")
+    response.headers.popall("Server", None)
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its number, count it, and log it: no query, no body, no cookie."""
+    request[REQUEST_ID] = secrets.token_hex(8)
+    structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
+    began = time.perf_counter()
+    status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+    try:
+        response = await handler(request)
+        status = response.status
+    except web.HTTPException as answer:
+        status = answer.status
+        raise
+    else:
+        return response
+    finally:
+        took_s = time.perf_counter() - began
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "unknown"
+        request.app[METRICS].observe(route, request.method, status, took_s)
+        slow = took_s > SLOW_S and not request.path.endswith("/live")
+        level = (
+            "warning" if status >= 500 else "info" if slow or request.method not in SAFE_METHODS else "debug"
+        )
+        getattr(log, level)(
+            "request", method=request.method, route=route, status=status, took_ms=round(took_s * 1000, 1)
+        )
+        structlog.contextvars.unbind_contextvars("request_id")
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever went wrong into an answer that says so; unknown errors are logged with their trace."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem_response(request, problem)
+    except NotAllowedError:
+        return problem_response(request, Problem(ProblemCode.FORBIDDEN))
+    except web.HTTPRedirection:
+        raise
+    except web.HTTPException as answer:
+        code = BY_STATUS.get(answer.status)
+        if code is None:
+            raise
+        response = problem_response(request, Problem(code))
+        if "Allow" in answer.headers:
+            response.headers["Allow"] = answer.headers["Allow"]
+        return response
+    except UNAVAILABLE as error:
+        log.warning("the database is not available", error=str(error))
+        return problem_response(request, Problem(ProblemCode.DATABASE_UNAVAILABLE, retry_after_s=5))
+    except ConnectionResetError:  # the browser has gone; nobody reads an answer
+        raise
+    except Exception:
+        log.exception("a request failed", path=request.path)
+        return problem_response(request, Problem(ProblemCode.INTERNAL))
+
+
+@web.middleware
+async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find out who this is. Without a log-in only ``public`` handlers answer."""
+    found = request.match_info
+    if found.http_exception is not None or getattr(found.handler, "anonymous", False):
+        return await handler(request)  # nobody needs to be known for these
+    request[VISIT] = await sessions.read_visit(request.app[POOL], request.app[SETTINGS], request, now_ms())
+    if visit_of(request).session is None and not getattr(found.handler, "public", False):
+        if request.method in SAFE_METHODS and not wants_json(request) and "HX-Request" not in request.headers:
+            raise web.HTTPSeeOther(f"/login?next={quote(request.path, safe='/')}")
+        raise Problem(ProblemCode.LOGIN_NEEDED)
+    response = await handler(request)
+    fresh = visit_of(request).new_cookie
+    if fresh is not None and not response.prepared and not response.cookies:
+        sessions.set_cookie(response, request.app[SETTINGS], fresh, lasting=False)
+    return response
+
+
+def anonymous(handler: H) -> H:
+    """Mark a handler that needs neither log-in nor session: health, keys, time, files."""
+    handler.anonymous = True  # type: ignore[attr-defined]  # a mark that the visitor middleware reads
+    return public(handler)
+
+
+@web.middleware
+async def same_site(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse changes that another site asks for: by the browser's own headers, and by the form's token."""
+    if request.method not in SAFE_METHODS and request.match_info.http_exception is None:
+        if not _from_here(request):
+            raise Problem(ProblemCode.CROSS_SITE)
+        given = request.headers.get(FORM_HEADER)
+        if given is None:
+            value = (await request.post()).get(FORM_FIELD)
+            given = value if isinstance(value, str) else ""
+        if not sessions.token_matches(visit_of(request).form_token, given):
+            raise Problem(ProblemCode.FORM_EXPIRED)
+    return await handler(request)
+
+
+def _from_here(request: web.Request) -> bool:
+    """Whether the browser says that our own page asks.
+
+    With the referrer policy ``no-referrer`` a form's Origin is "null" (Fetch standard, "append a request
+    Origin header"), so Sec-Fetch-Site decides where it is there; the token is needed in any case.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None and site != "same-origin":
+        return False
+    origin = request.headers.get("Origin")
+    return origin is None or origin == "null" or urlsplit(origin).netloc.lower() == request.host.lower()
+
+
+ALL: Final = (observe, problems, visitor, same_site)
+"""In the order in which a request passes them."""

@@ -1,0 +1,58 @@
+"""Jinja2 templates with autoescape; static files get their checksum into the address."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from markupsafe import Markup
+
+from cloud.web import wording
+
+HERE: Final = Path(__file__).parent
+TEMPLATES: Final = HERE / "templates"
+STATIC: Final = HERE / "static"
+BRAND: Final = "SmartConnect"
+
+
+class Pages:
+    """Renders templates by name; compiled once a process."""
+
+    def __init__(self, brand: str = BRAND) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals.update(brand=brand, static=static_url, built=built, icon=icon)
+        self._environment.filters.update(
+            iso=wording.iso, ago=wording.ago, clock=wording.clock, span=wording.span, number=wording.number
+        )
+
+    def render(self, template: str, context: Mapping[str, Any]) -> str:
+        """The text of a template."""
+        return self._environment.get_template(template).render(context)
+
+
+@lru_cache(maxsize=256)
+def static_url(path: str) -> str:
+    """Address of a static file; it changes with the content, so browsers may keep it for ever."""
+    content = (STATIC / path).read_bytes()
+    return f"/static/{path}?v={hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def built(path: str) -> bool:
+    """Whether the bundler has made this file; pages work without it, but nothing is live."""
+    return (STATIC / "dist" / path).is_file()
+
+
+@lru_cache(maxsize=64)
+def icon(name: str) -> Markup:
+    """An inline SVG of ``templates/icons``; decoration only, a word always stands beside it."""
+    text = (TEMPLATES / "icons" / f"{name}.svg").read_text(encoding="utf-8").strip()
+    return Markup(text)  # noqa: S704 - our own files

@@ -1,0 +1,92 @@
+"""Answers: pages, fragments, JSON and problems."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from cloud.web.problems import Problem, ProblemCode
+from cloud.web.state import PAGES, REQUEST_ID, VISIT, Visit, now_ms
+
+PROBLEM_TYPE: Final = "application/problem+json"
+
+
+def page(
+    request: web.Request, template: str, context: Mapping[str, Any] | None = None, *, status: int = 200
+) -> web.Response:
+    """A page or fragment; every template knows the visit, the time and the request's number."""
+    visit: Visit | None = request.get(VISIT)
+    text = request.app[PAGES].render(
+        template,
+        {
+            "session": visit.session if visit else None,
+            "form_token": visit.form_token if visit else "",
+            "now_ms": now_ms(),
+            "request_id": request.get(REQUEST_ID, "-"),
+            "path": request.path,
+            **(context or {}),
+        },
+    )
+    return web.Response(text=text, content_type="text/html", charset="utf-8", status=status)
+
+
+def json_response(content: object, *, status: int = 200) -> web.Response:
+    """JSON; NaN is a bug here, since browsers cannot read it."""
+    return web.Response(
+        text=json.dumps(content, allow_nan=False, separators=(",", ":")),
+        content_type="application/json",
+        status=status,
+    )
+
+
+def see_other(location: str) -> web.Response:
+    """After a change: look there."""
+    return web.Response(status=303, headers={"Location": location})
+
+
+def wants_json(request: web.Request) -> bool:
+    """Whether the caller is a program."""
+    accept = request.headers.get("Accept", "")
+    return request.path.startswith("/api/") or (bool(accept) and "html" not in accept and "*/*" not in accept)
+
+
+def problem_response(request: web.Request, problem: Problem) -> web.Response:
+    """The problem as a page for people, as problem+json for programs."""
+    kind = problem.kind
+    detail = problem.detail or kind.detail
+    if wants_json(request):
+        body = {
+            "type": f"urn:smartconnect:problem:{problem.code}",
+            "title": kind.title,
+            "status": kind.status.value,
+            "detail": detail,
+            "code": problem.code,
+            "request_id": request.get(REQUEST_ID, "-"),
+        }
+        response = web.Response(text=json.dumps(body), content_type=PROBLEM_TYPE, status=kind.status.value)
+    else:
+        response = page(
+            request,
+            "error.html",
+            {"title": kind.title, "detail": detail, "code": problem.code},
+            status=kind.status.value,
+        )
+    if problem.retry_after_s is not None:
+        response.headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.code is ProblemCode.LOGIN_NEEDED and "HX-Request" in request.headers:
+        response.headers["HX-Redirect"] = "/login"
+    return response
+
+
+def local_path(text: str, default: str) -> str:
+    """``text`` if it is a path of this site, else ``default``: no log-in link leads anywhere else."""
+    parts = urlsplit(text)
+    safe = (
+        text.startswith("/")
+        and not text.startswith(("//", "/\\"))
+        and not parts.netloc
+        and text.isprintable()
+    )
+    return text if safe and "\\" not in text else default

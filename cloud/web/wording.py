@@ -1,0 +1,56 @@
+"""Numbers, times and spans in words. Pure; the browser's times.ts uses the same words."""
+
+import math
+from datetime import UTC, datetime
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+
+
+def iso(at_ms: int) -> str:
+    """``2026-11-21T04:05:06.789Z`` for the attribute of a <time>."""
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def clock(at_ms: int) -> str:
+    """Absolute time in UTC; the browser puts the reader's own zone in its place."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def ago(at_ms: int, now_ms: int) -> str:
+    """``just now``, ``40 s ago``, ``3 min ago``, ``2 h ago``, ``5 days ago``."""
+    age_s = max(0, (now_ms - at_ms) // 1000)
+    if age_s < 5:
+        return "just now"
+    if age_s < _MINUTE_S:
+        return f"{age_s} s ago"
+    if age_s < _HOUR_S:
+        return f"{age_s // _MINUTE_S} min ago"
+    if age_s < _DAY_S:
+        return f"{age_s // _HOUR_S} h ago"
+    days = age_s // _DAY_S
+    return "1 day ago" if days == 1 else f"{days} days ago"
+
+
+def span(length_s: float) -> str:
+    """``45 s``, ``3 min``, ``1 h 20 min``, ``2 days 3 h``: rounded down, for promises are kept."""
+    seconds = max(0, int(length_s))
+    if seconds < _MINUTE_S:
+        return f"{seconds} s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S} min"
+    if seconds < _DAY_S:
+        hours, rest = divmod(seconds, _HOUR_S)
+        return f"{hours} h {rest // _MINUTE_S} min" if rest >= _MINUTE_S else f"{hours} h"
+    days, rest = divmod(seconds, _DAY_S)
+    word = "1 day" if days == 1 else f"{days} days"
+    return f"{word} {rest // _HOUR_S} h" if rest >= _HOUR_S else word
+
+
+def number(value: float | None, unit: str = "", digits: int = 0) -> str:
+    """``231 V``, or an en dash where the device does not say."""
+    if value is None or math.isnan(value):
+        return "–"
+    rounded = f"{value:.{digits}f}"
+    text = rounded.removeprefix("-") if float(rounded) == 0 else rounded.replace("-", "−")
+    return f"{text} {unit}" if unit else text
