@@ -122,11 +122,11 @@ _SHOWN: Final = ", ".join(
     for name in ("ts_ms", *(point.name for point in VALUES))
 )
 FENCE: Final = (
-    f"UPDATE latest l SET stream = u.stream, seq = u.seq, connected = true,"
+    "UPDATE latest l SET stream = u.stream, seq = u.seq, connected = true,"  # noqa: S608  names of ours alone
     f" seen_ms = greatest(l.seen_ms, %s), {_SHOWN}"
     f" FROM unnest({_ARRAYS}) AS u({', '.join(name for name, _ in FENCE_COLUMNS)})"
     " WHERE l.device_id = u.device_id AND l.session_no = u.session_no AND l.epoch = u.epoch"
-    " AND l.stream = u.old_stream AND l.seq = u.old_seq AND NOT l.revoked"  # noqa: S608  names of ours alone
+    " AND l.stream = u.old_stream AND l.seq = u.old_seq AND NOT l.revoked"
 )
 _NAMES: Final = ", ".join(name for name, _ in COPY_COLUMNS)
 COPY: Final = {
