@@ -153,8 +153,8 @@ class Home:
 
 def _first_memory() -> Memory:
     accounts = [
-        Account("ada@demo.example", "Ada", "Miller", _password()),
-        Account("ben@demo.example", "Ben", "Turner", _password()),
+        Account("first@example.org", "First", "Owner", _password()),
+        Account("second@example.org", "Second", "Owner", _password()),
     ]
     units = []
     for name, transport, load_pct, on in (

@@ -16,7 +16,8 @@ from simulators.demo.layout import DemoError
 
 STOP_TIMEOUT_S: Final = 9.0  # the cloud stops its own children within 8 s
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-RESTART_PAUSE_S: Final = 1.0
+FIRST_RESTART_S: Final = 1.0
+LONGEST_RESTART_S: Final = 30.0  # what ends again and again is started, and told of, less and less often
 
 
 def script(name: str) -> str:
@@ -36,6 +37,7 @@ class Running:
     log: Path
     process: subprocess.Popen[bytes]
     started_s: float
+    pause_s: float = FIRST_RESTART_S
 
 
 class Children:
@@ -53,13 +55,15 @@ class Children:
         return child
 
     def revive(self) -> list[str]:
-        """Start again what has died, at most once a second each; the names."""
+        """Start again what has died, each time after a longer pause; the names."""
         revived = []
         for child in self._running:
-            if child.process.poll() is not None and time.monotonic() - child.started_s > RESTART_PAUSE_S:
-                child.process = _spawn(child.command, child.log)
-                child.started_s = time.monotonic()
-                revived.append(child.name)
+            if child.process.poll() is None or time.monotonic() - child.started_s < child.pause_s:
+                continue
+            child.pause_s = min(2 * child.pause_s, LONGEST_RESTART_S)
+            child.process = _spawn(child.command, child.log)
+            child.started_s = time.monotonic()
+            revived.append(child.name)
         return revived
 
     def check(self, child: Running) -> None:

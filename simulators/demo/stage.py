@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import socket
 import ssl
 import sys
 import time
@@ -45,6 +46,7 @@ class Stage:
         self._children = Children(home.logs)
         self._first_start = not home.cloud.exists()
         self._taken: set[int] = set()
+        self._busy: list[str] = []
         self._began_s = time.monotonic()
 
     def open(self) -> None:
@@ -53,11 +55,14 @@ class Stage:
         listen = "0.0.0.0" if self._lan else "127.0.0.1"  # noqa: S104 - LAN=1 asks for it
         wanted = PORTAL_TLS_PORT if self._lan else PORTAL_PORT
         portal_port = free_port(wanted, listen, self._taken)
+        self._note_busy(wanted, portal_port, "the portal")
         gateway_port = free_port(GATEWAY_PORT, "127.0.0.1", self._taken)
+        self._note_busy(GATEWAY_PORT, gateway_port, "the gateway")
         self._portal_url = f"{'https' if self._lan else 'http'}://{address}:{portal_port}"
         self._progress("starting PostgreSQL, gateway and portal")
         cloud = self._children.start("cloud", self._cloud_command(listen, address, portal_port, gateway_port))
         self._wait("the portal answers", cloud, self._portal_answers)
+        self._wait("the gateway listens", cloud, lambda: _listens(gateway_port))
         if self._first_start:
             self._progress("making two log-ins")
         self._add_accounts()
@@ -74,12 +79,12 @@ class Stage:
         report = Report(
             portal_url=self._portal_url,
             gateway=f"127.0.0.1:{gateway_port}",
-            notes=self._notes(wanted, portal_port, gateway_port),
+            notes=[*self._busy, *self._notes()],
             accounts=self._memory.accounts,
             units=reports,
         )
         self._progress("ready")
-        say(render(report, getattr(sys.stdout, "encoding", None)))
+        say(render(report, getattr(sys.stdout, "encoding", None), colour=sys.stdout.isatty()))
 
     def look_after(self) -> None:
         """Start again what died, and remember what a real UPS would remember over a restart."""
@@ -178,6 +183,7 @@ class Stage:
             place, modbus = f"Modbus RTU on {link}", f"serial:{link}"
         else:
             port = free_port(MODBUS_PORT, "127.0.0.1", self._taken)
+            self._note_busy(MODBUS_PORT, port, f"UPS {number}")
             command += ["--tcp", f"127.0.0.1:{port}"]
             place, modbus = f"Modbus/TCP on 127.0.0.1:{port}", f"tcp://127.0.0.1:{port}"
         simulator = self._children.start(f"ups{number}", command)
@@ -193,9 +199,13 @@ class Stage:
             unit,
             place,
             (
-                ("pull the mains", [*control, "mains", "off"]),
-                ("restore it", [*control, "mains", "on"]),
-                *([] if unit.smartconnect else [("press its button", [*control, "button"])]),
+                ("Pull the mains plug", [*control, "mains", "off"]),
+                ("Restore the mains", [*control, "mains", "on"]),
+                *(
+                    []
+                    if unit.smartconnect
+                    else [("Press its button, which switches SmartConnect on", [*control, "button"])]
+                ),
             ),
         )
 
@@ -209,12 +219,12 @@ class Stage:
     # --- telling
     # -----------------------------------------------------------------------------------------------
 
-    def _notes(self, wanted: int, portal_port: int, gateway_port: int) -> list[str]:
+    def _note_busy(self, wanted: int, found: int, who: str) -> None:
+        if found != wanted:
+            self._busy.append(f"Port {wanted} is busy, so {who} is on {found}.")
+
+    def _notes(self) -> list[str]:
         notes = []
-        if portal_port != wanted:
-            notes.append(f"Port {wanted} is busy, so the portal is on {portal_port}.")
-        if gateway_port != GATEWAY_PORT:
-            notes.append(f"Port {GATEWAY_PORT} is busy, so the gateway is on {gateway_port}.")
         if self._lan:
             pem = (self._home.cloud / "tls" / "server.pem").read_text()
             digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest().upper()
@@ -239,6 +249,12 @@ class Stage:
 
     def _progress(self, text: str) -> None:
         say(f"[{time.monotonic() - self._began_s:5.1f} s] {text}")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(2.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def agent_config(folder: Path, installation: Path, number: int, modbus: str) -> str:

@@ -20,7 +20,7 @@ def report() -> Report:
         portal_url="http://127.0.0.1:8080",
         gateway="127.0.0.1:8883",
         notes=["something to know"],
-        accounts=[Account("ada@demo.example", "Ada", "Miller", "Volt-1")],
+        accounts=[Account("first@example.org", "First", "Owner", "Volt-1")],
         units=[UnitReport(unit, "somewhere", commands) for unit in UNITS],
     )
 
@@ -38,7 +38,7 @@ def test_everything_a_person_needs_is_there() -> None:
     text = render(report(), "utf-8")
     for needed in (
         "http://127.0.0.1:8080",
-        "ada@demo.example",
+        "first@example.org",
         "Volt-1",
         "something to know",
         "█",
