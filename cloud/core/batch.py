@@ -118,6 +118,19 @@ class Upload(Entry):
             return self.payloads
         return [self.joined[at : at + self.size] for at in range(0, len(self.joined), self.size)]
 
+    def singles(self) -> list["Upload"]:
+        """The same messages, each in an upload of its own."""
+        return [
+            Upload(
+                min(self.count, 1),
+                topic=self.topic,
+                ids=self.ids[2 * i : 2 * i + 2],
+                payloads=[payload],
+                messages=1,
+            )
+            for i, payload in enumerate(self.split())
+        ]
+
     def bytes_held(self) -> int:
         """Memory that its payloads take."""
         return len(self.joined) or sum(map(len, self.payloads))
@@ -190,6 +203,8 @@ def _decode_protobuf(uploads: Sequence[Upload]) -> Decoded:
 
 def sift(uploads: Sequence[Upload], shares: Sequence[int], fences: Sequence[Fence]) -> Sifted:
     """The rows of these uploads that are new. ``shares[i]`` (never falling) is the fence of upload i."""
+    if not uploads:
+        return Sifted(np.zeros(0, ROW), np.zeros(0, np.int64), np.zeros(0, np.int64), 0, [])
     decoded = decode_uploads(uploads)
     messages = np.array([upload.messages for upload in uploads], np.int64)
     of_message = np.repeat(np.arange(len(uploads)), messages)
