@@ -38,7 +38,7 @@ class Report:
 def render(report: Report, encoding: str | None, *, colour: bool = False) -> str:
     """The report as text; the QR codes need an encoding that has block characters.
 
-    ``colour`` is for terminals: light on dark whatever the terminal's own colours are, so that phones read it.
+    ``colour`` is for terminals: light on dark, whatever their own colours are, so that phones read it.
     """
     blocks = (encoding or "").lower().replace("-", "") == "utf8"
     rule = RULE if blocks else "-" * len(RULE)

@@ -1,6 +1,9 @@
 """What the demo prints."""
 
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -42,10 +45,43 @@ def test_everything_a_person_needs_is_there() -> None:
         "Volt-1",
         "something to know",
         "█",
-        "off: a claim",
+        "is off; its button",
     ):
         assert needed in text
 
 
-def test_a_command_is_one_pasteable_line() -> None:
-    assert "ctl --socket '/a b/x.sock' mains off\n" in render(report(), "utf-8")
+def test_a_command_is_a_pasteable_line_of_its_own() -> None:
+    lines = render(report(), "utf-8").splitlines()
+    commands = [shlex.split(line) for line in lines if line.strip().startswith("ctl ")]
+    assert commands == [["ctl", "--socket", "/a b/x.sock", "mains", "off"]] * len(UNITS)
+
+
+def test_a_terminal_shows_the_qr_code_light_on_dark_and_the_label_plain() -> None:
+    text = render(report(), "utf-8", colour=True)
+    assert LABEL.findall(text), "the label's line has no colour even here"
+    painted = [line for line in text.splitlines() if "\x1b" in line]
+    assert painted
+    assert all(line.startswith("\x1b[97;40m") and "\x1b[0m" in line for line in painted)
+
+
+def test_a_closed_pipe_is_told_apart_and_not_complained_about_at_exit() -> None:
+    program = """
+from simulators.demo.report import OutputClosedError, say
+import sys
+sys.stdin.readline()
+try:
+    say("nobody hears this")
+except OutputClosedError:
+    sys.exit(7)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, complaint = process.communicate("go on\n")
+    assert (process.returncode, complaint) == (7, "")
