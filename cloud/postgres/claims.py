@@ -93,7 +93,9 @@ async def lock(
 
 async def lock_known(connection: Connection, device_id: int) -> bool:
     """Hold the row of a device that should exist; False where it does not."""
-    found = await connection.execute("SELECT 1 FROM device WHERE device_id = %s FOR UPDATE", (device_id,))
+    found = await connection.execute(
+        "SELECT 1 FROM device WHERE device_id = %s FOR NO KEY UPDATE", (device_id,)
+    )
     return await found.fetchone() is not None
 
 
@@ -193,11 +195,18 @@ async def set_inventory(connection: Connection, device_id: int, inventory: Inven
     return done.rowcount == 1
 
 
-async def show_smartconnect(connection: Connection, device_id: int, kid: str, on: bool) -> None:
-    """Bring the bound key's SmartConnect to the row that pages read."""
+async def refresh_fence(connection: Connection, device_id: int, kid: str) -> None:
+    """Bring what the bound key's announcement says to its row in ``latest``.
+
+    Its SmartConnect, and its log-in where that is newer: a key the cloud did not know may have had two
+    connections, and the one that wrote nothing yet is the newer one.
+    """
     await connection.execute(
-        "UPDATE latest SET smartconnect = %s WHERE device_id = %s AND kid = %s AND smartconnect <> %s",
-        (on, device_id, kid, on),
+        "UPDATE latest l SET smartconnect = k.smartconnect, session_no = greatest(l.session_no, k.login_ms)"
+        " FROM device_key k WHERE l.device_id = %(device)s AND l.kid = %(kid)s"
+        " AND k.device_id = l.device_id AND k.kid = l.kid"
+        " AND (l.smartconnect <> k.smartconnect OR l.session_no < k.login_ms)",
+        {"device": device_id, "kid": kid},
     )
 
 

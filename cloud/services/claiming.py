@@ -318,7 +318,7 @@ async def _note_key(
     if effect.inventory:
         news |= await claims.set_inventory(connection, device_id, _inventory(announcement))
     if effect.bound:
-        await claims.show_smartconnect(connection, device_id, effect.kid, announcement.smartconnect)
+        await claims.refresh_fence(connection, device_id, effect.kid)
     if news:
         await claims.tell(connection, device_id)
     if effect.changed:

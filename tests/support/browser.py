@@ -10,7 +10,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def find_chromium() -> Path | None:
-    """``$CHROMIUM``, else the first of the usual names on PATH, else the one that playwright has downloaded."""
+    """``$CHROMIUM``, else the first of the usual names on PATH, else the one playwright has downloaded."""
     named = os.environ.get("CHROMIUM")
     if named:
         return Path(named)

@@ -1,13 +1,16 @@
 """A real PostgreSQL for tests: one private server a run, one fresh migrated database a test."""
 
+import asyncio
 import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import psycopg
 import pytest
 
 from cloud.embedded import EmbeddedPostgres
@@ -55,3 +58,19 @@ def empty_database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     create_database(postgres_server.dsn("postgres"), name)
     yield postgres_server.dsn(name)
     drop_database(postgres_server.dsn("postgres"), name)
+
+
+async def until_someone_waits(dsn: str, count: int, timeout_s: float = 20.0) -> None:
+    """Until so many connections of this database wait for a lock. TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        while time.monotonic() < deadline:
+            found = await connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            )
+            row = await found.fetchone()
+            if row is not None and row[0] >= count:
+                return
+            await asyncio.sleep(0.005)
+    raise TimeoutError(f"no {count} connections wait for a lock")

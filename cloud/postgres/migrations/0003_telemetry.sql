@@ -133,12 +133,14 @@ DECLARE
     v_key    device_key%ROWTYPE;
     v_epoch  bigint;
 BEGIN
-    SELECT greatest(last_epoch + 1, p_now_ms) INTO v_epoch FROM device WHERE device_id = p_device_id FOR UPDATE;
+    SELECT greatest(last_epoch + 1, p_now_ms) INTO v_epoch FROM device WHERE device_id = p_device_id
+       FOR NO KEY UPDATE;
     SELECT * INTO v_claim FROM claim
      WHERE device_id = p_device_id AND claim_id = p_claim_id AND state = 'pending' AND expires_ms > p_now_ms;
     IF NOT FOUND THEN RETURN NULL; END IF;
+    -- Locked: a log-in at this moment is either in login_ms, or waits and then finds the key bound.
     SELECT * INTO v_key FROM device_key
-     WHERE device_id = p_device_id AND kid = p_kid AND state = 'candidate';
+     WHERE device_id = p_device_id AND kid = p_kid AND state = 'candidate' FOR NO KEY UPDATE;
     IF NOT FOUND THEN RETURN NULL; END IF;
 
     INSERT INTO ownership (device_id, epoch, company_id, account_id, kid, from_ms)
