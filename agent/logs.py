@@ -21,7 +21,7 @@ def configure(*, level: str = "info", form: str = "auto") -> None:
         cap_text,
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        [_console()]
         if human
         else [_name_process, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -46,6 +46,13 @@ def configure(*, level: str = "info", form: str = "auto") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
+    )
+
+
+def _console() -> structlog.dev.ConsoleRenderer:
+    # Its default traceback, where rich is installed, shows local variables, and with them Product Keys.
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
     )
 
 

@@ -73,7 +73,7 @@ async def test_logins_and_bindings_at_once_never_leave_the_fence_behind(pool: Po
 
 
 async def test_an_announcement_of_a_newer_login_raises_the_fence(pool: Pool, person: Actor) -> None:
-    """Two connections of a key the cloud did not know, neither log-in written down: the older one was bound."""
+    """Two connections of a key the cloud did not know, neither written down: the older one was bound."""
     device = TestDevice()
     await device.announce(pool, iat_ms=OLD)
     await claiming.submit(pool, person, device.product_id, device.label_pub, NOW)
