@@ -8,8 +8,9 @@ as one slice. A writer takes the *shares* of many sessions; ``decode_share`` tur
 columns of the fence update. No Python object is made for a sample on the way.
 
 A position is the pair (stream, seq). Rows must come above it and in order; what lies at or below it was
-stored before and is counted as a duplicate; a step of more than 2^32 in seq is refused, since it would use
-the numbers up.
+stored before and is counted as a duplicate. A step of more than 2^32 in seq and a stream of a far future are
+refused, since they would use the numbers up: the position outlives the owner, so a device that counted to the
+end would be mute for every later one. A message is refused as a whole, never in part.
 """
 
 import struct
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.core.session import Entry
-from protocol.codec import ENTRY_BYTES
+from protocol.codec import ENTRY_BYTES, MAX_TELEMETRY_BYTES
 from protocol.columns import (
     ROW,
     Decoded,
@@ -34,9 +35,11 @@ from protocol.columns import (
 )
 from protocol.errors import DecodeError, ErrorCode, Reason
 from protocol.points import VALUES, SampleFlag, Wire
-from protocol.topics import UpTopic
+from protocol.topics import MAX_NUMBER, UpTopic
 
 MAX_SEQ_STEP: Final = 2**32
+MAX_STREAM_AHEAD: Final = 2**42
+"""A stream is about the unix ms of its beginning; one from 140 years ahead is no clock that runs wrong."""
 FUTURE_MS: Final = 600_000
 """A sample from further ahead of the server's clock is stored, flagged, and not shown."""
 DAY_MS: Final = 86_400_000
@@ -69,6 +72,8 @@ class Template:
 def match_run(template: Template, data: bytes, at: int, most: int) -> tuple[int, bytes, bytes]:
     """(count, packet identifiers, payloads) of the packets like the template that begin at ``at``."""
     count = min((len(data) - at) // template.size, most)
+    if count <= 0:
+        return 0, b"", b""
     packets = np.frombuffer(data, np.uint8, count * template.size, at).reshape(count, template.size)
     id_at = len(template.prefix)
     ids = packets[:, id_at : id_at + 2]
@@ -120,14 +125,9 @@ class Upload(Entry):
 
     def singles(self) -> list["Upload"]:
         """The same messages, each in an upload of its own."""
+        count, ids = min(self.count, 1), self.ids
         return [
-            Upload(
-                min(self.count, 1),
-                topic=self.topic,
-                ids=self.ids[2 * i : 2 * i + 2],
-                payloads=[payload],
-                messages=1,
-            )
+            Upload(count, topic=self.topic, ids=ids[2 * i : 2 * i + 2], payloads=[payload], messages=1)
             for i, payload in enumerate(self.split())
         ]
 
@@ -168,8 +168,10 @@ class Sifted:
 
 def decode_uploads(uploads: Sequence[Upload]) -> Decoded:
     """Rows of all messages of these uploads, in order."""
+    if not uploads:
+        return Decoded(np.zeros(0, ROW), np.zeros(0, np.int64), {})
     runs = [(json, list(run)) for json, run in groupby(uploads, key=lambda upload: upload.topic.json)]
-    parts = [_decode_json(run) if json else _decode_protobuf(run) for json, run in runs]
+    parts = [decode_json_payloads(_split(run)) if json else _decode_protobuf(run) for json, run in runs]
     if len(parts) == 1:
         return parts[0]
     errors: dict[int, DecodeError] = {}
@@ -177,34 +179,31 @@ def decode_uploads(uploads: Sequence[Upload]) -> Decoded:
     for part in parts:
         errors |= {before + message: error for message, error in part.errors.items()}
         before += len(part.counts)
-    rows = np.concatenate([_packed(part.rows) for part in parts])
+    rows = np.concatenate([part.rows.astype(ROW) for part in parts])
     return Decoded(rows, np.concatenate([part.counts for part in parts]), errors)
 
 
-def _packed(rows: Rows) -> Rows:
-    out = np.empty(len(rows), ROW)
-    out[...] = rows
-    return out
-
-
-def _decode_json(uploads: Sequence[Upload]) -> Decoded:
-    return decode_json_payloads([payload for upload in uploads for payload in upload.split()])
+def _split(uploads: Sequence[Upload]) -> list[bytes]:
+    return [payload for upload in uploads for payload in upload.split()]
 
 
 def _decode_protobuf(uploads: Sequence[Upload]) -> Decoded:
-    if all(upload.size and upload.size % ENTRY_BYTES == 0 for upload in uploads):
+    if all(upload.size % ENTRY_BYTES == 0 < upload.size <= MAX_TELEMETRY_BYTES for upload in uploads):
         view = view_rows(b"".join([upload.joined for upload in uploads]))
         if view is not None and len(view) and out_of_range(view) is None:
             per_message = np.array([upload.size // ENTRY_BYTES for upload in uploads], np.int64)
             counts = np.repeat(per_message, [upload.messages for upload in uploads])
             return Decoded(view, counts, {})
-    return decode_payloads([payload for upload in uploads for payload in upload.split()])
+    return decode_payloads(_split(uploads))
 
 
-def sift(uploads: Sequence[Upload], shares: Sequence[int], fences: Sequence[Fence]) -> Sifted:
-    """The rows of these uploads that are new. ``shares[i]`` (never falling) is the fence of upload i."""
-    if not uploads:
-        return Sifted(np.zeros(0, ROW), np.zeros(0, np.int64), np.zeros(0, np.int64), 0, [])
+def sift(
+    uploads: Sequence[Upload], shares: Sequence[int], fences: Sequence[Fence], now_ms: int | None = None
+) -> Sifted:
+    """The rows of these uploads that are new. ``shares[i]`` (never falling) is the fence of upload i.
+
+    Without ``now_ms`` no stream is refused as one of a far future.
+    """
     decoded = decode_uploads(uploads)
     messages = np.array([upload.messages for upload in uploads], np.int64)
     of_message = np.repeat(np.arange(len(uploads)), messages)
@@ -212,24 +211,23 @@ def sift(uploads: Sequence[Upload], shares: Sequence[int], fences: Sequence[Fenc
     share = np.array(shares, np.int64)[upload_of]
     stream = np.array([upload.topic.stream for upload in uploads], np.int64)[upload_of]
     seq = decoded.rows["seq"].astype(np.int64)
+    errors = decoded.errors
+    last_stream = MAX_NUMBER if now_ms is None else now_ms + MAX_STREAM_AHEAD
+    rows, duplicates = decoded.rows, 0
+    if not _all_new(share, stream, seq, fences, last_stream):
+        message_of = np.repeat(np.arange(len(decoded.counts)), decoded.counts)
+        keep, duplicates, refused = _sift_slowly(share, stream, seq, message_of, fences, last_stream)
+        errors = errors | refused
+        rows, share, stream = rows[keep], share[keep], stream[keep]
     starts = np.concatenate([[0], np.cumsum(messages)])
     rejections = [
         Rejection(uploads[of_message[i]], int(i - starts[of_message[i]]), error)
-        for i, error in decoded.errors.items()
+        for i, error in errors.items()
     ]
-    if _all_new(share, stream, seq, fences):
-        return Sifted(decoded.rows, share, stream, 0, rejections)
-    message_of = np.repeat(np.arange(len(decoded.counts)), decoded.counts)
-    keep, refused = _sift_slowly(share, stream, seq, message_of, fences)
-    jump = DecodeError(ErrorCode.OUT_OF_RANGE, "seq steps further than 2^32.")
-    rejections += [Rejection(uploads[of_message[i]], int(i - starts[of_message[i]]), jump) for i in refused]
-    dropped = np.isin(message_of, sorted(refused))
-    kept = keep & ~dropped
-    duplicates = int((~keep & ~dropped).sum())
-    return Sifted(decoded.rows[kept], share[kept], stream[kept], duplicates, rejections)
+    return Sifted(rows, share, stream, duplicates, rejections)
 
 
-def _all_new(share: Ints, stream: Ints, seq: Ints, fences: Sequence[Fence]) -> bool:
+def _all_new(share: Ints, stream: Ints, seq: Ints, fences: Sequence[Fence], last_stream: int) -> bool:
     """Whether every row lies above the one before it, and not too far."""
     if not len(share):
         return True
@@ -244,29 +242,40 @@ def _all_new(share: Ints, stream: Ints, seq: Ints, fences: Sequence[Fence]) -> b
     same = stream == before_stream
     step = np.where(same, seq - before_seq, seq)
     fine = ((same & (step > 0)) | (stream > before_stream)) & (step <= MAX_SEQ_STEP)
-    return bool(fine.all())
+    return bool(fine.all()) and int(stream.max()) <= last_stream
 
 
 def _sift_slowly(
-    share: Ints, stream: Ints, seq: Ints, message_of: Ints, fences: Sequence[Fence]
-) -> tuple[Mask, set[int]]:
-    """Which rows are new, and which messages step too far; row by row."""
+    share: Ints, stream: Ints, seq: Ints, message_of: Ints, fences: Sequence[Fence], last_stream: int
+) -> tuple[Mask, int, dict[int, DecodeError]]:
+    """Which rows are new, how many are not, and which messages step too far; row by row."""
     keep = np.zeros(len(share), np.bool_)
-    refused: set[int] = set()
+    duplicates = 0
+    refused: dict[int, DecodeError] = {}
     whose, at = -1, (0, 0)
-    for i, (who, row_stream, row_seq, message) in enumerate(
-        zip(share.tolist(), stream.tolist(), seq.tolist(), message_of.tolist(), strict=True)
-    ):
-        if who != whose:
-            whose, at = who, (fences[who].stream, fences[who].seq)
-        if (row_stream, row_seq) <= at:
-            continue
-        if row_seq - (at[1] if row_stream == at[0] else 0) > MAX_SEQ_STEP:
-            refused.add(message)
-        elif message not in refused:
-            keep[i] = True
-            at = (row_stream, row_seq)
-    return keep, refused
+    rows = zip(message_of.tolist(), share.tolist(), stream.tolist(), seq.tolist(), strict=True)
+    for message, run in groupby(enumerate(rows), key=lambda item: item[1][0]):
+        new: list[int] = []
+        before, seen = at, 0
+        for i, (_, who, row_stream, row_seq) in run:
+            if who != whose:
+                whose, at = who, (fences[who].stream, fences[who].seq)
+                before = at
+            if (row_stream, row_seq) <= at:
+                seen += 1
+            elif row_stream > last_stream:
+                refused[message] = DecodeError(ErrorCode.OUT_OF_RANGE, "stream lies too far ahead.")
+            elif row_seq - (at[1] if row_stream == at[0] else 0) > MAX_SEQ_STEP:
+                refused[message] = DecodeError(ErrorCode.OUT_OF_RANGE, "seq steps further than 2^32.")
+            else:
+                new.append(i)
+                at = (row_stream, row_seq)
+        if message in refused:
+            at = before
+        else:
+            keep[new] = True
+            duplicates += seen
+    return keep, duplicates, refused
 
 
 # --- what PostgreSQL reads ----------------------------------------------------------------------------------
@@ -285,20 +294,9 @@ COPY_COLUMNS: Final[tuple[tuple[str, str], ...]] = (
     ("epoch", _BIGINT),
     *((point.name, _VALUE_TYPE[point.wire]) for point in VALUES),
 )
+_BELIEVED: Final = ("device_id", "session_no", "epoch", "old_stream", "old_seq", "stream", "seq", "ts_ms")
 FENCE_COLUMNS: Final[tuple[tuple[str, str], ...]] = (
-    *(
-        (name, _BIGINT)
-        for name in (
-            "device_id",
-            "session_no",
-            "epoch",
-            "old_stream",
-            "old_seq",
-            "stream",
-            "seq",
-            "ts_ms",
-        )
-    ),
+    *((name, _BIGINT) for name in _BELIEVED),
     *((point.name, _VALUE_TYPE[point.wire]) for point in VALUES),
 )
 """Columns of the fence update: what must hold, the new position, and the values to show (ts_ms -1: none)."""
@@ -362,7 +360,7 @@ def build_table(
     fence = [pg_array(_BIGINT, devices)]
     fence += [pg_array(_BIGINT, sessions[:, i]) for i in range(4)]
     fence += [pg_array(_BIGINT, new[:, 0]), pg_array(_BIGINT, new[:, 1]), pg_array(_BIGINT, shown_ts)]
-    fence += [pg_array(kind, shown[name]) for name, kind in FENCE_COLUMNS[8:]]
+    fence += [pg_array(kind, shown[name]) for name, kind in FENCE_COLUMNS[len(_BELIEVED) :]]
     copies = _copies(rows, devices[share], sifted.stream, sessions[share, 1], ts, flags, days)
     return Table(copies, fence, [(int(stream), int(seq)) for stream, seq in new])
 
@@ -370,8 +368,6 @@ def build_table(
 def _copies(
     rows: Rows, device: Ints, stream: Ints, epoch: Ints, ts: Ints, flags: Ints, days: frozenset[int]
 ) -> dict[int, bytes]:
-    if not len(rows):
-        return {}
     out = np.empty(len(rows), _COPY_ROW)
     out[...] = _COPY_BLANK
     out["device_id"], out["stream"], out["epoch"] = device, stream, epoch
@@ -380,17 +376,13 @@ def _copies(
     for point in VALUES:
         out[point.name] = rows[point.name]
     out["flags"] = flags
-    day = ts // DAY_MS
-    first, last = int(day.min()), int(day.max())
-    if first == last and first in days:
-        return {0: _buffer(out)}
-    known = np.isin(day, np.array(sorted(days), np.int64))
-    parts = {0: out[known], 1: out[~known]}
-    return {late: _buffer(part) for late, part in parts.items() if len(part)}
-
-
-def _buffer(rows: NDArray[np.void]) -> bytes:
-    return b"".join((_COPY_HEAD, rows.tobytes(), _COPY_TAIL))
+    known = np.isin(ts // DAY_MS, np.array(sorted(days), np.int64))
+    parts = (out, None) if known.all() else (out[known], out[~known])
+    return {
+        late: b"".join((_COPY_HEAD, part.tobytes(), _COPY_TAIL))
+        for late, part in enumerate(parts)
+        if part is not None and len(part)
+    }
 
 
 _ARRAY_HEAD: Final = struct.Struct(">iiIii")

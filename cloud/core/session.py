@@ -196,7 +196,7 @@ def judge_epoch(topic: UpTopic, epoch: int, *, owned: bool) -> UpTopic | Drop | 
     """Telemetry and events belong to the present ownership, or are old, or cannot be."""
     if owned and topic.epoch == epoch:
         return topic
-    if topic.epoch <= epoch:
+    if epoch and topic.epoch <= epoch:
         return Drop.OLD_EPOCH
     return Refusal(Reason.NOT_AUTHORIZED, "the epoch is above the device's")
 
