@@ -16,6 +16,7 @@ from cloud.services.derivation import LabelKeys
 from cloud.services.passwords import Passwords
 from cloud.web import claim_views, device_views, login_views, middleware, system_views
 from cloud.web.api import claims, devices
+from cloud.web.housekeeping import keeping_house
 from cloud.web.live import Hub
 from cloud.web.metrics import Metrics
 from cloud.web.render import Pages, built
@@ -51,7 +52,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             app[POOL] = pool
             app[AUTHENTICATOR] = Authenticator(pool, passwords)
             hub = app[HUB] = Hub(pool, settings.dsn, app[METRICS])
-            async with hub.run():
+            async with hub.run(), keeping_house(pool):
                 yield
 
 

@@ -17,6 +17,7 @@ from cloud.postgres.pool import Pool, make_pool
 from cloud.services import claiming
 from cloud.services.claim_view import ALREADY_YOURS, ClaimView, ViewState
 from cloud.services.claiming import Noted
+from cloud.web.housekeeping import keeping_house
 from tests.support.claiming import NOW, TestDevice, make_actors
 
 DAY = 86_400_000
@@ -317,3 +318,15 @@ async def test_a_claim_outlives_a_restart_of_everything(tmp_path: Path) -> None:
             assert await device.announce(pool, NOW + 1) is Noted.BOUND
             won = await claiming.view(pool, actor, claim_id=waiting.claim_id, now_ms=NOW + 1)
             assert won.state is ViewState.WON
+
+
+async def test_a_running_portal_ends_claims_by_itself(database: str, pool: Pool, people: list[Actor]) -> None:
+    device = TestDevice()
+    await claim(pool, people[0], device)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("UPDATE claim SET expires_ms = 1")
+        connection.execute("LISTEN device")
+        async with keeping_house(pool, period_s=0.01):
+            heard = await asyncio.to_thread(lambda: list(connection.notifies(timeout=20, stop_after=1)))
+    assert [notify.payload for notify in heard] == [str(device.device_id)]
+    assert rows(database, "SELECT state FROM claim") == [("expired",)]
