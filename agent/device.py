@@ -14,6 +14,8 @@ from agent.core.enrollment import (
     Announce,
     Disconnected,
     Enrollment,
+    Greeted,
+    Phase,
     Remember,
     SendNow,
     Settle,
@@ -27,7 +29,7 @@ from agent.identity import Identity, Label
 from agent.keys import save_label
 from agent.logs import Repeats
 from protocol.codec import pack_batch, pack_sample
-from protocol.errors import DecodeError, IdentityError
+from protocol.errors import DecodeError, ErrorCode, IdentityError, SignatureError
 from protocol.identity import ProductId, ProductKey
 from protocol.messages import EventKind
 from protocol.points import SampleFlag
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from agent.spool_file import SpoolFile
     from agent.state import StateFile
     from protocol.extension import Extension
-    from protocol.messages import Hello, Watch
+    from protocol.messages import Hello, KeySet, Watch
 
 MAX_BUFFERED: Final = 600  # samples kept in memory while the disk fails
 OVERFLOW_EVENT_EVERY_MS: Final = 600_000
@@ -74,8 +76,11 @@ class Device:
         self.reading: Reading | None = None
         self.uplink_state = ""
         self.link_state = "not read yet"
-        self.has_work = asyncio.Event()  # something to publish, or a reason to look again
+        self.has_samples = asyncio.Event()  # something to publish, or a reason to look again
+        self.has_events = asyncio.Event()
+        self.wants = asyncio.Event()
         self.labelled = asyncio.Event()
+        self.key_set: KeySet | None = None
         self.want_announcement = False
         self.want_now = False
         self._log = structlog.get_logger(__name__).bind(ups=settings.name)
@@ -101,11 +106,34 @@ class Device:
         if identity.label is not None:
             self.labelled.set()
 
+    @property
+    def publishes(self) -> bool:
+        """Whether telemetry and `now` may go out; not while a hello is being carried out."""
+        return self.enrollment.publishes and not self._obeying.locked()
+
+    @property
+    def publishes_events(self) -> bool:
+        """Whether events may go out; not while a hello is being carried out."""
+        return self.enrollment.publishes_events and not self._obeying.locked()
+
+    def wake(self) -> None:
+        """Let whoever publishes look again."""
+        self.has_samples.set()
+        self.has_events.set()
+        self.wants.set()
+
+    def show(self) -> None:
+        """Send a snapshot."""
+        self.want_now = True
+        self.wants.set()
+
     # --- what the poller tells -----------------------------------------------------------------------------
 
     async def on_inventory(self, inventory: Inventory) -> None:
         """Note what the UPS is; a changed firmware is an event."""
-        self.inventory = inventory
+        if inventory != self.inventory:
+            self.inventory = inventory
+            self.announce()
         before = self.state.value.firmware
         if inventory.firmware and inventory.firmware != before:
             if before:
@@ -145,14 +173,11 @@ class Device:
         self._watcher, edges = sampling.watch(self._watcher, reading, inventory.groups)
         for edge in (*restored, *edges):
             self._note(edge)
-        if edges:
-            await self._remember(active=tuple(sorted(self._watcher.active)))
         if self.enrollment.spools:
             self._buffer.append(pack_sample({**reading.sample, "ts": reading.mono_ms}))
         now_ms = self.clock.mono_ms()
         if edges or restored or now_ms < self.enrollment.watch_until_ms:
-            self.want_now = True
-            self.has_work.set()
+            self.show()
         due = sampling.is_due(
             len(self._buffer),
             self._last_report_ms,
@@ -163,6 +188,8 @@ class Device:
         )
         if due or self._events:
             await self.report()
+        if edges:  # after the event: an edge told twice is better than one never told
+            await self._remember(active=tuple(sorted(self._watcher.active)))
 
     async def on_missed(self, mono_ms: int, reason: str) -> None:
         """The UPS did not answer: stale, which is not an outage."""
@@ -206,7 +233,8 @@ class Device:
         else:
             self._disk_trouble.worked("the spool can be written again")
             self._tell_overflow()
-        self.has_work.set()
+        self.has_samples.set()
+        self.has_events.set()
 
     def _tell_overflow(self) -> None:
         now_ms = self.clock.mono_ms()
@@ -239,26 +267,37 @@ class Device:
         async with self._obeying:
             draw = random.random()  # noqa: S311  jitter, no secret
             after, effects = enrollment.step(self.enrollment, event, self.clock.mono_ms(), draw)
+            if isinstance(event, Greeted):
+                await self._learn_time(event.hello, event.received_ms)
             for effect in effects:
                 await self._carry_out(effect, after)
             self.enrollment = after
         if not after.spools:
             self._buffer.clear()
-        self.has_work.set()
+        self.wake()
+
+    def announce(self) -> None:
+        """Announce as soon as the connection allows."""
+        self.want_announcement = True
+        self.wants.set()
+
+    def seconds_to_tick(self) -> float | None:
+        """How long nothing happens by time alone; None: for ever."""
+        if self.enrollment.phase is not Phase.UNOWNED:
+            return None
+        return max(0.0, (self.enrollment.announce_at_ms - self.clock.mono_ms()) / 1000)
 
     def tick(self) -> None:
         """What time alone brings."""
         draw = random.random()  # noqa: S311  jitter, no secret
         self.enrollment, effects = enrollment.tick(self.enrollment, self.clock.mono_ms(), draw)
         if effects:
-            self.want_announcement = True
-            self.has_work.set()
+            self.announce()
 
     def watched(self, watch: Watch) -> None:
         """Somebody looks at the page of this UPS."""
         self.enrollment = enrollment.watched(self.enrollment, watch, self.clock.mono_ms())
-        self.want_now = True
-        self.has_work.set()
+        self.show()
 
     async def _carry_out(self, effect: Effect, after: Enrollment) -> None:
         match effect:
@@ -279,7 +318,7 @@ class Device:
             case Remember():
                 await self._remember(owned=after.owned, smartconnect=after.smartconnect)
 
-    async def learn_time(self, hello: Hello, received_ms: int) -> None:
+    async def _learn_time(self, hello: Hello, received_ms: int) -> None:
         """Settle this boot's time by the cloud's clock, once."""
         offset_ms = hello.server_time_ms - received_ms
         wall_off_ms = self.clock.wall_ms() - self.clock.mono_ms() - offset_ms
@@ -288,8 +327,21 @@ class Device:
             self._log.warning("the machine's clock is wrong; the cloud's is used", off_ms=wall_off_ms)
             self._note(Edge(received_ms, EventKind.CLOCK_CORRECTED, {"off_s": round(wall_off_ms / 1000, 1)}))
 
+    async def learn_key_set(self, key_set: KeySet, payload: bytes) -> None:
+        """Take the cloud's keys; SignatureError for a version older than the one known."""
+        if self.key_set is not None and key_set.version < self.key_set.version:
+            raise SignatureError(ErrorCode.KEY_SET_INVALID, "The key set is older than the known one.")
+        await self._remember(key_set=payload)
+        self.key_set = key_set
+
+    def trusted_ms(self) -> int | None:
+        """Unix ms by the cloud's clock; None before this boot's first hello."""
+        return self.corrected_ms() if self.spool.knows_time else None
+
     async def enable(self) -> None:
         """Switch SmartConnect on, in the UPS if it has our block; LinkError if it did not take it."""
+        if self._has_extension is None:
+            raise LinkError(f"{self.settings.name} has not answered yet: {self.link_state}")
         if self._has_extension and self.poller is not None and not await self.poller.enable():
             raise LinkError("SmartConnect was switched on, but reads back as off")
         await self.switch(on=True)

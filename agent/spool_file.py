@@ -156,6 +156,16 @@ class SpoolFile:
         offset_ms, uncertain = spool.time_of_boot(self._ledger, event.boot)
         return max(0, event.mono_ms + offset_ms), uncertain
 
+    def acknowledged(self, outgoing: Outgoing) -> None:
+        """The cloud stored this publish."""
+        self._trace(f"acked {outgoing.stream} {outgoing.last.seq}")
+        self.delivered(outgoing.last)
+
+    def refused(self, outgoing: Outgoing) -> None:
+        """The cloud will never take this publish."""
+        self._trace(f"dropped {outgoing.stream} {outgoing.first_seq} {outgoing.last.seq}")
+        self.delivered(outgoing.last)
+
     def delivered(self, place: Place) -> None:
         """Everything up to this place is stored in the cloud, or was refused for good."""
         if place <= self._done:
@@ -221,6 +231,12 @@ class SpoolFile:
             return False
         self._save(timeline.settle(self._ledger, self._clock.boot_id, offset_ms, self._spans()))
         return True
+
+    @property
+    def knows_time(self) -> bool:
+        """Whether this boot's time was settled by the cloud's clock."""
+        boot = self._ledger.boot_named(self._clock.boot_id)
+        return boot is not None and boot.offset_ms is not None
 
     def offset_ms(self) -> int:
         """What to add to this boot's monotonic clock to get unix time, as far as known."""

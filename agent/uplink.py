@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import threading
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
@@ -22,13 +23,14 @@ from protocol.faults import reach
 
 if TYPE_CHECKING:
     import socket
-    from concurrent.futures import Executor
+    from collections.abc import Callable
 
     from protocol.messages import Installation
 
 KEEP_ALIVE_S: Final = 30  # finds a dead path within 45 s, and costs two bytes each time
 CONNECT_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 2.0
+OWN_WINDOW: Final = 20  # unacknowledged messages; an announcement, an event and a batch at the most
 REFUSED_FROM: Final = 0x80
 CONTROL_QUEUE: Final = 256  # control messages waiting; more than a gateway ever sends at once
 _log = structlog.get_logger(__name__)
@@ -69,15 +71,19 @@ class Uplink:
         self.closed = asyncio.Event()
         self.close_reason = ""
 
-    async def open(self, executor: Executor) -> None:
+    async def open(self) -> None:
         """Connect and log in. UplinkRefusedError if the gateway says no, UplinkDownError for all else."""
         try:
-            await self._loop.run_in_executor(executor, self._connect)
+            await self._in_thread(self._connect)
             self._adopt()
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._accepted
         except TimeoutError as error:
             raise UplinkDownError(f"{self._host}:{self._port} did not answer in time") from error
+        except ssl.SSLCertVerificationError as error:
+            raise UplinkDownError(
+                f"{self._host}:{self._port} is not this installation's gateway: {error.verify_message}"
+            ) from error
         except (OSError, ValueError) as error:  # ssl's errors are OSErrors, host names' ValueErrors
             raise UplinkDownError(f"{self._host}:{self._port}: {error}") from error
         self._misc = asyncio.create_task(self._run_misc(), name="mqtt keep-alive")
@@ -126,6 +132,30 @@ class Uplink:
 
     # --- driven by the loop --------------------------------------------------------------------------------
 
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        """Run blocking work in a thread that nobody waits for when the process has to stop."""
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def settle(error: BaseException | None) -> None:
+            if done.cancelled():
+                self._release()
+            elif error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        def run() -> None:
+            error: BaseException | None = None
+            try:
+                work()
+            except Exception as raised:  # noqa: BLE001  handed over to the one who waits
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
+                self._loop.call_soon_threadsafe(settle, error)
+
+        threading.Thread(target=run, name=f"connect {self._host}", daemon=True).start()
+        await done
+
     def _connect(self) -> None:
         self._client.connect(self._host, self._port, keepalive=KEEP_ALIVE_S, clean_start=True)
 
@@ -173,11 +203,11 @@ class Uplink:
             if self._client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lost("no answer to the keep-alive")
 
-    def _on_connect(
-        self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
-    ) -> None:
+    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if self._accepted.done():
             return
+        window = getattr(properties, "ReceiveMaximum", None)  # paho itself does not look at it
+        client.max_inflight_messages_set(min(OWN_WINDOW, window or OWN_WINDOW))
         if reason.value >= REFUSED_FROM:
             self._accepted.set_exception(_refusal(reason.value, reason.getName()))
         else:

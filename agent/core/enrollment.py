@@ -85,9 +85,10 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Greeted:
-    """A hello whose signature was checked."""
+    """A hello whose signature was checked; ``received_ms`` is monotonic."""
 
     hello: Hello
+    received_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,132 @@
+"""``smartconnect-agent``: the command line of the agent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.config import ENVIRONMENT_PREFIX, Settings, UpsSettings, load, table
+from agent.errors import AgentError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAILED: Final = 1
+MISUSED: Final = 2
+
+COMMANDS: Final = {
+    "run": "read the UPSs and tell the cloud, until SIGTERM or Ctrl-C",
+    "enable": "switch SmartConnect on, so that the UPS can be claimed",
+    "status": "show every UPS: its fingerprint, its connections, what waits",
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of the whole command line; its settings come from the settings tables."""
+    settings = argparse.ArgumentParser(add_help=False)
+    settings.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    group = settings.add_argument_group("settings", "each is also a key of the settings file")
+    for row in table(Settings):
+        default = f"; default {row.default}" if row.default else ""
+        group.add_argument(
+            "--" + row.name.replace("_", "-"),
+            dest=row.name,
+            metavar="VALUE",
+            default=argparse.SUPPRESS,
+            help=f"{row.explanation} (environment: {ENVIRONMENT_PREFIX}{row.name.upper()}{default})".replace(
+                "%", "%%"
+            ),
+        )
+    parser = argparse.ArgumentParser(
+        prog="smartconnect-agent",
+        description="Reads UPSs over Modbus and reports them to their owner's SmartConnect.",
+        epilog="`smartconnect-agent run --help` shows every setting and an example of the settings file.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, explanation in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            parents=[settings],
+            help=explanation,
+            description=explanation,
+            epilog=_example(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name == "enable":
+            command.add_argument("--ups", default="", metavar="NAME", help="only this one; default all")
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def _example() -> str:
+    lines = ["the settings file, with one [[ups]] table for each UPS:", ""]
+    lines += [
+        '  installation = "installation.json"',
+        '  state_dir = "/var/lib/smartconnect"',
+        "",
+        "  [[ups]]",
+    ]
+    lines += ['  name = "rack-1"', '  modbus = "serial:/dev/ttyUSB0"', "", "keys of a [[ups]] table:", ""]
+    for row in table(UpsSettings):
+        default = f" ({row.default})" if row.default else ""
+        lines.append(f"  {row.name:18} {row.explanation}{default}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    options = make_parser().parse_args(arguments)
+    flags = {row.name: getattr(options, row.name) for row in table(Settings) if hasattr(options, row.name)}
+    try:
+        settings = load(options.config, os.environ, flags)
+        return _obey(options, settings)
+    except ConfigError as error:
+        sys.stderr.write(f"smartconnect-agent: {error}\n")
+        return MISUSED
+    except (AgentError, ValueError) as error:
+        sys.stderr.write(f"smartconnect-agent: {error}\n")
+        return FAILED
+
+
+def _obey(options: argparse.Namespace, settings: Settings) -> int:
+    from agent import app, control, logs  # noqa: PLC0415 - `--help` answers without loading them
+
+    logs.configure(level=settings.log_level, form=settings.log_format)
+    if options.command == "run":
+        app.run(settings, os.environ)
+    elif options.command == "enable":
+        answer = control.ask(settings.state_dir, {"order": "enable", "ups": options.ups})
+        names = app.enable_offline(settings, options.ups) if answer is None else answer["enabled"]
+        print(f"SmartConnect is on: {', '.join(names)}")
+    else:
+        shown = control.ask(settings.state_dir, {"order": "status"}) or app.status_offline(settings)
+        print(json.dumps(shown, indent=1) if options.json else _readable(shown))
+    return 0
+
+
+def _readable(status: dict[str, Any]) -> str:
+    blocks = []
+    for ups in status["upss"]:
+        rows = [
+            ("UPS", f"{ups['name']} ({ups['modbus']})"),
+            ("answers", f"{ups['ups']}{', ' + ups['model'] if ups['model'] else ''}"),
+            ("Product ID", ups["product_id"] or "unknown"),
+            ("fingerprint", ups["fingerprint"]),
+            ("SmartConnect", "on" if ups["smartconnect"] else "off"),
+            ("owner", "yes" if ups["owned"] else "none yet"),
+            ("cloud", ups["cloud"]),
+            ("waiting", f"{ups['samples_waiting']} samples, {ups['events_waiting']} events"),
+        ]
+        blocks.append("\n".join(f"{name:13} {value}" for name, value in rows))
+    return "\n\n".join(blocks) or "no [[ups]] table"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
