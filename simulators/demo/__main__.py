@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from simulators.demo.layout import DemoError, Home
-from simulators.demo.report import OutputClosedError, say
+from simulators.demo.report import OutputClosedError, check_output, say
 from simulators.demo.stage import Stage
 
 CHECK_PAUSE_S = 0.5
@@ -66,6 +66,7 @@ def _run(home: Home, *, lan: bool) -> int:
         stage.open()
         while True:
             time.sleep(CHECK_PAUSE_S)
+            check_output()
             stage.look_after()
     finally:
         began = time.monotonic()

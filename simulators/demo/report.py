@@ -1,6 +1,7 @@
 """What the demo tells people: addresses, log-ins, labels, and lines to paste."""
 
 import os
+import select
 import shlex
 import sys
 from collections.abc import Sequence
@@ -88,3 +89,13 @@ def say(text: str) -> None:
         os.dup2(nowhere, sys.stdout.fileno())  # what is still buffered must not fail again at exit
         os.close(nowhere)
         raise OutputClosedError from error
+
+
+def check_output() -> None:
+    """OutputClosedError once nobody can read what we would say: no signal tells so of a pipe, and ``make`` as
+    the leader of a closed terminal keeps the signal to itself.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors and hang-ups are always told
+    if any(found & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, found in poll.poll(0)):
+        raise OutputClosedError

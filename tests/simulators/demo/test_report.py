@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,13 +65,14 @@ def test_a_terminal_shows_the_qr_code_light_on_dark_and_the_label_plain() -> Non
     assert all(line.startswith("\x1b[97;40m") and "\x1b[0m" in line for line in painted)
 
 
-def test_a_closed_pipe_is_told_apart_and_not_complained_about_at_exit() -> None:
-    program = """
-from simulators.demo.report import OutputClosedError, say
+@pytest.mark.parametrize("attempt", ["say('nobody hears this')", "check_output()"])
+def test_a_closed_pipe_is_noticed_and_not_complained_about_at_exit(attempt: str) -> None:
+    program = f"""
+from simulators.demo.report import OutputClosedError, check_output, say
 import sys
 sys.stdin.readline()
 try:
-    say("nobody hears this")
+    {attempt}
 except OutputClosedError:
     sys.exit(7)
 """
@@ -85,3 +87,10 @@ except OutputClosedError:
         process.stdout.close()
         _, complaint = process.communicate("go on\n")
     assert (process.returncode, complaint) == (7, "")
+
+
+def test_an_open_pipe_and_a_file_are_fine(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "from simulators.demo.report import check_output; check_output()"]
+    assert subprocess.run(program, stdout=subprocess.PIPE, check=False).returncode == 0
+    with (tmp_path / "out").open("wb") as out:
+        assert subprocess.run(program, stdout=out, check=False).returncode == 0
