@@ -19,6 +19,7 @@ MAX_EVENT_BYTES = 8192
 MAX_CONTROL_BYTES = 16384
 MAX_TELEMETRY_BYTES = 262_144
 MAX_EVENT_VALUES = 64
+MAX_EVENT_MS = 4_102_444_800_000  # 2100-01-01, as for samples
 
 T = TypeVar("T")
 
@@ -41,10 +42,12 @@ def decode(payload: bytes, kind: type[T], max_bytes: int) -> T:
 def decode_event(payload: bytes) -> Event:
     """Event from JSON; DecodeError (too_large, malformed, out_of_range) otherwise."""
     event = decode(payload, Event, MAX_EVENT_BYTES)
-    if not (0 < event.stream < 2**63 and 0 < event.seq < 2**63 and 0 <= event.ts_ms < 2**53):
+    if not (0 < event.stream < 2**63 and 0 < event.seq < 2**63 and 0 <= event.ts_ms <= MAX_EVENT_MS):
         raise DecodeError(ErrorCode.OUT_OF_RANGE, "stream, seq or ts_ms of an event is out of range.")
     if len(event.values) > MAX_EVENT_VALUES:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, "An event has too many values.")
+    if any("\0" in text for pair in event.values.items() for text in pair if isinstance(text, str)):
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, "A text of an event has a NUL, which cannot be stored.")
     return event
 
 

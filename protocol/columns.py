@@ -3,7 +3,7 @@
 Joined ``Batch`` messages are a valid Batch, and a sample with all points in order has a constant layout, so
 thousands of payloads decode as one view: check the tag bytes, then read the values where they stand. Whatever
 does not fit the layout goes through the ordinary protobuf parser, and JSON through msgspec; all three give
-the same rows.
+the same rows. A payload that is wrong costs its own time, not that of the payloads beside it.
 """
 
 from collections.abc import Sequence
@@ -90,39 +90,76 @@ def decode_payloads(payloads: Sequence[bytes]) -> Decoded:
         counts = sizes // ENTRY_BYTES
         if counts.all() and out_of_range(view) is None:
             return Decoded(view, counts, {})
-    return _one_by_one(payloads, decode_batch)
+    return _decode_apart(payloads, sizes)
+
+
+def _decode_apart(payloads: Sequence[bytes], sizes: NDArray[np.int64]) -> Decoded:
+    """The same where not all of them are samples in the constant layout, with values that can be."""
+    fitting = (sizes % ENTRY_BYTES == 0) & (sizes > 0) & (sizes <= MAX_TELEMETRY_BYTES)
+    which = np.flatnonzero(fitting)
+    joined = b"".join([payloads[i] for i in which.tolist()])
+    view = np.frombuffer(joined, ENTRY)
+    entries = np.frombuffer(joined, np.uint8).reshape(-1, ENTRY_BYTES)
+    counts = np.zeros(len(payloads), np.int64)
+    counts[which] = sizes[which] // ENTRY_BYTES
+    fine = _every(fits_layout(entries) & in_range(view), counts[which])
+    parts, places = [view[np.repeat(fine, counts[which])].astype(ROW)], [which[fine]]
+    counts[which[~fine]] = 0
+    errors: dict[int, DecodeError] = {}
+    for i in np.flatnonzero(counts == 0).tolist():
+        try:
+            parts.append(decode_batch(payloads[i]).astype(ROW))
+        except DecodeError as error:
+            errors[i] = error
+        else:
+            counts[i] = len(parts[-1])
+            places.append(np.array([i]))
+    payload_of = np.concatenate(places)
+    of_row = np.repeat(payload_of, counts[payload_of])
+    return Decoded(np.concatenate(parts)[np.argsort(of_row, kind="stable")], counts, errors)
 
 
 def decode_json_payloads(payloads: Sequence[bytes]) -> Decoded:
     """The same for JSON payloads (a sample, or an array of samples, with the same field names)."""
-    samples: list[tuple[Any, ...]] = []
-    counts = np.zeros(len(payloads), np.int64)
-    try:
-        for i, payload in enumerate(payloads):
-            found = _parse_json(payload)
-            samples += found
-            counts[i] = len(found)
-        rows = _rows_of(samples)
-    except DecodeError:
-        return _one_by_one(payloads, decode_json)
-    if not counts.all() or counts.max(initial=0) > MAX_SAMPLES or out_of_range(rows) is not None:
-        return _one_by_one(payloads, decode_json)
-    return Decoded(rows, counts, {})
-
-
-def _one_by_one(payloads: Sequence[bytes], decode: Any) -> Decoded:
-    parts: list[Rows] = []
+    found: list[list[tuple[Any, ...]]] = []
     errors: dict[int, DecodeError] = {}
-    counts = np.zeros(len(payloads), np.int64)
     for i, payload in enumerate(payloads):
         try:
-            rows = decode(payload)
+            found.append(_parse_json(payload))
         except DecodeError as error:
+            found.append([])
             errors[i] = error
-        else:
-            parts.append(rows)
-            counts[i] = len(rows)
-    return Decoded(np.concatenate(parts) if parts else np.zeros(0, ROW), counts, errors)
+    try:
+        rows = _rows_of([sample for samples in found for sample in samples])
+    except DecodeError:  # somebody's integer fits no field: see whose
+        parts = [np.zeros(0, ROW)]
+        for i, samples in enumerate(found):
+            try:
+                parts.append(_rows_of(samples))
+            except DecodeError as error:
+                found[i] = []
+                errors[i] = error
+        rows = np.concatenate(parts)
+    counts = np.array([len(samples) for samples in found], np.int64)
+    wrong = ~_every(in_range(rows), counts) | (counts == 0) | (counts > MAX_SAMPLES)
+    starts = np.cumsum(counts) - counts
+    for i in np.flatnonzero(wrong).tolist():
+        if i not in errors:
+            try:
+                _checked(rows[starts[i] : starts[i] + counts[i]])
+            except DecodeError as error:
+                errors[i] = error
+    keep = np.repeat(~wrong, counts)
+    counts[wrong] = 0
+    return Decoded(rows if keep.all() else rows[keep], counts, errors)
+
+
+def _every(fine: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether all of each run of rows are fine; true for a run of none."""
+    bad = np.concatenate([[0], np.cumsum(~fine)])
+    ends = np.cumsum(counts)
+    every: NDArray[np.bool_] = bad[ends] == bad[ends - counts]
+    return every
 
 
 def decode_batch(payload: bytes) -> Rows:
@@ -164,6 +201,15 @@ def out_of_range(rows: Rows) -> str | None:
         if np.fmax.reduce(column) > point.high:
             return point.name
     return None
+
+
+def in_range(rows: Rows) -> NDArray[np.bool_]:
+    """Which rows have all their values within their ranges. Shape (n,)."""
+    fine = np.ones(len(rows), np.bool_)
+    for point in POINTS:
+        column = rows[point.name]
+        fine &= ~((column < point.low) | (column > point.high))  # NaN is neither
+    return fine
 
 
 # --- protobuf, the ordinary way -----------------------------------------------------------------------------
@@ -234,7 +280,8 @@ def _parse_batch(payload: bytes) -> Rows:
 
 def _rows_of(samples: list[tuple[Any, ...]]) -> Rows:
     try:
-        return np.array(samples, ROW)
+        with np.errstate(over="ignore"):  # a float too large becomes infinite, which is out of range
+            return np.array(samples, ROW)
     except (OverflowError, ValueError, TypeError) as error:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, f"A value does not fit its field: {error}") from error
 

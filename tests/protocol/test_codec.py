@@ -72,7 +72,9 @@ def test_event_round_trip_and_limits() -> None:
     for bad in (
         Event(stream=0, seq=1, ts_ms=1, kind=EventKind.ON_BATTERY),
         Event(stream=1, seq=-1, ts_ms=1, kind=EventKind.ON_BATTERY),
-        Event(stream=1, seq=1, ts_ms=2**53, kind=EventKind.ON_BATTERY),
+        Event(stream=1, seq=1, ts_ms=codec.MAX_EVENT_MS + 1, kind=EventKind.ON_BATTERY),
+        Event(stream=1, seq=1, ts_ms=1, kind=EventKind.ON_BATTERY, values={"cause": "a\0b"}),
+        Event(stream=1, seq=1, ts_ms=1, kind=EventKind.ON_BATTERY, values={"\0": 1}),
         Event(stream=1, seq=1, ts_ms=1, kind=EventKind.ON_BATTERY, values={str(i): i for i in range(65)}),
     ):
         with pytest.raises(DecodeError) as caught:

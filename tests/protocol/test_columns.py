@@ -3,18 +3,20 @@
 import contextlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]  # ships no types
 from hypothesis import given
 from hypothesis import strategies as st
 
 import protocol
 from protocol import columns, points
-from protocol.codec import ENTRY_BYTES, pack_batch, pack_sample, with_seq
+from protocol.codec import ENTRY_BYTES, MAX_TELEMETRY_BYTES, pack_batch, pack_sample, with_seq
 from protocol.errors import DecodeError, ErrorCode
 from protocol.points import POINTS, Wire
 
@@ -24,7 +26,7 @@ PROTO = Path(protocol.__file__).parent / "telemetry.proto"
 def _value(point: points.Point) -> st.SearchStrategy[float]:
     if point.wire in {Wire.FIXED32, Wire.FIXED64}:
         return st.integers(int(point.low), int(point.high))
-    width = 32 if point.wire is Wire.FLOAT else 64
+    width: Literal[32, 64] = 32 if point.wire is Wire.FLOAT else 64
     low, high = float(np.float32(point.low)), float(np.float32(point.high))
     return st.one_of(st.just(math.nan), st.floats(low, min(high, point.high), width=width))
 
@@ -135,7 +137,7 @@ def test_payloads_that_only_fit_when_joined_are_still_judged_one_by_one() -> Non
         (b'{"ts": -5}', ErrorCode.OUT_OF_RANGE),
         (b'{"ts": 5, "input_voltage": 1e6}', ErrorCode.OUT_OF_RANGE),
         (b'{"ts": 5, "ups_status": 4294967296}', ErrorCode.OUT_OF_RANGE),
-        (b" " * (columns.MAX_TELEMETRY_BYTES + 1), ErrorCode.TOO_LARGE),
+        (b" " * (MAX_TELEMETRY_BYTES + 1), ErrorCode.TOO_LARGE),
     ],
 )
 def test_json_errors(payload: bytes, code: ErrorCode) -> None:
@@ -160,3 +162,69 @@ def test_infinity_is_no_measurement() -> None:
 
 def test_entry_length_is_part_of_the_wire() -> None:
     assert ENTRY_BYTES == 150
+
+
+def _one_by_one(payloads: list[bytes], decode: Callable[[bytes], columns.Rows]) -> columns.Decoded:
+    parts, counts, errors = [np.zeros(0, columns.ROW)], [], {}
+    for i, payload in enumerate(payloads):
+        try:
+            parts.append(decode(payload).astype(columns.ROW))
+        except DecodeError as error:
+            parts.append(np.zeros(0, columns.ROW))
+            errors[i] = error
+        counts.append(len(parts[-1]))
+    return columns.Decoded(np.concatenate(parts), np.array(counts, np.int64), errors)
+
+
+def _assert_same(ours: columns.Decoded, theirs: columns.Decoded) -> None:
+    assert ours.counts.tolist() == theirs.counts.tolist()
+    assert {i: (e.code, str(e)) for i, e in ours.errors.items()} == {
+        i: (e.code, str(e)) for i, e in theirs.errors.items()
+    }
+    assert _same(ours.rows, theirs.rows)
+
+
+def _sample(seq: int, **values: float) -> bytes:
+    return pack_sample({"ts": 1000, "seq": seq, **values})
+
+
+protobuf_payloads = st.one_of(
+    st.lists(st.integers(0, 9), min_size=1, max_size=3).map(lambda seqs: pack_batch(map(_sample, seqs))),
+    st.sampled_from(
+        [
+            b"",
+            b"\xff",
+            bytes(ENTRY_BYTES),
+            pack_batch([_sample(1), _sample(2, state_of_charge=1e9)]),
+            pack_batch([_sample(1, input_voltage=math.inf)]),
+            pack_batch([_sample(1)]) + pack_batch([_sample(2)])[:-1],
+            columns.Batch(samples=[{"ts": 5, "seq": 6}]).SerializeToString(),
+            columns.Batch(samples=[{"seq": 6}]).SerializeToString(),
+        ]
+    ),
+)
+json_payloads = st.sampled_from(
+    [
+        b'{"ts":1,"seq":2}',
+        b'[{"ts":1,"seq":2},{"ts":2,"seq":3}]',
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"seq":2}',
+        b'{"ts":-1}',
+        b'{"ts":1,"flags":4294967296}',
+        b'{"ts":1,"input_voltage":1e39}',
+        b'[{"ts":1},{"ts":1,"seq":99999999999999999999999}]',
+        b'[{"ts":1},{"ts":1,"state_of_charge":-1}]',
+    ]
+)
+
+
+@given(st.lists(protobuf_payloads, max_size=8))
+def test_payloads_together_decode_as_they_do_alone(payloads: list[bytes]) -> None:
+    _assert_same(columns.decode_payloads(payloads), _one_by_one(payloads, columns.decode_batch))
+
+
+@given(st.lists(json_payloads, max_size=8))
+def test_json_payloads_together_decode_as_they_do_alone(payloads: list[bytes]) -> None:
+    _assert_same(columns.decode_json_payloads(payloads), _one_by_one(payloads, columns.decode_json))
