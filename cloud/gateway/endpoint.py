@@ -1,0 +1,139 @@
+"""The listener of the gateway: TCP, TLS, and the life of the process."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+from typing import Final
+
+import structlog
+import uvloop
+
+from cloud.config import Settings
+from cloud.gateway.gateway import Gateway
+from cloud.gateway.metrics import Metrics
+from cloud.gateway.session import Voice
+from cloud.postgres.pool import make_pool
+from cloud.provision import load_key_set, load_signer, sealed_key_set
+from protocol.messages import KeyUse
+
+BACKLOG: Final = 1024
+HANDSHAKE_TIMEOUT_S: Final = 10.0
+SHUTDOWN_TIMEOUT_S: Final = 2.0
+MAX_HANDSHAKES: Final = 256
+"""Handshakes at once; more wait in the backlog."""
+ACCEPT_PAUSE_S: Final = 0.2
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings) -> int:
+    """Serve devices until SIGTERM or SIGINT. The exit status."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(settings))
+
+
+async def serve(settings: Settings) -> int:
+    """Serve devices until the process is asked to stop, or cannot go on (status 1)."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    state_dir = settings.state_dir
+    voice = Voice(
+        load_signer(state_dir, KeyUse.NOTICE), sealed_key_set(state_dir), load_key_set(state_dir).version
+    )
+    context = tls_context(settings)
+    with open_listener(settings.gateway_host, settings.gateway_port) as listener:
+        pool = make_pool(settings.dsn, name="gateway", max_size=settings.pool_size)
+        await pool.open(wait=False)
+        try:
+            gateway = Gateway(settings, pool, voice, Metrics())
+            gateway.start()
+            log.info("listening", host=settings.gateway_host, port=listener.getsockname()[1])
+            tasks = [
+                asyncio.create_task(gateway.hub.run()),
+                asyncio.create_task(accept(listener, context, gateway)),
+            ]
+            ends = [asyncio.create_task(stopping.wait()), asyncio.create_task(gateway.failed.wait())]
+            done, _ = await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for task in (*tasks, *ends):
+                task.cancel()
+            results = await asyncio.gather(*tasks, *ends, return_exceptions=True)
+            failures = [error for error in results if isinstance(error, Exception)]
+            for error in failures:
+                log.error("the gateway cannot go on", exc_info=error)
+            await gateway.stop()
+            log.info("stopped")
+            return 0 if ends[0] in done else 1
+        finally:
+            await pool.close(SHUTDOWN_TIMEOUT_S)
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the server's certificate; devices show who they are by their token."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    certificate, key = settings.certificate_paths
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """A listening socket. OSError where the port is taken."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setblocking(False)
+    try:
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def accept(listener: socket.socket, context: ssl.SSLContext, gateway: Gateway) -> None:
+    """Accept connections until cancelled."""
+    loop = asyncio.get_running_loop()
+    handshakes = asyncio.Semaphore(MAX_HANDSHAKES)
+    tasks: set[asyncio.Task[None]] = set()
+    try:
+        while True:
+            await handshakes.acquire()
+            try:
+                connected, address = await loop.sock_accept(listener)
+            except OSError as error:  # out of descriptors, or a peer that has gone already
+                handshakes.release()
+                gateway.warn("cannot accept", reason=str(error))
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            task = loop.create_task(shake_hands(connected, f"{address[0]}:{address[1]}", context, gateway))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            task.add_done_callback(lambda _: handshakes.release())
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def shake_hands(connected: socket.socket, peer: str, context: ssl.SSLContext, gateway: Gateway) -> None:
+    """The TLS handshake of one connection; why it failed goes to the log."""
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection = gateway.connect(peer)
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: connection,
+            connected,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        )
+    except (OSError, TimeoutError, EOFError) as error:
+        gateway.discard(connection)
+        gateway.metrics.handshakes_failed.inc()
+        gateway.warn("no TLS handshake", peer=peer, reason=str(error) or type(error).__name__)
+        with contextlib.suppress(OSError):
+            connected.close()

@@ -1,0 +1,198 @@
+"""The sessions of this process, kept true to the database: hints, polls, take-overs, who is connected.
+
+A hint (NOTIFY) says that a device has changed; a poll every ``POLL_S`` finds what no hint told of. Either
+way the standing is read anew, and the device is told of what changed, or its session is closed.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import structlog
+
+from cloud.core.session import Refusal, Standing, judge_standing
+from cloud.gateway.session import Session
+from cloud.postgres.pool import Pool
+from cloud.postgres.safety import DatabaseUnavailableError
+from cloud.postgres.sessions import find_standings, listen, note_gone, note_heard
+from protocol.errors import Reason
+
+POLL_S: Final = 1.5
+ASK_AT_ONCE: Final = 1_000
+HEARD_EVERY_S: Final = 15.0
+GONE_EVERY_S: Final = 0.5
+LISTEN_AGAIN_S: Final = 1.0
+KEEP_ALIVE_SLACK: Final = 1.5
+"""A session ends after one and a half keep-alives of silence (MQTT 5.0, section 3.1.2.10)."""
+
+log = structlog.get_logger()
+
+
+class Hub:
+    """Sessions by key and by device. Event loop only."""
+
+    def __init__(self, pool: Pool, dsn: str) -> None:
+        self._pool = pool
+        self._dsn = dsn
+        self._by_kid: dict[str, Session] = {}
+        self._by_device: dict[int, set[Session]] = {}
+        self._asked: dict[Session, bool] = {}
+        self._ask = asyncio.Event()
+        self._gone: list[Session] = []
+        self._away = False
+
+    def __len__(self) -> int:
+        return len(self._by_kid)
+
+    def sessions(self) -> list[Session]:
+        """All that are open."""
+        return list(self._by_kid.values())
+
+    def add(self, session: Session) -> None:
+        """A log-in that was admitted; an older session of the same key ends."""
+        older = self._by_kid.get(session.kid)
+        self._by_kid[session.kid] = session
+        self._by_device.setdefault(session.device_id, set()).add(session)
+        if older is not None:
+            older.link.end(Refusal(Reason.SESSION_TAKEN_OVER, "the key has logged in elsewhere", ends=True))
+
+    def remove(self, session: Session) -> None:
+        """The connection is gone."""
+        if session.closed:
+            return
+        session.closed = True
+        if self._by_kid.get(session.kid) is session:
+            del self._by_kid[session.kid]
+        of_device = self._by_device[session.device_id]
+        of_device.discard(session)
+        if not of_device:
+            del self._by_device[session.device_id]
+        if session.standing.owned:
+            self._gone.append(session)
+
+    async def run(self) -> None:
+        """Look after the sessions until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._refresh())
+            group.create_task(self._poll())
+            group.create_task(self._note_heard())
+            group.create_task(self._note_gone())
+
+    # --- standings ------------------------------------------------------------------------------------------
+
+    def greet(self, session: Session) -> None:
+        """Say hello soon, with what the database says or, while it is away, with what it said last."""
+        self._asked[session] = True
+        self._ask.set()
+
+    def look_at(self, session: Session) -> None:
+        """Read soon where this stands, and tell or close it."""
+        self._asked.setdefault(session, False)
+        self._ask.set()
+
+    async def _refresh(self) -> None:
+        """One reader, so that no older answer comes after a newer one."""
+        while True:
+            await self._ask.wait()
+            self._ask.clear()
+            asked, self._asked = list(self._asked.items()), {}
+            for start in range(0, len(asked), ASK_AT_ONCE):
+                await self._refresh_some(asked[start : start + ASK_AT_ONCE])
+
+    async def _refresh_some(self, asked: Sequence[tuple[Session, bool]]) -> None:
+        keys = [(session.device_id, session.kid) for session, _greet in asked]
+        try:
+            found = await find_standings(self._pool, keys)
+            self._away = False
+        except DatabaseUnavailableError as error:
+            self._note_away(str(error))
+            found = [session.standing for session, _greet in asked]
+        for (session, greet), standing in zip(asked, found, strict=True):
+            if not session.closed:
+                self._judge(session, standing, greet=greet)
+
+    def _judge(self, session: Session, standing: Standing, *, greet: bool) -> None:
+        before, session.standing = session.standing, standing
+        refusal = judge_standing(standing, session.login_ms)
+        if refusal is not None:
+            log.info("session ended by the cloud", kid=session.kid, reason=refusal.why)
+            session.link.end(refusal)
+            return
+        if standing.hello_differs(before):
+            session.link.forget_template()
+            greet = True
+        if greet:
+            session.say_hello(_now_ms())
+        session.say_watch(_now_ms())
+
+    def _note_away(self, reason: str) -> None:
+        if not self._away:
+            self._away = True
+            log.warning("where devices stand cannot be read", reason=reason)
+
+    # --- tasks ----------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        """Hints, as long as there is a connection for them; without them the poll is there."""
+        while True:
+            try:
+                await listen(self._dsn, self._hinted_at)
+            except DatabaseUnavailableError as error:
+                log.debug("no hints", reason=str(error))
+            await asyncio.sleep(LISTEN_AGAIN_S)
+
+    def _hinted_at(self, device_id: int) -> None:
+        for session in self._by_device.get(device_id, ()):
+            self.look_at(session)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            self._end_silent(self.sessions())
+            for session in self.sessions():
+                self.look_at(session)
+
+    def _end_silent(self, sessions: Iterable[Session]) -> None:
+        now_s = time.monotonic()
+        for session in sessions:
+            silent_s = now_s - session.heard_s
+            if silent_s > session.keep_alive_s * KEEP_ALIVE_SLACK and not session.link.suspended:
+                why = f"silent for {silent_s:.0f} s"
+                session.link.end(Refusal(Reason.KEEP_ALIVE_TIMEOUT, why, ends=True))
+
+    async def _note_heard(self) -> None:
+        """Sessions that only ping are alive, too."""
+        while True:
+            await asyncio.sleep(HEARD_EVERY_S)
+            heard = [s for s in self.sessions() if s.heard_ms and s.standing.owned]
+            if not heard:
+                continue
+            rows = [(session.device_id, session.login_ms, session.heard_ms) for session in heard]
+            for session in heard:
+                session.heard_ms = 0
+            try:
+                await note_heard(self._pool, rows)
+            except DatabaseUnavailableError as error:
+                self._note_away(str(error))
+
+    async def _note_gone(self) -> None:
+        while True:
+            await asyncio.sleep(GONE_EVERY_S)
+            await self.flush_gone()
+
+    async def flush_gone(self) -> None:
+        """Write down which sessions have ended; what cannot be written stays for the next time."""
+        gone, self._gone = self._gone, []
+        if not gone:
+            return
+        try:
+            await note_gone(self._pool, [(session.device_id, session.login_ms) for session in gone])
+        except DatabaseUnavailableError as error:
+            self._gone = gone + self._gone
+            self._note_away(str(error))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

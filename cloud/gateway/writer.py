@@ -1,0 +1,304 @@
+"""Writers: threads that turn what sessions have sent into transactions, and decide the PUBACKs.
+
+Theory of operation
+-------------------
+A device belongs to one writer (by its id), so its uploads stay in order. A writer takes whatever has arrived,
+up to ``MAX_ROWS``; while it commits, the next batch gathers: no timer, and the batch grows with the load.
+
+A batch is made from what the writer believes of each device (:class:`Fence`). Where the database says
+otherwise, nothing is written; the writer looks, judges again and repeats: uploads of an earlier ownership are
+dropped, sessions that may no longer write are closed. A database that is away is waited for; nothing is
+acknowledged meanwhile. A batch that cannot be stored for another reason is halved until the message at fault
+is found, which is refused and kept aside.
+
+Uploads get their ``acks`` only after the commit.
+"""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from cloud.core.batch import Fence, Rejection, Upload
+from cloud.core.session import Refusal
+from cloud.gateway.metrics import Metrics
+from cloud.gateway.plan import Plan, Share, acknowledge, make_plan, rejected_row
+from cloud.gateway.session import Session
+from cloud.postgres.telemetry import (
+    Batch,
+    ConnectionTroubleError,
+    DuplicateRowsError,
+    FencedError,
+    NoPartitionError,
+    Position,
+    Store,
+)
+from protocol.codec import ENTRY_BYTES
+from protocol.errors import DecodeError, ErrorCode, Reason
+
+MAX_ROWS: Final = 8_192
+"""Rows of one transaction, about."""
+MAX_PAUSE_S: Final = 2.0
+FIRST_PAUSE_S: Final = 0.05
+DAYS_EVERY_S: Final = 600.0
+MAX_FENCED: Final = 8
+"""After so many fenced attempts in a row the writer pauses before the next."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Done:
+    """What a writer has decided: sessions to flush, sessions to end, bytes no longer held."""
+
+    flush: list[Session] = field(default_factory=list)
+    end: list[tuple[Session, Refusal]] = field(default_factory=list)
+    freed_bytes: int = 0
+
+    def decide(self, session: Session, upload: Upload) -> None:
+        """The upload is stored or refused for good: its PUBACKs may leave."""
+        self.freed_bytes += upload.bytes_held()
+        refusal = acknowledge(upload, session.version)
+        if refusal is not None:
+            self.end.append((session, refusal))
+
+    def drop(self, share: Share) -> None:
+        """The share's session may not write (any more): nothing of it is stored or acknowledged."""
+        why = Refusal(Reason.SESSION_TAKEN_OVER, "another session may write", ends=True)
+        self.end.append((share.session, why))
+        self.freed_bytes += sum(upload.bytes_held() for upload in share.uploads())
+
+
+class Writer:
+    """One thread with one database connection. ``report`` is called in that thread."""
+
+    def __init__(self, store: Store, name: str, report: Callable[[Done], None], metrics: Metrics) -> None:
+        self._store = store
+        self._report = report
+        self._metrics = metrics
+        self._inbox: deque[tuple[Session, Upload]] = deque()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._away_since: float | None = None
+        self._days_at = -DAYS_EVERY_S
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.failed: BaseException | None = None
+        """What ended the thread, if it was not asked to."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, session: Session, upload: Upload) -> None:
+        """Have this stored."""
+        self._inbox.append((session, upload))
+        self._wake.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """Store what is there, if the database answers, and end."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._wake.wait(DAYS_EVERY_S)
+                self._wake.clear()
+                while self._inbox:
+                    self._store_all(self._take())
+                if self._stopping:
+                    break
+        except BaseException as error:  # the process must not go on without its writer
+            log.exception("a writer failed")
+            self.failed = error
+            self._report(Done())
+        finally:
+            self._store.close()
+
+    def _take(self) -> list[Share]:
+        """Whatever has arrived, up to a bound, by device."""
+        shares: dict[Session, Share] = {}
+        rows = 0
+        while self._inbox and rows < MAX_ROWS:
+            session, upload = self._inbox.popleft()
+            share = shares.get(session)
+            if share is None:
+                share = shares[session] = Share(session)
+            share.add(upload)
+            rows += upload.messages * max(1, upload.size // ENTRY_BYTES)
+        return sorted(shares.values(), key=lambda share: (share.session.device_id, share.session.login_ms))
+
+    # --- one batch ------------------------------------------------------------------------------------------
+
+    def _store_all(self, shares: list[Share]) -> None:
+        """Store these shares; returns when all their uploads are decided, or when we are asked to stop."""
+        done = Done()
+        attempts = 0
+        staged = False
+        while shares:
+            try:
+                self._connect()
+                shares = self._believe(shares, done)
+                plan = make_plan(shares, self._store.days, time.time_ns() // 1_000_000)
+                self._store.write(plan.batch, staged=staged)
+            except FencedError:
+                self._metrics.fenced.inc()
+                _doubt(shares)
+                attempts += 1
+                if attempts > MAX_FENCED and not self._pause(attempts - MAX_FENCED):
+                    return
+            except NoPartitionError:
+                self._days_at = -DAYS_EVERY_S
+            except DuplicateRowsError as error:
+                self._metrics.alarms.inc()
+                log.error("rows above the stored position are in the table", reason=str(error)[:300])  # noqa: TRY400 - an alarm, not a fault to trace
+                staged = True
+            except ConnectionTroubleError as error:
+                self._lost(str(error))
+                _doubt(shares)
+                attempts += 1
+                if not self._pause(attempts):
+                    return
+            except Exception as error:  # noqa: BLE001 - one message must not hold up all others
+                _doubt(shares)
+                self._store_apart(shares, error)
+                break
+            else:
+                self._found()
+                self._finish(plan, shares, done)
+                break
+        self._report(done)
+
+    def _connect(self) -> None:
+        self._store.connect()
+        now_s = time.monotonic()
+        if now_s - self._days_at > DAYS_EVERY_S:
+            self._store.look_for_days()
+            self._days_at = now_s
+
+    def _believe(self, shares: list[Share], done: Done) -> list[Share]:
+        """The shares whose sessions may write, each with a fence."""
+        unknown = [share.session.device_id for share in shares if share.session.fence is None]
+        if not unknown:
+            return shares
+        positions = self._store.positions(unknown)
+        kept: list[Share] = []
+        for share in shares:
+            session = share.session
+            if session.fence is None:
+                session.fence = _fence_of(session, positions.get(session.device_id))
+            if session.fence is None:
+                done.drop(share)
+            else:
+                kept.append(share)
+        return kept
+
+    def _finish(self, plan: Plan, shares: list[Share], done: Done) -> None:
+        """The batch is committed: believe it, and acknowledge."""
+        for share, fence in zip(shares, plan.fences, strict=True):
+            share.session.fence = fence
+            done.flush.append(share.session)
+            for upload in share.uploads():
+                done.decide(share.session, upload)
+        for session, rejection in plan.rejections:
+            log.warning(
+                "message refused",
+                code=rejection.error.code,
+                reason=str(rejection.error),
+                kind=rejection.upload.topic.kind,
+                device_id=session.device_id,
+                peer=session.peer,
+            )
+        self._metrics.batches.inc()
+        self._metrics.rows.inc(plan.rows)
+        self._metrics.duplicates.inc(plan.duplicates)
+        self._metrics.rejected.inc(len(plan.rejections))
+
+    def _store_apart(self, shares: list[Share], error: Exception) -> None:
+        """Something in this batch cannot be stored: store its parts one after the other."""
+        if len(shares) > 1:
+            middle = len(shares) // 2
+            self._store_all(shares[:middle])
+            self._store_all(shares[middle:])
+            return
+        session = shares[0].session
+        uploads = list(shares[0].uploads())
+        if len(uploads) > 1:
+            for upload in uploads:
+                self._store_all([Share.of(session, upload)])
+        elif uploads[0].messages > 1:
+            singles = uploads[0].singles()
+            for single in singles:
+                self._store_all([Share.of(session, single)])
+            acks = [single.acks for single in singles if single.acks is not None]
+            if len(acks) == len(singles):
+                uploads[0].acks = b"".join(acks)
+                self._report(Done(flush=[session]))
+        else:
+            self._refuse(session, uploads[0], error)
+
+    def _refuse(self, session: Session, upload: Upload, error: Exception) -> None:
+        """Keep a message that cannot be stored aside, and never ask for it again."""
+        log.error(
+            "a message cannot be stored",
+            kind=upload.topic.kind,
+            device_id=session.device_id,
+            peer=session.peer,
+            exc_info=error,
+        )
+        self._metrics.rejected.inc()
+        rejection = Rejection(upload, 0, DecodeError(ErrorCode.OUT_OF_RANGE, f"cannot be stored: {error}"))
+        now_ms = time.time_ns() // 1_000_000
+        try:
+            self._store.write(Batch(now_ms=now_ms, rejected=[rejected_row(session, rejection, now_ms)]))
+        except Exception:  # the line above says what there is to say
+            log.exception("a refused message was not kept aside")
+        upload.reasons[0] = Reason.PAYLOAD_FORMAT_INVALID
+        done = Done(flush=[session])
+        done.decide(session, upload)
+        self._report(done)
+
+    # --- the database comes and goes ------------------------------------------------------------------------
+
+    def _lost(self, reason: str) -> None:
+        self._store.close()
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            log.warning("the database does not answer; nothing is acknowledged until it does", reason=reason)
+
+    def _found(self) -> None:
+        if self._away_since is not None:
+            log.info("the database answers again", after_s=round(time.monotonic() - self._away_since, 1))
+            self._away_since = None
+
+    def _pause(self, attempt: int) -> bool:
+        """Wait before the next attempt, longer each time; False when we are asked to stop."""
+        longest_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt, 10))
+        deadline = time.monotonic() + random.uniform(longest_s / 2, longest_s)  # noqa: S311  no secret
+        while (left_s := deadline - time.monotonic()) > 0:
+            if self._stopping:
+                return False
+            time.sleep(min(left_s, 0.05))
+        return not self._stopping
+
+
+# --- pure helpers -------------------------------------------------------------------------------------------
+
+
+def _doubt(shares: Sequence[Share]) -> None:
+    for share in shares:
+        share.session.fence = None
+
+
+def _fence_of(session: Session, position: Position | None) -> Fence | None:
+    """What ``latest`` says, if this session is the one that may write."""
+    if position is None or position.revoked:
+        return None
+    if (position.kid, position.session_no) != (session.kid, session.login_ms):
+        return None
+    return Fence(position.session_no, position.epoch, position.stream, position.seq)
