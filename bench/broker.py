@@ -7,14 +7,13 @@ with ``apt-get download`` into ``.cache`` and run from there; nothing is install
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.processes import BenchError, running, wait_for
+from bench.processes import BenchError, free_port, listens, running, wait_for
 
 CACHE: Final = Path(".cache/mosquitto")
 PACKAGES: Final = (
@@ -102,21 +101,6 @@ def _configuration(folder: Path, certificate: tuple[Path, Path], plain_port: int
     path = folder / "mosquitto.conf"
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def listens(port: int) -> bool:
-    """Does something accept connections there?"""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextlib.contextmanager

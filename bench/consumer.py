@@ -31,6 +31,7 @@ class Report:
     end_ns: int
     p50_ms: float
     p99_ms: float
+    max_ms: float
     cpu_s: float
 
 
@@ -43,6 +44,7 @@ class Progress:
         self._done = threading.Event()
         self.stored = 0
         self.end_ns = time.monotonic_ns()
+        self._cpu_s = time.process_time()
 
     def committed(self, rows: int, ts_ms: float) -> None:
         """So many more rows are in the table, the typical one taken at ``ts_ms``."""
@@ -60,9 +62,9 @@ class Progress:
 
     def report(self) -> Report:
         """The figures."""
-        p50, p99 = np.percentile(self._ages_ms, (50, 99)) if self._ages_ms else (0.0, 0.0)
-        cpu_s = time.process_time()
-        return Report(self.stored, self.end_ns, round(float(p50), 1), round(float(p99), 1), round(cpu_s, 2))
+        ages_ms = np.percentile(self._ages_ms, (50, 99, 100)) if self._ages_ms else np.zeros(3)
+        p50, p99, worst = (round(float(age), 1) for age in ages_ms)
+        return Report(self.stored, self.end_ns, p50, p99, worst, round(time.process_time() - self._cpu_s, 2))
 
 
 def read_order() -> Order:

@@ -1,7 +1,7 @@
 """Many devices' worth of telemetry from one small process: raw sockets, TLS, QoS 1, packets patched by numpy.
 
-``python -m bench.generator`` reads a :class:`Load` as JSON from standard input, publishes, waits for the last
-PUBACK, and prints a :class:`Outcome` as JSON. Two ways:
+``python -m bench.generator`` reads a :class:`bench.load.Load` as JSON from standard input, publishes, waits
+for the last PUBACK, and prints a :class:`bench.load.Outcome` as JSON. Two ways:
 
 * closed loop (``rate`` 0): each connection keeps ``window`` messages unacknowledged, for ``seconds``;
 * fixed rate: messages become due evenly, all connections together ``rate`` a second. Latency counts from when
@@ -16,7 +16,6 @@ import socket
 import ssl
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -24,7 +23,8 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from bench.wire import Packets, Shape, packet_ids
+from bench.load import Book, Load, LoadError, Outcome, Sender
+from bench.wire import Packets
 from protocol.errors import Reason
 from protocol.mqtt import (
     V5,
@@ -45,96 +45,6 @@ TICK_S: Final = 0.001
 CHUNK_BYTES: Final = 262_144
 QUIET_S: Final = 20.0  # nothing acknowledged for so long: the server is stuck, the run ends
 PUBACK_HEAD: Final = 0x4002  # first byte and remaining length of a PUBACK without reason (success)
-
-
-class LoadError(Exception):
-    """The server refused, closed, or acknowledged what or when it must not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """One device that publishes."""
-
-    device_id: int
-    kid: str
-    epoch: int
-    stream: int
-    private_hex: str
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """One run."""
-
-    host: str
-    port: int
-    ca_file: str
-    audience: str
-    senders: tuple[Sender, ...]
-    shape: Shape
-    window: int
-    seconds: float
-    rate: float = 0.0
-    messages: int = 0
-    """Stop after so many messages instead of ``seconds``, all connections together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What happened. ``begin_ns`` and ``end_ns`` are CLOCK_MONOTONIC, the same in every process here."""
-
-    acknowledged: int
-    rejected: int
-    begin_ns: int
-    end_ns: int
-    payload_bytes: int
-    p50_ms: float
-    p99_ms: float
-    max_ms: float
-    late_ms: float
-    """How late the generator itself was at worst, fixed rate only."""
-    cpu_s: float
-
-    @property
-    def seconds(self) -> float:
-        """From the first PUBLISH to the last PUBACK."""
-        return (self.end_ns - self.begin_ns) / 1e9
-
-
-@dataclass(slots=True)
-class Book:
-    """Of one connection: what was sent when, and what came back. Message numbers count from 0."""
-
-    window: int
-    sent: int = 0
-    acknowledged: int = 0
-    rejected: int = 0
-    due_ns: list[tuple[int, NDArray[np.int64]]] = field(default_factory=list)
-    waits_ns: list[NDArray[np.int64]] = field(default_factory=list)
-
-    @property
-    def room(self) -> int:
-        """How many more may be sent now."""
-        return self.window - (self.sent - self.acknowledged)
-
-    def add(self, due_ns: NDArray[np.int64]) -> None:
-        """Messages were sent that were due at these times."""
-        self.due_ns.append((self.sent, due_ns))
-        self.sent += len(due_ns)
-
-    def confirm(self, ids: NDArray[np.int64], now_ns: int) -> None:
-        """PUBACKs with these packet ids came; LoadError unless they are the next in order."""
-        first, last = self.acknowledged, self.acknowledged + len(ids)
-        if last > self.sent or not np.array_equal(ids, packet_ids(np.arange(first, last))):
-            raise LoadError("a PUBACK out of order, or of a message that was not sent")
-        self.acknowledged = last
-        while first < last:
-            start, due_ns = self.due_ns[0]
-            part = due_ns[first - start : last - start]
-            self.waits_ns.append(now_ns - part)
-            first += len(part)
-            if first == start + len(due_ns):
-                self.due_ns.pop(0)
 
 
 class Line:
@@ -307,6 +217,7 @@ def _outcome(lines: list[Line], begin_ns: int, end_ns: int, late_ns: int, cpu_s:
         max_ms=round(float(worst), 3),
         late_ms=round(late_ns / 1e6, 3),
         cpu_s=round(cpu_s, 3),
+        connections=tuple(book.acknowledged - book.rejected for book in books),
     )
 
 

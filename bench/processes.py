@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 STOP_TIMEOUT_S: Final = 12.0
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_IDLE: Final = {3, 4}  # fields idle and iowait of /proc/stat
 
 
 class BenchError(Exception):
@@ -71,6 +73,27 @@ class Worker:
             self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    """Does something accept connections there?"""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def busy_s() -> float:
+    """Processor time all processes of this machine have had, as proc(5) counts it; stolen time included."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    return sum(int(ticks) for place, ticks in enumerate(fields) if place not in _IDLE) / _TICKS_PER_S
 
 
 def cpu_s(pid: int) -> float:

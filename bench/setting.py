@@ -1,7 +1,8 @@
-"""What all candidates share: one private PostgreSQL, its schema, certificates, and four owned devices."""
+"""The common ground of all candidates: a private PostgreSQL with the product's schema, and certificates."""
 
 import contextlib
 import datetime as dt
+import os
 import shutil
 import tempfile
 import time
@@ -11,26 +12,35 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench.processes import python, running, wait_for
+from bench.processes import BenchError, free_port, python, running, wait_for
+from bench.wire import FIRST_SEQ, VALUES
 from cloud.config import Settings
 from cloud.provision import provision
-from protocol.identity import ProductId, device_id_of, kid_of
-from protocol.signing import public_bytes
+from protocol.points import VALUES as POINTS
+from protocol.points import Wire
 
 STATE: Final = Path(".state")
 """Below the working directory, not in /tmp: that may be memory, where a commit costs nothing."""
+_SQL_TYPE: Final = {Wire.FIXED32: "integer", Wire.FLOAT: "real", Wire.DOUBLE: "double precision"}
+_AS_SENT: Final = " AND ".join(
+    f"{point.name} = '{VALUES[point.name]}'::{_SQL_TYPE[point.wire]}"
+    for point in POINTS
+    if point.name in VALUES
+)
+_COUNT: Final = f"""
+SELECT device_id, stream, epoch, count(*), count(DISTINCT seq), min(seq), max(seq), bool_and({_AS_SENT})
+  FROM v_telemetry GROUP BY device_id, stream, epoch"""
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
-    """A device whose bound key may publish."""
+class Sent:
+    """What was acknowledged to one device in one run: samples FIRST_SEQ, FIRST_SEQ + 1, …"""
 
     device_id: int
-    kid: str
+    stream: int
     epoch: int
-    private_hex: str
+    samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,6 @@ class Place:
     settings: Settings
     dsn: str
     postgres_pid: int
-    devices: tuple[Owned, ...]
 
     def connect(self) -> psycopg.Connection[Any]:
         """A connection of our own, for questions."""
@@ -53,11 +62,30 @@ class Place:
             connection.execute("TRUNCATE telemetry, telemetry_late")
             connection.execute("CHECKPOINT")
 
-    def rows(self) -> int:
-        """How many samples are stored."""
+    def check_rows(self, name: str, sent: tuple[Sent, ...]) -> int:
+        """How many rows the table has; BenchError unless it has each acknowledged sample once, as sent,
+        and nothing else.
+        """
         with self.connect() as connection:
-            found = connection.execute("SELECT count(*) FROM v_telemetry").fetchone()
-        return int(found[0]) if found else 0
+            connection.execute("SET work_mem = '512MB'")
+            found = connection.execute(_COUNT).fetchall()
+        wanted = {
+            (s.device_id, s.stream, s.epoch): (
+                s.samples,
+                s.samples,
+                FIRST_SEQ,
+                FIRST_SEQ + s.samples - 1,
+                True,
+            )
+            for s in sent
+            if s.samples
+        }
+        seen = {row[:3]: row[3:] for row in found}
+        if seen != wanted:
+            raise BenchError(
+                f"{name}: the table does not hold each acknowledged sample once: {seen} {wanted}"
+            )
+        return sum(s.samples for s in sent)
 
     def postgres_version(self) -> str:
         """As the server says."""
@@ -67,59 +95,40 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(device_count: int) -> Iterator[Place]:
+def place() -> Iterator[Place]:
     """PostgreSQL runs until the block ends; everything is deleted then."""
     STATE.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=STATE)).absolute()
     try:
-        settings = Settings(state_dir=folder / "cloud")
+        settings = Settings(state_dir=folder / "cloud", gateway_port=free_port())
         provision(settings)
         state = ("--state-dir", str(settings.state_dir))
         with running(python("cloud", "postgres", *state), folder / "postgres.log") as process:
             wait_for("PostgreSQL answers", (settings.state_dir / "pg.dsn").exists)
             with running(python("cloud", "migrate", *state), folder / "migrate.log") as migration:
-                wait_for("migrations are applied", lambda: migration.poll() == 0)
+                wait_for("the migration ends", lambda: migration.poll() is not None)
+            if migration.returncode:
+                raise BenchError(f"migrate ended with {migration.returncode}, see below\n{_tail(folder)}")
             with psycopg.connect(settings.dsn, autocommit=True) as connection:
-                devices = tuple(seed(connection, number) for number in range(device_count))
                 today = dt.datetime.now(dt.UTC).date()
                 connection.execute("SELECT ensure_telemetry_days(%s, 3)", [today - dt.timedelta(days=1)])
-            yield Place(folder, settings, settings.dsn, process.pid, devices)
+            yield Place(folder, settings, settings.dsn, process.pid)
     finally:
         shutil.rmtree(folder)
 
 
-def seed(connection: psycopg.Connection[Any], number: int) -> Owned:
-    """A device that has been claimed, with all its rows; SQL, because claiming is not what is measured."""
-    key, label_pub = Ed25519PrivateKey.generate(), public_bytes(Ed25519PrivateKey.generate())
-    product_id = ProductId.parse(f"BENCH{number:07d}")
-    device_id, kid = device_id_of(product_id, label_pub), kid_of(public_bytes(key))
-    now_ms = time.time_ns() // 1_000_000
-    values = {
-        "device_id": device_id,
-        "product_id": product_id.value,
-        "label_pub": label_pub,
-        "kid": kid,
-        "device_pub": public_bytes(key),
-        "epoch": now_ms,
-        "now": now_ms,
-        "mail": f"bench{number}@example.org",
-    }
-    for statement in _SEED:
-        connection.execute(statement, values)
-    return Owned(device_id, kid, now_ms, key.private_bytes_raw().hex())
+def _tail(folder: Path) -> str:
+    return (folder / "migrate.log").read_text()[-2000:]
 
 
-_SEED: Final = (
-    """INSERT INTO device (device_id, product_id, label_pub, last_epoch, created_ms)
-       VALUES (%(device_id)s, %(product_id)s, %(label_pub)s, %(epoch)s, %(now)s)""",
-    """INSERT INTO device_key (device_id, kid, device_pub, state, login_ms, announced_ms, smartconnect,
-                               announcement, created_ms)
-       VALUES (%(device_id)s, %(kid)s, %(device_pub)s, 'bound', 0, %(now)s, true, '', %(now)s)""",
-    """WITH c AS (INSERT INTO company (name, created_ms) VALUES ('Bench', %(now)s) RETURNING company_id),
-            a AS (INSERT INTO account (email, email_norm, password_hash, created_ms)
-                  VALUES (%(mail)s, %(mail)s, '', %(now)s) RETURNING account_id)
-       INSERT INTO ownership (device_id, epoch, company_id, account_id, kid, from_ms)
-       SELECT %(device_id)s, %(epoch)s, company_id, account_id, %(kid)s, %(now)s FROM c, a""",
-    """INSERT INTO latest (device_id, session_no, epoch, kid)
-       VALUES (%(device_id)s, 0, %(epoch)s, %(kid)s)""",
-)
+def fsyncs_per_s(folder: Path, seconds: float = 0.5) -> int:
+    """How often this disk makes 8 KiB durable in a second, one after another: what a plain consumer pays."""
+    block = bytes(8192)
+    count = 0
+    with tempfile.TemporaryFile(dir=folder) as file:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            os.pwrite(file.fileno(), block, count % 64 * len(block))
+            os.fdatasync(file.fileno())
+            count += 1
+    return round(count / seconds)

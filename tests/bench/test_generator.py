@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench.generator import Book, Load, LoadError, Outcome, Sender, run
+from bench.generator import run
+from bench.load import Book, Load, LoadError, Outcome, Sender
 from bench.wire import FIRST_SEQ, Shape
 from protocol.columns import decode_payloads
 from protocol.errors import Reason
@@ -65,7 +66,7 @@ async def test_counts_a_refusing_acknowledgement_apart(tmp_path: Path) -> None:
 
     async with sink(tmp_path, refuse_some) as found:
         seen = await outcome(load(found, messages=100))
-    assert (seen.acknowledged, seen.rejected) == (98, 2)
+    assert (seen.acknowledged, seen.rejected, seen.connections) == (98, 2, (49, 49))
 
 
 async def test_an_acknowledgement_out_of_order_ends_the_run(tmp_path: Path) -> None:
