@@ -18,20 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
-from cloud.core.batch import Template, Upload, match_run
-from cloud.core.session import (
-    UNOWNED_MAX_BYTES,
-    AckQueue,
-    Drop,
-    Entry,
-    Refusal,
-    connack_code,
-    judge_connect,
-    judge_flags,
-    judge_subscribe,
-    judge_topic,
-)
-from cloud.gateway.announcing import announce
+from cloud.core.session import Refusal, connack_code, judge_connect
+from cloud.gateway.intake import Intake
 from cloud.gateway.session import Session
 from protocol import faults
 from protocol.errors import Reason
@@ -42,20 +30,17 @@ from protocol.mqtt import (
     Connect,
     Disconnect,
     MqttError,
+    Packet,
     PingReq,
     PingResp,
     Property,
     Publish,
-    SubAck,
     Subscribe,
-    UnsubAck,
     Unsubscribe,
     decode,
     encode,
     find_packet,
-    puback,
 )
-from protocol.topics import UpKind, UpTopic, control
 
 if TYPE_CHECKING:
     from cloud.gateway.gateway import Gateway
@@ -78,16 +63,13 @@ class Connection(asyncio.Protocol):
         self._gateway = gateway
         self._peer = peer
         self._buffer = b""
-        self._acks = AckQueue()
-        self._window = gateway.settings.receive_maximum
         self._max_bytes = MAX_CONNECT_BYTES
         self._version = V311
-        self._template: Template | None = None
         self._session: Session | None = None
+        self._intake: Intake | None = None
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._order = asyncio.Lock()
         self._asked = False
         self._connecting = False
         self._parsing = False
@@ -148,10 +130,7 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Send the PUBACKs that are decided, and read on."""
-        ready = self._acks.ready()
-        if ready and self._transport is not None:
-            faults.reach("gateway.puback")
-            self._transport.write(ready)
+        self._acknowledge()
         if self._stalled:
             self._parse()
 
@@ -167,7 +146,8 @@ class Connection(asyncio.Protocol):
 
     def forget_template(self) -> None:
         """Judge the next message anew."""
-        self._template = None
+        if self._intake is not None:
+            self._intake.forget_template()
 
     def regulate(self) -> None:
         """The gateway as a whole holds too much, or no longer so."""
@@ -184,48 +164,41 @@ class Connection(asyncio.Protocol):
         try:
             self._buffer = self._buffer[self._take_packets(self._buffer) :]
         except MqttError as error:
-            self._refuse(Refusal(error.reason, str(error), ends=True))
+            self.refuse(Refusal(error.reason, str(error), ends=True))
         finally:
             self._parsing = False
-        self.flush_decided()
+        self._acknowledge()
         self._regulate()
 
-    def flush_decided(self) -> None:
-        """Send what is decided already, without reading on."""
-        ready = self._acks.ready()
+    def _acknowledge(self) -> None:
+        ready = b"" if self._intake is None else self._intake.ready()
         if ready and self._transport is not None:
+            faults.reach("gateway.puback")
             self._transport.write(ready)
 
     def _take_packets(self, buffer: bytes) -> int:
         """Judge packet after packet; how many bytes were taken."""
         at = 0
         while self._transport is not None and not self._connecting and not self._gateway.full:
-            template = self._template
-            room = self._window - self._acks.unacknowledged
-            if template is not None and room > 0 and len(buffer) - at >= template.size:
-                count, ids, payloads = match_run(template, buffer, at, room)
-                if count:
-                    size = template.size - template.payload_at
-                    self._upload(
-                        Upload(
-                            count, topic=template.topic, ids=ids, joined=payloads, size=size, messages=count
-                        )
-                    )
-                    at += count * template.size
-                    continue
+            intake = self._intake
+            if intake is not None and (taken := intake.take_run(buffer, at)):
+                at += taken
+                continue
             found = find_packet(buffer, at, self._max_bytes)
             if found is None:
                 break
             body, end = found
             first = buffer[at]
-            if first in QOS1_PUBLISH and room <= 0:
+            if first in QOS1_PUBLISH and intake is not None and intake.room <= 0:
                 self._stalled = True
                 break
             packet = decode(first, buffer[body:end], self._version, from_client=True)
-            if isinstance(packet, Publish):
-                self._take_publish(packet, buffer[at:body], end - at)
+            if intake is None:
+                self._take_first(packet)
+            elif isinstance(packet, Publish):
+                intake.take_publish(packet, buffer[at:body], end - at)
             else:
-                self._take_other(packet)
+                self._take_other(intake, packet)
             at = end
         return at
 
@@ -240,27 +213,16 @@ class Connection(asyncio.Protocol):
             if reading and self._session is not None:
                 self._session.heard_s = time.monotonic()
 
-    def _take_other(self, packet: Any) -> None:
-        session = self._session
-        if session is None:
-            if not isinstance(packet, Connect):
-                raise MqttError(Reason.PROTOCOL_ERROR, "The first packet is not a CONNECT.")
-            self._connect(packet)
-            return
+    def _take_other(self, intake: Intake, packet: Packet) -> None:
         match packet:
             case PingReq():
                 self.send(PINGRESP)
             case Subscribe():
-                self._subscribe(session, packet)
-            case Unsubscribe(packet_id, filters):
-                own = control(session.kid)
-                codes = tuple(0 if name == own else Reason.NO_SUBSCRIPTION_EXISTED for name in filters)
-                session.subscribed = session.subscribed and own not in filters
-                self.send(encode(UnsubAck(packet_id, codes if self._version == V5 else ()), self._version))
+                intake.subscribe(packet)
+            case Unsubscribe():
+                intake.unsubscribe(packet)
             case Disconnect(reason):
-                self._why = (
-                    "the device disconnected" if not reason else f"the device disconnected: {reason:#04x}"
-                )
+                self._why = f"the device disconnected ({reason:#04x})"
                 if self._transport is not None:
                     self._transport.close()
                 self._transport = None
@@ -269,11 +231,13 @@ class Connection(asyncio.Protocol):
 
     # --- log-in ---------------------------------------------------------------------------------------------
 
-    def _connect(self, connect: Connect) -> None:
+    def _take_first(self, connect: Packet) -> None:
+        if not isinstance(connect, Connect):
+            raise MqttError(Reason.PROTOCOL_ERROR, "The first packet is not a CONNECT.")
         self._version, self._asked = connect.version, True
         request = judge_connect(connect)
         if isinstance(request, Refusal):
-            self._refuse(request)
+            self.refuse(request)
             return
         self._connecting = True
 
@@ -281,23 +245,24 @@ class Connection(asyncio.Protocol):
             outcome = await self._gateway.log_in(self, connect, request, self._peer)
             self._connecting = False
             if isinstance(outcome, Refusal):
-                self._refuse(outcome)
+                self.refuse(outcome)
             elif self._transport is None:
                 self._gateway.closed(self, outcome, self._why)
             else:
                 self._welcome(outcome, connect)
                 self._parse()
 
-        self._spawn(log_in())
+        self.spawn(log_in())
 
     def _welcome(self, session: Session, connect: Connect) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self._session = session
+        self._intake = Intake(self._gateway, session, self)
         self._max_bytes = self._gateway.settings.max_packet_bytes
         session.heard_s = time.monotonic()
         properties: dict[Property, int] = {
-            Property.RECEIVE_MAXIMUM: self._window,
+            Property.RECEIVE_MAXIMUM: self._gateway.settings.receive_maximum,
             Property.MAXIMUM_QOS: 1,
             Property.RETAIN_AVAILABLE: 0,
             Property.MAXIMUM_PACKET_SIZE: self._max_bytes,
@@ -316,7 +281,7 @@ class Connection(asyncio.Protocol):
         answer = ConnAck(code, properties=properties or {}) if self._version == V5 else ConnAck(code)
         self.send(encode(answer, self._version))
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """End the connection over something the peer did, and say so in the log."""
         self._gateway.refused(self._session, refusal, self._peer)
         if self._session is None and (self._asked or refusal.reason is Reason.UNSUPPORTED_PROTOCOL_VERSION):
@@ -325,100 +290,12 @@ class Connection(asyncio.Protocol):
 
     def _too_late(self) -> None:
         if not self._connecting:
-            self._refuse(Refusal(Reason.MAXIMUM_CONNECT_TIME, "no CONNECT in time", ends=True))
+            self.refuse(Refusal(Reason.MAXIMUM_CONNECT_TIME, "no CONNECT in time", ends=True))
 
-    # --- messages -------------------------------------------------------------------------------------------
+    # --- tasks ----------------------------------------------------------------------------------------------
 
-    def _take_publish(self, publish: Publish, head: bytes, size: int) -> None:
-        session = self._session
-        if session is None:
-            raise MqttError(Reason.PROTOCOL_ERROR, "The first packet is not a CONNECT.")
-        refusal = judge_flags(publish)
-        if refusal is None and Property.TOPIC_ALIAS in publish.properties:
-            refusal = Refusal(Reason.TOPIC_ALIAS_INVALID, "topic aliases are not offered", ends=True)
-        if refusal is not None:
-            self._refuse(refusal)
-            return
-        verdict = judge_topic(session.kid, publish.topic, session.standing)
-        announces = isinstance(verdict, UpTopic) and verdict.kind is UpKind.ANNOUNCE
-        if (announces or not session.standing.owned) and not self._within_quota(session, publish):
-            verdict = Refusal(
-                Reason.QUOTA_EXCEEDED, "more or larger messages than a device without owner may send"
-            )
-        match verdict:
-            case Drop():
-                self._gateway.metrics.dropped.inc()
-                reason = Reason.NO_MATCHING_SUBSCRIBERS if self._version == V5 else Reason.SUCCESS
-                self._answer(publish, reason)
-            case Refusal():
-                self._gateway.refused(session, verdict, self._peer)
-                if self._version == V5:
-                    self._answer(publish, verdict.reason)
-                else:
-                    self.end(verdict)
-            case UpTopic(kind=UpKind.ANNOUNCE):
-                self._announce(session, publish)
-            case UpTopic():
-                self._keep(verdict, publish, head, size)
-
-    def _within_quota(self, session: Session, publish: Publish) -> bool:
-        now_ms = time.monotonic_ns() // 1_000_000
-        return len(publish.payload) <= UNOWNED_MAX_BYTES and session.quota.take(now_ms)
-
-    def _answer(self, publish: Publish, reason: Reason) -> None:
-        """Acknowledge at once, in turn."""
-        if publish.qos:
-            self._acks.add(Entry(1, puback(publish.packet_id, self._version, reason)))
-
-    def _keep(self, topic: UpTopic, publish: Publish, head: bytes, size: int) -> None:
-        if topic.kind is UpKind.TELEMETRY and publish.qos and not publish.properties:
-            prefix = head + len(publish.topic).to_bytes(2, "big") + publish.topic.encode()
-            self._template = Template(topic, prefix, size, size - len(publish.payload), self._version == V5)
-        packet_id = publish.packet_id.to_bytes(2, "big") if publish.qos else b""
-        self._upload(Upload(publish.qos, topic=topic, ids=packet_id, payloads=[publish.payload], messages=1))
-
-    def _upload(self, upload: Upload) -> None:
-        if self._session is not None:
-            if upload.count:
-                self._acks.add(upload)
-            self._gateway.store(self._session, upload)
-
-    def _announce(self, session: Session, publish: Publish) -> None:
-        entry = Entry(1)
-        if publish.qos:
-            self._acks.add(entry)
-
-        async def work() -> None:
-            async with self._order:
-                outcome = await announce(self._gateway.pool, session, publish.payload)
-            self._gateway.metrics.announcements.labels(outcome.name).inc()
-            if outcome.refusal is not None:
-                self._gateway.refused(session, outcome.refusal, self._peer)
-                if outcome.refusal.ends or self._version != V5:
-                    self.end(outcome.refusal)
-                    return
-            entry.acks = puback(publish.packet_id, self._version, outcome.reason)
-            self.flush()
-            if outcome.refusal is None:
-                self._gateway.hub.look_at(session)
-
-        self._spawn(work())
-
-    def _subscribe(self, session: Session, subscribe: Subscribe) -> None:
-        if Property.SUBSCRIPTION_ID in subscribe.properties:
-            raise MqttError(Reason.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "No subscription identifiers.")
-        codes = judge_subscribe(session.kid, subscribe, self._version)
-        self.send(encode(SubAck(subscribe.packet_id, codes), self._version))
-        for (name, _options), code in zip(subscribe.filters, codes, strict=True):
-            if code:
-                refusal = Refusal(Reason(code), f"a device subscribes to its control topic only, not {name}")
-                self._gateway.refused(session, refusal, self._peer)
-        if 0 in codes:
-            session.subscribed = True
-            session.say(session.voice.key_set)
-            self._gateway.hub.greet(session)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run this beside the reading; it ends with the connection."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
