@@ -3,20 +3,21 @@
 A log-in writes ``device_key`` first and ``latest`` after it, in the order in which a binding does.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
 from cloud.core.session import Standing
-from cloud.postgres.pool import CONNECT_TIMEOUT_S, Pool
+from cloud.postgres.pool import CONNECT_TIMEOUT_S, KEEPALIVE, Pool
 from cloud.postgres.safety import DatabaseUnavailableError
 
 CHECKOUT_TIMEOUT_S: Final = 3.0
 """A CONNECT waits this long for a connection; then the server is unavailable, and the device comes again."""
+
+_KEEPALIVE: Final[dict[str, Any]] = dict(KEEPALIVE)
 
 FIND_KEY: Final = "SELECT device_pub, state FROM device_key WHERE device_id = %s AND kid = %s"
 TAKE_LOGIN: Final = (
@@ -39,16 +40,24 @@ LEFT JOIN device_key k ON k.device_id = s.device_id AND k.kid = s.kid
 LEFT JOIN latest l ON l.device_id = s.device_id
 LEFT JOIN ownership o ON o.device_id = s.device_id AND o.until_ms IS NULL
 ORDER BY s.place"""
-HEARD: Final = (
-    "UPDATE latest l SET seen_ms = greatest(l.seen_ms, u.seen_ms)"
-    " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS u(device_id, session_no, seen_ms)"
-    " WHERE l.device_id = u.device_id AND l.session_no = u.session_no"
-)
-GONE: Final = (
-    "UPDATE latest l SET connected = false"
-    " FROM unnest(%s::bigint[], %s::bigint[]) AS u(device_id, session_no)"
-    " WHERE l.device_id = u.device_id AND l.session_no = u.session_no AND l.connected RETURNING l.device_id"
-)
+HEARD: Final = """
+WITH mine AS MATERIALIZED (
+    SELECT l.device_id, u.session_no, u.seen_ms
+    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS u(device_id, session_no, seen_ms)
+    JOIN latest l ON l.device_id = u.device_id AND l.session_no = u.session_no
+    ORDER BY l.device_id FOR UPDATE OF l SKIP LOCKED)
+UPDATE latest l SET seen_ms = greatest(l.seen_ms, m.seen_ms)
+FROM mine m WHERE l.device_id = m.device_id AND l.session_no = m.session_no"""
+"""Rows that a writer has locked are left out: it notes the same."""
+GONE: Final = """
+WITH mine AS MATERIALIZED (
+    SELECT l.device_id, u.session_no FROM unnest(%s::bigint[], %s::bigint[]) AS u(device_id, session_no)
+    JOIN latest l ON l.device_id = u.device_id AND l.session_no = u.session_no
+    ORDER BY l.device_id FOR UPDATE OF l)
+UPDATE latest l SET connected = false
+FROM mine m WHERE l.device_id = m.device_id AND l.session_no = m.session_no AND l.connected
+RETURNING l.device_id"""
+"""Locks its rows in the order in which writers do."""
 HINT: Final = "SELECT pg_notify('device', hint) FROM unnest(%s::text[]) AS hint"
 ENSURE_DAYS: Final = "SELECT ensure_telemetry_days((now() AT TIME ZONE 'UTC')::date - %s, %s)"
 
@@ -128,13 +137,17 @@ def _standing(
 
 async def note_heard(pool: Pool, heard: Sequence[tuple[int, int, int]]) -> None:
     """(device_id, session_no, when) of sessions that are alive. DatabaseUnavailableError."""
+    if not heard:
+        return
     columns = list(zip(*sorted(heard), strict=True))
     async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
         await connection.execute(HEARD, [list(column) for column in columns])
 
 
 async def note_gone(pool: Pool, gone: Sequence[tuple[int, int]]) -> None:
-    """(device_id, session_no) of sessions that ended, unless a newer one has begun."""
+    """(device_id, session_no) of sessions that ended, unless a newer one began. DatabaseUnavailableError."""
+    if not gone:
+        return
     columns = list(zip(*sorted(gone), strict=True))
     async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
         found = await connection.execute(GONE, [list(column) for column in columns])
@@ -152,7 +165,10 @@ async def ensure_days(pool: Pool, before: int, days: int) -> int:
 
 
 async def listen(dsn: str, hint: Callable[[int], None]) -> None:
-    """Call ``hint(device_id)`` for every hint that arrives, until cancelled. DatabaseUnavailableError."""
+    """Call ``hint(device_id)`` for every hint that arrives, until cancelled.
+
+    DatabaseUnavailableError when the connection cannot be made or is lost; hints are lost with it.
+    """
     async with (
         _database(),
         await psycopg.AsyncConnection.connect(
@@ -160,10 +176,10 @@ async def listen(dsn: str, hint: Callable[[int], None]) -> None:
             autocommit=True,
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name="smartconnect gateway hints",
+            **_KEEPALIVE,
         ) as connection,
     ):
         await connection.execute("LISTEN device")
         async for notice in connection.notifies():
             with contextlib.suppress(ValueError):
                 hint(int(notice.payload))
-    await asyncio.sleep(0)

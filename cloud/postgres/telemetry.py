@@ -4,6 +4,9 @@ The fence update of ``latest`` names for each device the session, epoch and posi
 in; where the row says otherwise nothing of the batch is written. Everything here may be repeated after a lost
 connection: the fence finds what a commit that was not confirmed has stored.
 
+The first batch of an ownership says that the device is connected; later ones do not, for what a session has
+sent is stored also after it has gone.
+
 The connection is synchronous: a writer is a thread of its own and waits here, with Python's lock released.
 """
 
@@ -20,7 +23,13 @@ from psycopg.pq import Format
 from psycopg.types.json import Jsonb
 
 from cloud.core.batch import COPY_COLUMNS, FENCE_COLUMNS, PG_TYPE
-from cloud.postgres.pool import CONNECT_TIMEOUT_S, KEEPALIVE, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
+from cloud.postgres.pool import (
+    CONNECT_TIMEOUT_S,
+    IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    KEEPALIVE,
+    LOCK_TIMEOUT_MS,
+    STATEMENT_TIMEOUT_MS,
+)
 from protocol import faults
 from protocol.points import VALUES
 
@@ -29,6 +38,18 @@ DAY_S: Final = 86_400
 
 DatabaseError = psycopg.Error
 _KEEPALIVE: Final[dict[str, Any]] = dict(KEEPALIVE)
+_OPTIONS: Final = {
+    "statement_timeout": STATEMENT_TIMEOUT_MS,
+    "lock_timeout": LOCK_TIMEOUT_MS,
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    "timezone": "UTC",
+    # The fence looks its rows up one by one, in the order of its arrays: writers that meet on the same
+    # devices then lock them in the same order. One plan for all sizes saves planning it 100 times a second.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+}
 
 
 class ConnectionTroubleError(Exception):
@@ -89,7 +110,11 @@ class Position:
 
 @dataclass(slots=True)
 class Batch:
-    """One transaction: ``copies`` and ``fence`` as :func:`cloud.core.batch.build_table` makes them."""
+    """One transaction: ``copies`` and ``fence`` as :func:`cloud.core.batch.build_table` makes them.
+
+    ``device_ids`` grow, so that writers that meet on the same devices wait for each other instead of locking
+    each other out.
+    """
 
     now_ms: int
     device_ids: Sequence[int] = ()
@@ -122,7 +147,7 @@ _SHOWN: Final = ", ".join(
     for name in ("ts_ms", *(point.name for point in VALUES))
 )
 FENCE: Final = (
-    "UPDATE latest l SET stream = u.stream, seq = u.seq, connected = true,"  # noqa: S608  names of ours alone
+    "UPDATE latest l SET stream = u.stream, seq = u.seq, connected = l.connected OR l.ts_ms = 0,"  # noqa: S608  names of ours alone
     f" seen_ms = greatest(l.seen_ms, %s), {_SHOWN}"
     f" FROM unnest({_ARRAYS}) AS u({', '.join(name for name, _ in FENCE_COLUMNS)})"
     " WHERE l.device_id = u.device_id AND l.session_no = u.session_no AND l.epoch = u.epoch"
@@ -166,9 +191,7 @@ class Store:
         """Connect, if not connected, and look which days there are. ConnectionTroubleError."""
         if self._connection is not None and not self._connection.closed:
             return
-        options = (
-            f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
-        )
+        options = " ".join(f"-c {name}={value}" for name, value in _OPTIONS.items())
         try:
             self._connection = psycopg.connect(
                 self._dsn,
@@ -181,8 +204,8 @@ class Store:
             )
             self._connection.adapters.register_dumper(_Array, _ArrayDumper)
             self.look_for_days()
-        except psycopg.Error as error:
-            self.close()
+        except (psycopg.Error, ConnectionTroubleError) as error:
+            self.close()  # half a start is none: without the days every row would be a late one
             raise ConnectionTroubleError(str(error).strip()) from error
 
     def close(self) -> None:
@@ -274,7 +297,7 @@ def _copy_new(cursor: psycopg.Cursor[Any], late: int, buffer: bytes) -> None:
     cursor.execute(f"CREATE TEMP TABLE staged (LIKE {table}) ON COMMIT DROP")
     with cursor.copy(f"COPY staged ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
         copy.write(buffer)
-    cursor.execute(f"INSERT INTO {table} ({_NAMES}) SELECT {_NAMES} FROM staged ON CONFLICT DO NOTHING")  # noqa: S608  as above
+    cursor.execute(f"INSERT INTO {table} ({_NAMES}) SELECT {_NAMES} FROM staged ON CONFLICT DO NOTHING")  # noqa: S608  names of ours alone
     cursor.execute("DROP TABLE staged")
 
 
@@ -312,5 +335,6 @@ def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
 
 
 def _storable(text: str) -> str:
-    """Text from a peer; PostgreSQL stores no NUL."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:300]
+    """Text from a peer, capped; PostgreSQL stores no NUL and no lone surrogate."""
+    text = text[:300].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text.encode(errors="replace").decode()
