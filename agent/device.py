@@ -12,7 +12,6 @@ from agent.config import Enable
 from agent.core import enrollment, sampling
 from agent.core.enrollment import (
     Announce,
-    Disconnected,
     Enrollment,
     Greeted,
     Phase,
@@ -32,7 +31,6 @@ from protocol.codec import pack_batch, pack_sample
 from protocol.errors import DecodeError, ErrorCode, IdentityError, SignatureError
 from protocol.identity import ProductId, ProductKey
 from protocol.messages import EventKind
-from protocol.points import SampleFlag
 from protocol.signing import label_key
 
 if TYPE_CHECKING:
@@ -137,11 +135,13 @@ class Device:
         before = self.state.value.firmware
         if inventory.firmware and inventory.firmware != before:
             if before:
-                values: dict[str, str | int | float | bool | None] = {
-                    "before": before,
-                    "after": inventory.firmware,
-                }
-                self._note(Edge(self.clock.mono_ms(), EventKind.FIRMWARE_CHANGED, values))
+                self._note(
+                    Edge(
+                        self.clock.mono_ms(),
+                        EventKind.FIRMWARE_CHANGED,
+                        {"before": before, "after": inventory.firmware},
+                    )
+                )
             await self._remember(firmware=inventory.firmware)
 
     async def on_extension(self, found: Extension | None) -> None:
@@ -252,10 +252,9 @@ class Device:
         """The latest reading as an unsequenced snapshot; None if there is none, or it is stale."""
         if self.reading is None or self._contact.lost:
             return None
-        flags = SampleFlag(0)
-        ts_ms = self.reading.mono_ms + self.spool.offset_ms()
+        ts_ms = max(0, self.reading.mono_ms + self.spool.offset_ms())
         try:
-            return pack_batch([pack_sample({**self.reading.sample, "ts": max(0, ts_ms), "flags": flags})])
+            return pack_batch([pack_sample({**self.reading.sample, "ts": ts_ms})])
         except DecodeError as error:
             self._log.warning("a reading does not fit a sample", reason=str(error))
             return None
@@ -360,10 +359,6 @@ class Device:
         if on:
             self._note(edge)
             await self.report()
-
-    async def disconnected(self) -> None:
-        """The connection to the cloud is gone."""
-        await self.step(Disconnected())
 
     async def _learn_label(self, product_id_text: str, product_key_text: str) -> None:
         try:

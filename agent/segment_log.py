@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.core.spool import decode_records, encode_record
+from agent.core.spool_record import decode_records, encode_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.core.ports import Disk
-    from agent.core.spool import Record
+    from agent.core.spool_record import Record
 
 
 def generation_of(name: str) -> int:

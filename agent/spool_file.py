@@ -12,20 +12,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.core import spool, timeline
-from agent.core.spool import NOWHERE, EventDone, Place, Position, Samples, StoredEvent
+from agent.core.spool_record import NOWHERE, Place, Samples, StoredEvent, end_of
+from agent.event_file import EventFile
 from agent.segment_log import Segment, SegmentLog, generation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agent.core.ports import Clock, Disk
-    from agent.core.spool import Ledger, Outgoing, Record
+    from agent.core.spool import Ledger, Outgoing, Position
     from protocol.messages import EventKind, Scalar
 
 LEDGER_NAME = "ledger"
 SEGMENT_BYTES = 128 * 1024  # small enough to drop in steps, large enough for a few minutes each
-EVENT_SEGMENT_BYTES = 32 * 1024
-EVENT_MAX_BYTES = 2 * 1024 * 1024  # about 8 000 events
 
 
 def _ignore(_line: str) -> None:
@@ -49,16 +48,13 @@ class SpoolFile:
         self._max_bytes = max_bytes
         self._trace = trace
         self._telemetry = SegmentLog(disk, "telemetry", segment_bytes=segment_bytes)
-        self._event_log = SegmentLog(disk, "event", segment_bytes=EVENT_SEGMENT_BYTES)
+        self._events = EventFile(disk)
         self._ledger = self._saved = spool.Ledger()
         self._floor = 0  # the cloud's stream, as far as known
         self._lasts: dict[int, Place] = {}  # segment number → place of its last sample
-        self._events: dict[int, StoredEvent] = {}  # waiting, by number
-        self._event_segments: dict[int, int] = {}  # event number → segment number
         self._current: int | None = None  # ordinal of the stream that grows
         self._last_seq = 0
         self._event_seq = 0
-        self._next_event = 1
         self._done = NOWHERE  # everything up to here is delivered or dropped
         self._cursor = (0, 0)  # segment number, offset: what is read next
         self._waiting: deque[Samples] = deque()
@@ -116,21 +112,18 @@ class SpoolFile:
         stream = self._ledger.stream(ordinal)
         assert stream is not None  # noqa: S101  _stream() just made or found it
         seq = self._event_seq + 1
-        event = StoredEvent(
-            self._next_event, stream.epoch, stream.number, seq, boot, mono_ms, kind, dict(values)
-        )
-        if self._event_log.bytes > EVENT_MAX_BYTES and len(self._event_log.segments) > 1:
-            self._drop_oldest_events()
+        number = self._events.next_number
+        event = StoredEvent(number, stream.epoch, stream.number, seq, boot, mono_ms, kind, dict(values))
         try:
-            segment = self._event_log.append(event)
+            lost = self._events.append(event)
         except OSError as error:
             if not self._may_free(error):
                 raise
             self._drop_oldest(1)  # events outlive telemetry
-            segment = self._event_log.append(event)
-        self._event_seq, self._next_event = seq, event.number + 1
-        self._events[event.number] = event
-        self._event_segments[event.number] = segment.number
+            lost = self._events.append(event)
+        self._event_seq = seq
+        if lost:
+            self._save(replace(self._ledger, dropped_events=self._ledger.dropped_events + lost))
         return event
 
     # --- emptying it ---------------------------------------------------------------------------------------
@@ -149,7 +142,7 @@ class SpoolFile:
 
     def next_event(self) -> StoredEvent | None:
         """The oldest event that waits."""
-        return next(iter(self._events.values()), None)
+        return self._events.first()
 
     def event_ts(self, event: StoredEvent) -> tuple[int, bool]:
         """(unix ms of an event, whether that is a guess)."""
@@ -184,20 +177,16 @@ class SpoolFile:
 
     def event_done(self, number: int) -> None:
         """The event is stored in the cloud, or was refused for good."""
-        if self._events.pop(number, None) is None:
-            return
-        self._event_segments.pop(number, None)
-        self._event_log.append(EventDone(number), durable=False)  # if lost, it is sent again and ignored
-        in_use = min(self._event_segments.values(), default=None)
-        segments = self._event_log.segments
-        gone = sum(1 for s in segments[:-1] if in_use is None or s.number < in_use)
-        self._event_log.drop(gone)
+        self._events.done(number)
 
     # --- obeying the cloud ---------------------------------------------------------------------------------
 
     def settle(self, position: Position) -> None:
         """Trim to the cloud's position, then lift what it would take for known. Before any publish."""
-        self.delivered(spool.delivered(self._ledger, position))
+        stored = spool.delivered(self._ledger, position)
+        if stored > self._done:
+            self._trace(f"acked {position.stream} {position.seq}")
+        self.delivered(stored)
         ledger, lifted = spool.renumber(self._ledger, position)
         if lifted:
             self._save(ledger)
@@ -212,16 +201,15 @@ class SpoolFile:
         """Throw everything away and go on under another epoch; durable as one step."""
         self._save(spool.wiped(self._ledger, epoch))
         self._telemetry.clear(self._ledger.generation)
-        self._event_log.clear(self._ledger.generation)
+        self._events.clear(self._ledger.generation)
         self._lasts.clear()
-        self._events.clear()
-        self._event_segments.clear()
         self._waiting.clear()
         self._cursor = (0, 0)
         self._current = None
         self._done = NOWHERE
         self._telemetry.remove_others()
-        self._event_log.remove_others()
+        self._events.remove_others()
+        self._trace("wiped")
 
     def settle_time(self, offset_ms: int) -> bool:
         """Fix unix time of this boot, once; False if that was done before."""
@@ -256,15 +244,12 @@ class SpoolFile:
             self._disk.replace(LEDGER_NAME, spool.encode_ledger(ledger))
         self._ledger = self._saved = ledger
         damaged = self._recover_samples()
-        for segment, records in self._event_log.recover(ledger.generation):
-            damaged += segment.torn
-            for _, record in records:
-                self._recover_event(segment, record)
-        boots = frozenset(self._spans()) | {event.boot for event in self._events.values()}
+        damaged += self._events.recover(ledger.generation)
+        boots = frozenset(self._spans())
         oldest = self._oldest_ordinal()
         ledger = replace(ledger, damaged_records=ledger.damaged_records + damaged)
         known = min((s.ordinal for s in ledger.streams), default=ledger.next_ordinal)
-        self.delivered(spool.end_of(known - 1))  # a power cut may bring deleted segments back
+        self.delivered(end_of(known - 1))  # a power cut may bring deleted segments back
         self._save(spool.pruned(ledger, oldest, boots))
 
     def _recover_samples(self) -> int:
@@ -288,19 +273,6 @@ class SpoolFile:
             tails.append((segment, *samples[-1]))
         return torn
 
-    def _recover_event(self, segment: Segment, record: Record) -> None:
-        match record:
-            case StoredEvent():
-                self._events[record.number] = record
-                self._event_segments[record.number] = segment.number
-                self._next_event = max(self._next_event, record.number + 1)
-            case EventDone():
-                self._events.pop(record.number, None)
-                self._event_segments.pop(record.number, None)
-                self._next_event = max(self._next_event, record.number + 1)
-            case _:
-                pass
-
     def _oldest_ordinal(self) -> int:
         for segment in self._telemetry.segments:
             for _, record in self._telemetry.read(segment, 0):
@@ -319,7 +291,7 @@ class SpoolFile:
                 if isinstance(record, Samples):
                     add(record.boot, spool.mono_of(record.samples[0]))
                     add(record.boot, spool.mono_of(record.samples[-1]))
-        for event in self._events.values():
+        for event in self._events.waiting:
             add(event.boot, event.mono_ms)
         return spans
 
@@ -394,6 +366,7 @@ class SpoolFile:
         dropped = 0
         for segment in self._telemetry.segments[:count]:
             waiting = self._count(segment)
+            self._trace_dropped(segment)
             self._telemetry.drop(1)  # before the ledger, which a full disk would not take
             self._done = max(self._done, self._lasts.pop(segment.number, NOWHERE))
             self._ledger = replace(self._ledger, dropped_samples=self._ledger.dropped_samples + waiting)
@@ -403,18 +376,16 @@ class SpoolFile:
         self._save(self._ledger)
         return dropped
 
-    def _drop_oldest_events(self) -> None:
-        oldest = self._event_log.segments[0].number
-        lost = [number for number, segment in self._event_segments.items() if segment == oldest]
-        self._event_log.drop(1)
-        for number in lost:
-            del self._events[number], self._event_segments[number]
-        self._ledger = replace(self._ledger, dropped_events=self._ledger.dropped_events + len(lost))
-        self._save(self._ledger)
-
     def _trace_samples(self, record: Samples) -> None:
         stream = self._ledger.stream(record.ordinal)
         offset_ms, _ = spool.time_of_boot(self._ledger, record.boot)
         for index, sample in enumerate(record.samples):
             number = 0 if stream is None else stream.number
             self._trace(f"spooled {number} {record.first_seq + index} {spool.mono_of(sample) + offset_ms}")
+
+    def _trace_dropped(self, segment: Segment) -> None:
+        for _, record in self._telemetry.read(segment, 0):
+            part = record.after(self._done) if isinstance(record, Samples) else None
+            stream = None if part is None else self._ledger.stream(part.ordinal)
+            if part is not None and stream is not None:
+                self._trace(f"dropped {stream.number} {part.first_seq} {part.last_seq}")

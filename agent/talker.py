@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.core.backoff import Backoff
-from agent.core.enrollment import Connected, login_ms
+from agent.core.enrollment import Connected, Disconnected, login_ms
 from agent.errors import UplinkDownError, UplinkError, UplinkRefusedError
 from agent.logs import Repeats
 from agent.session import Session
@@ -81,7 +81,7 @@ class Talker:
             session = Session(device, uplink, label, self._installation.root_pub, self._greeted)
             await session.run()
         finally:
-            await device.disconnected()
+            await device.step(Disconnected())
             await uplink.close()
 
     def _greeted(self) -> None:

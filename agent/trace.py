@@ -1,7 +1,14 @@
 """A test's independent witness: what was made durable and what was acknowledged, one line each.
 
-Off unless ``SMARTCONNECT_TRACE_DIR`` is set. Lines: ``kid <kid> <device_id>``, ``spooled <stream> <seq>
-<ts_ms>`` after the fsync, ``renumbered <old> <new>`` after the ledger's, ``acked <stream> <seq>`` on PUBACK.
+Off unless ``SMARTCONNECT_TRACE_DIR`` is set.
+
+============================  =============================================================================
+``spooled STREAM SEQ TS_MS``   this sample is durable (ts as far as known at that moment)
+``renumbered OLD NEW``         what waits unpublished in stream OLD is in stream NEW from now on
+``acked STREAM SEQ``           the cloud holds the stream up to this seq, by PUBACK or by `hello`
+``dropped STREAM FIRST LAST``  given up for newer ones, or refused by the cloud for good
+``wiped``                      the spool was emptied because the device changed hands
+============================  =============================================================================
 """
 
 from __future__ import annotations

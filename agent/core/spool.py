@@ -1,4 +1,4 @@
-"""Store-and-forward policy: streams and their numbers, what counts as delivered, how records look on disk.
+"""Store-and-forward policy: streams and their numbers, and what counts as delivered.
 
 Theory of operation. A sample has a place (stream, seq) in its device's telemetry. On disk a record names its
 stream by an *ordinal* that never changes; the *ledger*, a small file replaced atomically, says which number
@@ -8,26 +8,27 @@ always the oldest. What the cloud holds is a position (stream number, seq): it t
 because a number that was never published can lie below the position by accident (a lost spool, a clock that
 went back), and its samples are not in the cloud.
 
-Everything here is a function of its arguments; `agent/spool_file.py` owns the files.
+Everything here is a function of its arguments; `agent/spool_file.py` owns the files, and
+`agent/core/spool_record.py` says how records look in them.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from agent.core.spool_record import NOWHERE, Place, checksum, end_of
 from protocol.codec import OFFSETS, encode
 from protocol.codec import decode as decode_json
 from protocol.errors import DecodeError
-from protocol.messages import EventKind, Scalar  # noqa: TC001  the JSON decoder looks them up
 from protocol.points import SampleFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-MAX_RECORD_BYTES = 1 << 20  # larger than any batch; a longer length field is damage
+    from agent.core.spool_record import Samples
+
 MAX_LEDGER_BYTES = 16 << 20  # a stream takes 60 bytes; a crash loop in a long outage makes many
 
 
@@ -86,29 +87,12 @@ class Ledger:
         return next((boot for boot in self.boots if boot.boot_id == boot_id), None)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """A place in the spool: ordinal of the stream, then seq."""
-
-    ordinal: int
-    seq: int
-
-
 @dataclass(frozen=True, slots=True)
 class Position:
     """A place on the wire, as `hello` gives it: everything up to here is stored."""
 
     stream: int = 0
     seq: int = 0
-
-
-NOWHERE = Place(0, 0)
-_END = 2**63
-
-
-def end_of(ordinal: int) -> Place:
-    """After everything of a stream."""
-    return Place(ordinal, _END)
 
 
 def open_stream(ledger: Ledger, now_ms: int, floor: int = 0) -> tuple[Ledger, Stream]:
@@ -177,141 +161,17 @@ def pruned(ledger: Ledger, oldest: int, boots_in_use: frozenset[int]) -> Ledger:
 def encode_ledger(ledger: Ledger) -> bytes:
     """The ledger as a checksummed file."""
     body = encode(ledger)
-    return _crc(body).to_bytes(4, "big") + body
+    return checksum(body).to_bytes(4, "big") + body
 
 
 def decode_ledger(data: bytes) -> Ledger | None:
     """The ledger in a file; None when the file is damaged."""
-    if len(data) <= 4 or int.from_bytes(data[:4], "big") != _crc(data[4:]):
+    if len(data) <= 4 or int.from_bytes(data[:4], "big") != checksum(data[4:]):
         return None
     try:
         return decode_json(data[4:], Ledger, MAX_LEDGER_BYTES)
     except DecodeError:
         return None
-
-
-# --- records -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Consecutive samples of one stream, packed, with monotonic ms where the wire has unix ms."""
-
-    ordinal: int
-    first_seq: int
-    boot: int
-    samples: tuple[bytes, ...]
-
-    @property
-    def last_seq(self) -> int:
-        """Seq of the last sample."""
-        return self.first_seq + len(self.samples) - 1
-
-    @property
-    def last(self) -> Place:
-        """Place of the last sample."""
-        return Place(self.ordinal, self.last_seq)
-
-    def after(self, place: Place) -> Samples | None:
-        """What lies after a place; None if nothing does."""
-        if self.last <= place:
-            return None
-        skip = place.seq - self.first_seq + 1 if place.ordinal == self.ordinal else 0
-        if skip <= 0:
-            return self
-        return replace(self, first_seq=self.first_seq + skip, samples=self.samples[skip:])
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """One event as it waits on disk. ``number`` names it here; (stream, seq) is its key in the cloud."""
-
-    number: int
-    epoch: int
-    stream: int
-    seq: int
-    boot: int
-    mono_ms: int
-    kind: EventKind
-    values: dict[str, Scalar] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class EventDone:
-    """An event was acknowledged."""
-
-    number: int
-
-
-Record = Samples | StoredEvent | EventDone
-
-_FRAME = struct.Struct(">II")  # length of the body, checksum of the body
-_SAMPLES = struct.Struct(">BQQIH")  # type, ordinal, first seq, boot, count
-_DONE = struct.Struct(">BQ")
-_LENGTH = struct.Struct(">H")
-_TYPE_SAMPLES, _TYPE_EVENT, _TYPE_DONE = 1, 2, 3
-
-
-def _crc(body: bytes) -> int:
-    return zlib.crc32(body, 0x5C1)  # seeded: a stretch of zeros is never a record
-
-
-def encode_record(record: Record) -> bytes:
-    """A record with its frame."""
-    match record:
-        case Samples():
-            head = (_TYPE_SAMPLES, record.ordinal, record.first_seq, record.boot, len(record.samples))
-            parts = [_SAMPLES.pack(*head)]
-            for sample in record.samples:
-                parts += (_LENGTH.pack(len(sample)), sample)
-            body = b"".join(parts)
-        case StoredEvent():
-            body = bytes([_TYPE_EVENT]) + encode(record)
-        case EventDone():
-            body = _DONE.pack(_TYPE_DONE, record.number)
-    return _FRAME.pack(len(body), _crc(body)) + body
-
-
-def decode_records(data: bytes) -> Iterator[tuple[int, Record]]:
-    """(offset after it, record) for each sound record from the start; stops at the first that is not."""
-    at = 0
-    while len(data) - at >= _FRAME.size:
-        length, checksum = _FRAME.unpack_from(data, at)
-        at += _FRAME.size
-        body = data[at : at + length]
-        if not 0 < length <= MAX_RECORD_BYTES or len(body) < length or _crc(body) != checksum:
-            return
-        record = _decode_body(body)
-        if record is None:
-            return
-        at += length
-        yield at, record
-
-
-def _decode_body(body: bytes) -> Record | None:
-    try:
-        match body[0]:
-            case 1:
-                return _decode_samples(body)
-            case 2:
-                return decode_json(body[1:], StoredEvent, MAX_RECORD_BYTES)
-            case 3:
-                return EventDone(_DONE.unpack(body)[1])
-            case _:
-                return None
-    except (struct.error, DecodeError):
-        return None
-
-
-def _decode_samples(body: bytes) -> Samples | None:
-    _, ordinal, first_seq, boot, count = _SAMPLES.unpack_from(body)
-    at, samples = _SAMPLES.size, []
-    for _ in range(count):
-        (length,) = _LENGTH.unpack_from(body, at)
-        at += _LENGTH.size
-        samples.append(body[at : at + length])
-        at += length
-    return Samples(ordinal, first_seq, boot, tuple(samples)) if at == len(body) and samples else None
 
 
 # --- from the spool to the wire ----------------------------------------------------------------------------

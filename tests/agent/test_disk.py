@@ -51,7 +51,7 @@ def test_a_spool_on_a_real_directory(tmp_path: Path) -> None:
     spool = SpoolFile(disk, clock, max_bytes=1 << 20, trace=lines.append)
     spool.wipe(5)
     spool.append([pack_sample({"ts": clock.mono_ms()})])
-    assert lines == ["spooled 1700000000000 1 1700000000000"]
+    assert lines == ["wiped", "spooled 1700000000000 1 1700000000000"]
     disk.close()
     again = SpoolFile(OsDisk(tmp_path), clock, max_bytes=1 << 20)
     outgoing = again.next_samples(10)

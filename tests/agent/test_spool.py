@@ -7,21 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core import spool
-from agent.core.spool import (
+from agent.core.spool import Boot, Ledger, Position, Stream, decode_ledger, encode_ledger
+from agent.core.spool_record import (
     NOWHERE,
-    Boot,
     EventDone,
-    Ledger,
     Place,
-    Position,
     Record,
     Samples,
     StoredEvent,
-    Stream,
-    decode_ledger,
     decode_records,
-    encode_ledger,
     encode_record,
+    end_of,
 )
 from protocol.codec import pack_sample, unpack_sample
 from protocol.messages import EventKind
@@ -102,9 +98,9 @@ LEDGER = Ledger(
         (Position(), NOWHERE),
         (Position(9, 99), NOWHERE),
         (Position(10, 7), Place(1, 7)),
-        (Position(15, 1), spool.end_of(1)),
+        (Position(15, 1), end_of(1)),
         (Position(20, 3), Place(2, 3)),
-        (Position(35, 3), spool.end_of(2)),  # streams 30 and 40 were never published
+        (Position(35, 3), end_of(2)),  # streams 30 and 40 were never published
     ],
 )
 def test_a_position_trims_published_streams_only(position: Position, place: Place) -> None:
