@@ -353,8 +353,10 @@ class EmbeddedPostgres:
             if self._answers(deadline):
                 return
             said = (self.state_dir / "pg.log").read_bytes()[began:].decode(errors="replace")
-            # A killed postmaster's children need a moment to notice that it is gone.
-            if "is still in use" not in said or time.monotonic() > deadline:
+            # A killed postmaster's children need a moment to notice that it is gone, and it itself one to be
+            # reaped: its lock file counts until then.
+            dying = "is still in use" in said or ("lock file" in said and "already exists" in said)
+            if not dying or time.monotonic() > deadline:
                 raise EmbeddedPostgresError(f"PostgreSQL does not start: {said.strip()[-2000:]}")
             time.sleep(0.1)
 
