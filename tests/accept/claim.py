@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from protocol.signing import public_bytes, seal_announcement
 from tests.accept import CheckError, expect, passed, progress
 from tests.support.device import WireDevice, random_codes
-from tests.support.parts import Parts, running_parts
+from tests.support.parts import CloudParts, running_parts
 from tests.support.person import Answer, Person, make_accounts
 
 ACCOUNTS: Final = 32
@@ -28,7 +28,6 @@ AT_ONCE: Final = 4
 TIMED: Final = 100
 GOAL_P99_S: Final = 1.0
 WAIT_S: Final = 20.0
-POLL_S: Final = 0.01
 
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ T = TypeVar("T")
 class Check:
     """One run: the processes, the people, and what was measured."""
 
-    def __init__(self, parts: Parts, folder: Path) -> None:
+    def __init__(self, parts: CloudParts, folder: Path) -> None:
         self.parts = parts
         self.folder = folder
         self.people: list[Person] = []
@@ -64,17 +63,13 @@ async def threaded(work: Callable[..., T], *arguments: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
 
 
-async def until_final(person: Person, answer: Answer, timeout_s: float = WAIT_S) -> str:
+async def until_final(person: Person, answer: Answer) -> str:
     """Look at a claim until it is decided; its state."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        seen = await person.look(answer.body["claim_id"])
-        state = str(seen.body.get("state", seen.status))
-        if state in {"won", "refused", "expired"}:
-            return state
-        if time.monotonic() > deadline:
-            raise CheckError(f"a claim is still {state} after {timeout_s} s")
-        await asyncio.sleep(POLL_S)
+    try:
+        seen = await person.until_final(answer.body["claim_id"], WAIT_S)
+    except TimeoutError as error:
+        raise CheckError(f"a claim is undecided after {WAIT_S} s") from error
+    return str(seen.body.get("state", seen.status))
 
 
 def expect_answer(answer: Answer, status: int, state: str, what: str) -> None:
@@ -122,7 +117,7 @@ async def claim_first(check: Check) -> None:
     for name in ("portal", "gateway", "postgres"):
         check.parts.kill(name)
     for name in ("postgres", "gateway", "portal"):
-        await threaded(check.parts.start, name)
+        check.parts.start(name)  # from the main thread, or it would end with the other one
     seen = await person.look(answer.body["claim_id"])
     expect_answer(seen, 200, "waiting_for_device", "after the restart")
     async with connected(device):
@@ -136,7 +131,7 @@ async def at_the_same_instant(check: Check, process: str, point: str) -> None:
     """Hold one process at a fault point around its commit while the other half arrives."""
     person = check.people[0]
     flag = check.folder / f"hold-{point}"
-    await threaded(lambda: check.parts.restart(process, fault=f"{point}:1:hold:{flag}"))
+    check.parts.restart(process, fault=f"{point}:1:hold:{flag}")
     device = check.device()
     await threaded(device.connect)
     try:
@@ -163,7 +158,7 @@ async def at_the_same_instant(check: Check, process: str, point: str) -> None:
     finally:
         flag.unlink(missing_ok=True)
         await threaded(device.close)
-        await threaded(check.parts.restart, process)
+        check.parts.restart(process)
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:

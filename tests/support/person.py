@@ -14,6 +14,8 @@ from cloud.services.passwords import Passwords
 from protocol.identity import ProductId, ProductKey
 
 PASSWORD = "Correct horse 7 battery"
+FINAL = frozenset({"won", "refused", "expired", "cancelled"})
+POLL_S = 0.01
 _FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 
 
@@ -76,20 +78,36 @@ class Person:
         await self._http.close()
 
     async def claim(self, product_id: ProductId | str, product_key: ProductKey | str) -> Answer:
-        """Claim by these codes; waits and repeats where the portal is busy."""
+        """Claim by these codes; waits as told and repeats where the portal has too much to do."""
         codes = {
             "product_id": product_id.value if isinstance(product_id, ProductId) else product_id,
             "product_key": product_key.value if isinstance(product_key, ProductKey) else product_key,
         }
         while True:
-            answer = await self._ask("POST", "/api/v1/claims", codes)
+            answer = await self.ask("POST", "/api/v1/claims", codes)
             if answer.status != 429:
                 return answer
             await asyncio.sleep(answer.retry_after_s)
 
     async def look(self, claim_id: str) -> Answer:
         """Where a claim stands."""
-        return await self._ask("GET", f"/api/v1/claims/{claim_id}")
+        return await self.ask("GET", f"/api/v1/claims/{claim_id}")
+
+    async def until_final(self, claim_id: str, timeout_s: float = 20.0) -> Answer:
+        """Look at a claim until it is decided. TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                seen = await self.look(claim_id)
+                if seen.body.get("state") in FINAL or seen.status != 200:
+                    return seen
+                await asyncio.sleep(POLL_S)
+
+    async def ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
+        """One request of the API; repeated once where the portal was restarted under a kept connection."""
+        try:
+            return await self._ask(method, path, body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._ask(method, path, body)
 
     async def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
         headers = {"X-Form-Token": self._form_token, "Accept": "application/json"}

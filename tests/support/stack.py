@@ -1,23 +1,21 @@
-"""The whole cloud as its own processes, on free ports, for tests that look from outside."""
+"""The whole cloud as its own processes, on free ports, for tests that look from outside.
+
+``cloud_stack`` runs ``smartconnect-cloud serve``; :mod:`tests.support.parts` runs its parts one by one. Both
+end with their block, and with this process however that ends. Start them from the main thread.
+"""
 
 import contextlib
-import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from cloud.provision import load_installation
-from protocol.messages import Installation
-
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 12.0
+from cloud.provision import load_installation, load_key_set
+from protocol.messages import Installation, KeySet
+from tests.faults.processes import Part, Parts, clean_environment
 
 
 def free_port() -> int:
@@ -35,19 +33,30 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@dataclass
-class Stack:
-    """A running ``smartconnect-cloud serve``."""
+def answers(port: int) -> bool:
+    """Whether a web server answers at 127.0.0.1:port, whatever it says."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2):
+            return True
+    except urllib.error.HTTPError as answer:
+        answer.close()
+        return True
+    except OSError:
+        return False
 
-    state_dir: Path
-    gateway_port: int
-    portal_port: int
-    process: subprocess.Popen[bytes]
+
+class Cloud:
+    """What is known of a cloud from outside: its ports and the files in its state directory."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.gateway_port = free_port()
+        self.portal_port = free_port()
 
     @property
-    def installation(self) -> Installation:
-        """The file an agent of this cloud is given."""
-        return load_installation(self.state_dir)
+    def dsn(self) -> str:
+        """Connection string of its private PostgreSQL; valid while that runs."""
+        return (self.state_dir / "pg.dsn").read_text().strip()
 
     @property
     def portal_url(self) -> str:
@@ -55,65 +64,64 @@ class Stack:
         return f"http://127.0.0.1:{self.portal_port}"
 
     @property
-    def dsn(self) -> str:
-        """Connection string of its private PostgreSQL."""
-        return (self.state_dir / "pg.dsn").read_text().strip()
+    def installation(self) -> Installation:
+        """The file an agent of this cloud is given."""
+        return load_installation(self.state_dir)
+
+    @property
+    def key_set(self) -> KeySet:
+        """The keys this cloud signs with."""
+        return load_key_set(self.state_dir)
+
+    @property
+    def logs(self) -> Path:
+        """The folder of its processes' logs."""
+        return self.state_dir.with_name(f"{self.state_dir.name}-logs")
+
+    @property
+    def log(self) -> str:
+        """All that its processes have logged."""
+        return "".join(path.read_text(errors="replace") for path in sorted(self.logs.glob("*.log")))
+
+    def command(self, name: str, *words: str) -> list[str]:
+        """Command line of one of the cloud's commands."""
+        return [
+            *(sys.executable, "-m", "cloud", name, *words, "--state-dir", str(self.state_dir)),
+            *("--gateway-port", str(self.gateway_port), "--portal-port", str(self.portal_port)),
+        ]
 
     def admin(self, *words: str, secret: str = "") -> str:
         """Run ``smartconnect-cloud admin …`` with ``secret`` on standard input; what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "cloud", "admin", *words, "--state-dir", str(self.state_dir)],
+            self.command("admin", *words),
             input=secret,
             capture_output=True,
             text=True,
             check=False,
+            env=clean_environment(),
         )
         if done.returncode != 0:
-            raise RuntimeError(f"admin {words[0]}: {done.stderr}")
+            raise RuntimeError(f"admin {' '.join(words[:2])}: {done.stderr}")
         return done.stdout
 
 
-@contextlib.contextmanager
-def cloud_stack(
-    state_dir: Path, *, environment: Mapping[str, str] | None = None, log: Path | None = None
-) -> Iterator[Stack]:
-    """Run the cloud in ``state_dir`` until the block ends; its log goes to ``log`` or ``STATE.log``."""
-    gateway_port, portal_port = free_port(), free_port()
-    command = [sys.executable, "-m", "cloud", "serve", "--state-dir", str(state_dir)]
-    command += ["--gateway-port", str(gateway_port), "--portal-port", str(portal_port)]
-    kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    path = log or state_dir.with_suffix(".log")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**kept, **(environment or {})},
-            start_new_session=True,
+class Stack(Cloud):
+    """A running ``smartconnect-cloud serve``."""
+
+    def __init__(self, state_dir: Path, processes: Parts, environment: Mapping[str, str] | None) -> None:
+        super().__init__(state_dir)
+        self.part: Part = processes.add(
+            "serve",
+            self.command("serve"),
+            environment=environment,
+            ready=lambda: listens(self.gateway_port) and answers(self.portal_port),
         )
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not (listens(gateway_port) and _answers(portal_port)):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the cloud did not start: {path.read_text()[-4000:]}")
-            time.sleep(0.02)
-        yield Stack(state_dir, gateway_port, portal_port, process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
+@contextlib.contextmanager
+def cloud_stack(state_dir: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """Run the cloud in ``state_dir`` until the block ends; ``environment`` is added to a clean one."""
+    with Parts(state_dir.with_name(f"{state_dir.name}-logs")) as processes:
+        stack = Stack(state_dir, processes, environment)
+        stack.part.start().wait_ready()
+        yield stack
