@@ -69,6 +69,11 @@ class Page:
             actions=[{"type": "key", "id": "keyboard", "actions": keys}],
         )
 
+    async def screenshot(self) -> str:
+        """The visible part as PNG in base64."""
+        found = await self._call("browsingContext.captureScreenshot", context=self._context)
+        return str(found["data"])
+
     async def wait_for(self, expression: str, timeout_s: float = 10.0) -> None:
         """Wait until a JavaScript expression is true; TimeoutError otherwise. Survives navigation."""
         async with asyncio.timeout(timeout_s):
