@@ -101,6 +101,7 @@ class DeviceView:
     connected: bool
     smartconnect: bool
     revoked: bool
+    watch_until_ms: int
     values: Mapping[str, float | None]
     bits: Mapping[str, int]
     on_battery_since_ms: int | None

@@ -29,7 +29,8 @@ _VIEW: Final = sql.SQL(
     """
 SELECT d.device_id, d.product_id, d.model, d.sku, d.serial, d.firmware, d.rated_real_power_w,
        d.rated_apparent_power_va, d.version, o.company_id, o.epoch, o.kid, o.from_ms, o.name, o.description,
-       o.time_zone, l.ts_ms, l.seen_ms, l.connected, l.smartconnect, l.revoked, {values},
+       o.time_zone, l.ts_ms, l.seen_ms, l.connected, l.smartconnect, l.revoked, l.watch_until_ms,
+       {values},
        CASE WHEN e.kind = 'on_battery' THEN (extract(epoch FROM e.ts) * 1000)::bigint END
            AS on_battery_since_ms
   FROM ownership o

@@ -9,7 +9,7 @@ Hints are only hints: without them a change shows at the next poll.
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +26,7 @@ from cloud.web.state import now_ms
 POLL_S: Final = 1.0
 HINT_PAUSE_S: Final = 0.05  # many hints at once (a fleet's events) are one poll
 LEASE_MS: Final = 30_000
-RENEW_MS: Final = 10_000
+RENEW_MS: Final = 10_000  # after this much of a lease
 RECONNECT_S: Final = 2.0
 MAX_STREAMS: Final = 2000
 MAX_STREAMS_OF_ACCOUNT: Final = 50
@@ -84,7 +84,6 @@ class Hub:
         self._subscriptions: defaultdict[int, set[Subscription]] = defaultdict(set)
         self._accounts: defaultdict[int, int] = defaultdict(int)
         self._wake = asyncio.Event()
-        self._renewed_ms: dict[int, int] = {}
         self._number = 0
         self._failing = False
 
@@ -105,7 +104,6 @@ class Hub:
             self._subscriptions[device_id].discard(subscription)
             if not self._subscriptions[device_id]:
                 del self._subscriptions[device_id]
-                self._renewed_ms.pop(device_id, None)
             self._accounts[account_id] -= 1
             if not self._accounts[account_id]:
                 del self._accounts[account_id]
@@ -156,8 +154,8 @@ class Hub:
     async def poll(self) -> None:
         """Read all watched devices once and hand the snapshots out."""
         watched = list(self._subscriptions)
-        await self._renew(watched)
         views = await devices.watched_views(self._pool, watched)
+        await self._renew(views.values())
         marks = await devices.event_marks(self._pool, watched)
         self._number += 1
         self._metrics.polls.inc()
@@ -167,12 +165,11 @@ class Hub:
             for subscription in self._subscriptions.get(device_id, ()):
                 subscription.offer(snapshot)
 
-    async def _renew(self, watched: list[int]) -> None:
+    async def _renew(self, views: Iterable[DeviceView]) -> None:
         at_ms = now_ms()
-        due = [one for one in watched if at_ms - self._renewed_ms.get(one, 0) >= RENEW_MS]
+        due = [view.device_id for view in views if view.watch_until_ms - at_ms < LEASE_MS - RENEW_MS]
         if due:
             await devices.renew_watch(self._pool, due, until_ms=at_ms + LEASE_MS, now_ms=at_ms)
-            self._renewed_ms |= dict.fromkeys(due, at_ms)
 
     async def _listen_for_ever(self) -> None:
         while True:
