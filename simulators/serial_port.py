@@ -101,7 +101,6 @@ class SerialPort:
         self.answers += 1
         await self._send(reply)
         self._last_answer_s = time.monotonic()
-        self._drop_input()
 
     def _forget_last_client(self, now_s: float) -> None:
         """What a kernel does when a real port is closed: free it, and drop what was not read."""
@@ -110,14 +109,15 @@ class SerialPort:
             termios.tcflush(self._slave, termios.TCIFLUSH)
 
     async def _send(self, data: bytes) -> None:
-        """Put the bytes on the line no faster than it carries them."""
+        """Hand over each byte no earlier than a line has carried it."""
         begun_s = time.monotonic()
         piece = max(int(_SLICE_S / self._byte_s), 1)
         for start in range(0, len(data), piece):
+            end = min(start + piece, len(data))
+            await asyncio.sleep(max(begun_s + end * self._byte_s - time.monotonic(), 0.0))
+            self._drop_input()  # before the last bytes leave: what comes after them is the next request
             with contextlib.suppress(BlockingIOError):  # nobody listens: lost, as on a real line
-                os.write(self._master, data[start : start + piece])
-            done_s = begun_s + min(start + piece, len(data)) * self._byte_s
-            await asyncio.sleep(max(done_s - time.monotonic(), 0.0))
+                os.write(self._master, data[start:end])
 
     def _drop_input(self) -> None:
         """A unit does not hear while it speaks."""

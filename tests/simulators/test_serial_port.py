@@ -53,12 +53,12 @@ class Wire:
     def write(self, data: bytes) -> None:
         os.write(self._line, data)
 
-    async def read(self, quiet_s: float = 0.1) -> bytes:
-        """Everything until the line is quiet."""
+    async def read(self, enough: int = 512, *, quiet_s: float = 0.1) -> bytes:
+        """Everything until the line is quiet, or enough has come."""
         data = b""
         last_s = time.monotonic()
-        while time.monotonic() - last_s < quiet_s:
-            await asyncio.sleep(0.002)
+        while time.monotonic() - last_s < quiet_s and len(data) < enough:
+            await asyncio.sleep(0.001)
             try:
                 data += os.read(self._line, 512)
                 last_s = time.monotonic()
@@ -120,12 +120,22 @@ async def test_unknown_function_and_wrong_crc_do_not_disturb(wire: Wire) -> None
     assert is_intact(await wire.read())
 
 
-async def test_requests_before_35_ms_of_silence_are_counted(wire: Wire, port: SerialPort) -> None:
+async def test_a_request_right_behind_the_last_byte_is_answered_and_counted(
+    wire: Wire, port: SerialPort
+) -> None:
     wire.write(READ_STATUS)
-    assert len(await wire.read(quiet_s=0.02)) == 59
+    assert is_intact(await wire.read(59))
     wire.write(READ_STATUS)
-    assert len(await wire.read()) == 59
+    assert is_intact(await wire.read(59))
     assert port.early_requests == 1
+
+
+async def test_a_unit_does_not_hear_while_it_speaks(wire: Wire, port: SerialPort) -> None:
+    wire.write(READ_STATUS)
+    assert len(await wire.read(20)) >= 20
+    wire.write(READ_STATUS)
+    assert len(await wire.read()) < 59
+    assert port.answers == 1
 
 
 async def test_modbus_switched_off_is_silent(wire: Wire, port: SerialPort) -> None:
