@@ -64,6 +64,7 @@ class Uplink:
         self._client.on_socket_register_write = self._on_register_write
         self._client.on_socket_unregister_write = self._on_unregister_write
         self._accepted: asyncio.Future[None] = self._loop.create_future()
+        self._window = asyncio.Semaphore(OWN_WINDOW)
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._misc: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
@@ -98,8 +99,9 @@ class Uplink:
     async def publish(self, topic: str, payload: bytes) -> int:
         """Publish with QoS 1 and wait for the PUBACK, as long as the connection lives; its reason code."""
         reach("agent.publish")
-        info = self._client.publish(topic, payload, qos=1)
-        reason = await self._answer(info.rc, info.mid)
+        async with self._window:
+            info = self._client.publish(topic, payload, qos=1)
+            reason = await self._answer(info.rc, info.mid)
         reach("agent.puback")
         return int(reason)
 
@@ -203,11 +205,15 @@ class Uplink:
             if self._client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lost("no answer to the keep-alive")
 
-    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
+    def _on_connect(
+        self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, properties: Any
+    ) -> None:
         if self._accepted.done():
             return
-        window = getattr(properties, "ReceiveMaximum", None)  # paho itself does not look at it
-        client.max_inflight_messages_set(min(OWN_WINDOW, window or OWN_WINDOW))
+        # paho does not look at the gateway's receive maximum, nor lets us set its own window any more.
+        self._window = asyncio.Semaphore(
+            min(OWN_WINDOW, getattr(properties, "ReceiveMaximum", None) or OWN_WINDOW)
+        )
         if reason.value >= REFUSED_FROM:
             self._accepted.set_exception(_refusal(reason.value, reason.getName()))
         else:
@@ -244,7 +250,8 @@ class Uplink:
         self.closed.set()
         if not self._accepted.done():
             self._accepted.set_exception(UplinkDownError(why))
-        self._accepted.exception()  # retrieved: whoever waits for it gets it anyway
+        if not self._accepted.cancelled():
+            self._accepted.exception()  # retrieved: whoever waits for it gets it anyway
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(UplinkDownError(why))
