@@ -24,7 +24,7 @@ def main() -> int:
     expect("missing+=(chromium)" in ci, ".ci/run does not install Chromium")
     with tempfile.TemporaryDirectory(prefix="sc-fresh-") as name:
         clone = Path(name) / "try"
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(clone)], check=True)
         progress("cloned; installing")
         install_s = _make(clone, ".venv/test.stamp", os.environ)[0]
         progress(f"installed in {install_s:.0f} s; running make test")
