@@ -23,6 +23,9 @@ PACKAGES: Final = (
     "libdlt2",
     "libev4",
     "libwebsockets17",
+    "libwrap0",
+    "libnsl2",
+    "libtirpc3",
     "libuv1",
 )
 PLACES: Final = os.pathsep.join(["/usr/sbin", "/usr/local/sbin"])

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -135,12 +136,14 @@ def run_ours(
     shape: Shape,
     seconds: float,
     rate: float = 0.0,
+    around: AbstractContextManager[object] | None = None,
 ) -> Run:
-    """The product: closed loop, or a fixed rate."""
+    """The product: closed loop, or a fixed rate. ``around`` is entered while the generator runs."""
     place.empty()
     load = load_of(place, devices, at.port, shape, seconds=seconds, rate=rate)
     clock = Clock(gateway=at.pid, postgres=place.postgres_pid)
-    outcome = publish(load)
+    with around or contextlib.nullcontext():
+        outcome = publish(load)
     cores = clock.cores(outcome.seconds, {"generator": outcome.cpu_s})
     rows = place.check_rows(name, _sent(load, outcome))
     return _run(name, outcome, rows, outcome.seconds, cores)
