@@ -35,7 +35,7 @@ from protocol.columns import (
 )
 from protocol.errors import DecodeError, ErrorCode, Reason
 from protocol.points import VALUES, SampleFlag, Wire
-from protocol.topics import MAX_NUMBER, UpTopic
+from protocol.topics import UpTopic
 
 MAX_SEQ_STEP: Final = 2**32
 MAX_STREAM_AHEAD: Final = 2**42
@@ -197,13 +197,8 @@ def _decode_protobuf(uploads: Sequence[Upload]) -> Decoded:
     return decode_payloads(_split(uploads))
 
 
-def sift(
-    uploads: Sequence[Upload], shares: Sequence[int], fences: Sequence[Fence], now_ms: int | None = None
-) -> Sifted:
-    """The rows of these uploads that are new. ``shares[i]`` (never falling) is the fence of upload i.
-
-    Without ``now_ms`` no stream is refused as one of a far future.
-    """
+def sift(uploads: Sequence[Upload], shares: Sequence[int], fences: Sequence[Fence], now_ms: int) -> Sifted:
+    """The rows of these uploads that are new. ``shares[i]`` (never falling) is the fence of upload i."""
     decoded = decode_uploads(uploads)
     messages = np.array([upload.messages for upload in uploads], np.int64)
     of_message = np.repeat(np.arange(len(uploads)), messages)
@@ -212,7 +207,7 @@ def sift(
     stream = np.array([upload.topic.stream for upload in uploads], np.int64)[upload_of]
     seq = decoded.rows["seq"].astype(np.int64)
     errors = decoded.errors
-    last_stream = MAX_NUMBER if now_ms is None else now_ms + MAX_STREAM_AHEAD
+    last_stream = now_ms + MAX_STREAM_AHEAD
     rows, duplicates = decoded.rows, 0
     if not _all_new(share, stream, seq, fences, last_stream):
         message_of = np.repeat(np.arange(len(decoded.counts)), decoded.counts)

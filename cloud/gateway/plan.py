@@ -79,7 +79,7 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
             if _belongs(upload, fence):
                 _read_events(devices[i], upload, now_ms, events, refused)
         snapshots.append(_newest(share.snapshots, refused))
-    sifted = sift(uploads, owner, fences)
+    sifted = sift(uploads, owner, fences, now_ms)
     refused += sifted.rejections
     table = build_table(sifted, fences, devices, snapshots, now_ms, days)
     rejections = _whose(shares, refused) if refused else []

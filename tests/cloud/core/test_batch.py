@@ -211,7 +211,7 @@ def test_sift_keeps_what_a_naive_reader_keeps(sent: list[Sent], fences: list[Fen
 def test_a_message_that_jumps_is_refused_whole_and_its_samples_may_come_again() -> None:
     jump = ingest.protobuf([sample(1), sample(2), sample(MAX_SEQ_STEP + 3)])
     again = ingest.protobuf([sample(1), sample(2)])
-    sifted = sift([upload([jump, again])], [0], [Fence(1, 1, 1, 0)])
+    sifted = sift([upload([jump, again])], [0], [Fence(1, 1, 1, 0)], NOW_MS)
     assert sifted.rows["seq"].tolist() == [1, 2]
     assert [(r.message, r.error.code) for r in sifted.rejections] == [(0, ErrorCode.OUT_OF_RANGE)]
     assert sifted.duplicates == 0
@@ -253,7 +253,7 @@ def test_one_upload_apart_is_the_same_messages() -> None:
 
 def test_the_reason_of_a_refusal_is_short() -> None:
     broken = json.dumps([{"ts": 1, "ups_status": "x" * 5000}]).encode()
-    sifted = sift([upload([broken], as_json=True)], [0], [Fence(1, 1, 1, 0)])
+    sifted = sift([upload([broken], as_json=True)], [0], [Fence(1, 1, 1, 0)], NOW_MS)
     assert isinstance(sifted.rejections[0].error, DecodeError)
     assert len(str(sifted.rejections[0].error)) < 300
 
@@ -265,7 +265,7 @@ def _shown(*sent: tuple[int, int], snapshot: tuple[int, int] | None = None) -> t
     """(ts_ms, ups_status) that the fence would show, of rows and a snapshot given as the same pair."""
     fences = [Fence(1, 1, 1, 0)]
     rows = [sample(i, ts, ups_status=status) for i, (ts, status) in enumerate(sent, start=1)]
-    sifted = sift([upload([ingest.protobuf(rows)])] if rows else [], [0] if rows else [], fences)
+    sifted = sift([upload([ingest.protobuf(rows)])] if rows else [], [0] if rows else [], fences, NOW_MS)
     now = None
     if snapshot is not None:
         topic = UpTopic(KID, topics.UpKind.NOW)
