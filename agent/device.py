@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 MAX_BUFFERED: Final = 600  # samples kept in memory while the disk fails
 OVERFLOW_EVENT_EVERY_MS: Final = 600_000
+NEVER: Final = -(2**62)
 
 
 class Device:
@@ -89,7 +90,7 @@ class Device:
         self._contact = Contact()
         self._buffer: list[bytes] = []
         self._events: list[Edge] = []  # not yet on disk
-        self._last_report_ms = clock.mono_ms()
+        self._last_report_ms = NEVER  # the first sample of an ownership goes out at once
         self._extension: Extension | None = None
         self._auto_enabled = False
         self._has_extension: bool | None = None
@@ -176,7 +177,7 @@ class Device:
         if self.enrollment.spools:
             self._buffer.append(pack_sample({**reading.sample, "ts": reading.mono_ms}))
         now_ms = self.clock.mono_ms()
-        if edges or restored or now_ms < self.enrollment.watch_until_ms:
+        if edges or restored or self.want_now or now_ms < self.enrollment.watch_until_ms:
             self.show()
         due = sampling.is_due(
             len(self._buffer),
@@ -311,6 +312,7 @@ class Device:
                     )
                 self._buffer.clear()
                 self._events.clear()
+                self._last_report_ms = NEVER
                 await self.background.run(lambda: self.spool.wipe(epoch))
             case Settle(position):
                 await self.background.run(lambda: self.spool.settle(position))

@@ -141,9 +141,9 @@ class Session:
                 await self._announce()
                 continue
             if device.want_now and device.publishes:
-                device.want_now = False
                 payload = device.now_payload()
-                if payload is not None:
+                if payload is not None:  # else the next reading brings it
+                    device.want_now = False
                     self._uplink.publish_once(topics.now(self._kid), payload)
             try:
                 async with asyncio.timeout(device.seconds_to_tick()):

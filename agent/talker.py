@@ -10,7 +10,7 @@ import structlog
 
 from agent.core.backoff import Backoff
 from agent.core.enrollment import Connected, Disconnected, login_ms
-from agent.errors import UplinkDownError, UplinkError, UplinkRefusedError
+from agent.errors import StateError, UplinkDownError, UplinkError, UplinkRefusedError
 from agent.logs import Repeats
 from agent.session import Session
 from agent.uplink import Uplink
@@ -54,7 +54,7 @@ class Talker:
             except UplinkError as error:
                 self._backoff = self._backoff.failed()
                 self._failed("no connection to the cloud", error)
-            except OSError as error:  # the disk: nothing may be published that is not durable
+            except (OSError, StateError) as error:  # the disk: nothing may go out that is not durable
                 self._backoff = self._backoff.failed()
                 self._failed("the spool cannot be read or written", error)
             await asyncio.sleep(self._backoff.delay_s(random.random()))  # noqa: S311  jitter, no secret

@@ -1,0 +1,86 @@
+"""From register to row, on real parts: simulated UPS, agent, gateway and PostgreSQL, each a process."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.agent.house import House, built_house, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ON_BATTERY = 1 << 2
+ON_SCREEN_S = 2.0  # the plug is pulled, the cloud knows
+
+
+def claimed(house: House) -> None:
+    """Start everything, claim the UPS, and wait until its samples arrive."""
+    house.start_cloud()
+    house.agent.start()
+    house.claim()
+    wait_for("the device has an owner", lambda: house.latest("epoch"))
+    wait_for("samples are stored", lambda: house.stored() >= 2)
+
+
+@pytest.mark.parametrize("rtu", [False, True], ids=["tcp", "rtu"])
+def test_a_pulled_plug_is_known_in_the_cloud_within_two_seconds(tmp_path: Path, *, rtu: bool) -> None:
+    with built_house(tmp_path, rtu=rtu, report_interval_s=60.0) as house:
+        house.start_cloud()
+        house.agent.start()
+        house.claim()
+        wait_for("live values are shown", lambda: (house.latest("ts_ms") or 0) > 0)
+        state = house.order("state")
+        assert house.latest("state_of_charge") == pytest.approx(state["charge_pct"], abs=0.5)
+        assert house.latest("output_voltage") == pytest.approx(state["output_v"], abs=2.0)
+        house.order("mains", "off")
+        took_s = wait_for("on battery", lambda: house.latest("ups_status") & ON_BATTERY)
+        assert took_s <= ON_SCREEN_S
+        wait_for("the event is stored", lambda: "on_battery" in house.events())
+        at_once = house.stored()
+        wait_for("a sample a second on battery", lambda: house.stored() >= at_once + 2, 5.0)
+        house.order("mains", "on")
+        wait_for("back on mains", lambda: not house.latest("ups_status") & ON_BATTERY)
+        wait_for("the event is stored", lambda: "mains_back" in house.events())
+        assert house.agent.stop() == 0
+
+
+def test_nothing_is_lost_or_doubled_through_outages_and_kills(tmp_path: Path) -> None:
+    with built_house(tmp_path, poll_interval_s=0.2) as house:
+        claimed(house)
+        house.cloud.kill("gateway")
+        waiting = house.spooled()
+        wait_for("the spool fills while the gateway is away", lambda: house.spooled() >= waiting + 10)
+        house.agent.kill()
+        house.agent.start()
+        waiting = house.spooled()
+        wait_for("the spool fills after a restart offline", lambda: house.spooled() >= waiting + 10)
+        house.cloud.start("gateway")
+        wait_for("the backlog is stored", house.is_drained)
+        house.cloud.kill("postgres")
+        waiting = house.spooled()
+        wait_for("the spool fills while the database is away", lambda: house.spooled() >= waiting + 10)
+        house.agent.kill()
+        house.cloud.start("postgres")
+        house.agent.start()
+        waiting = house.spooled()
+        wait_for("it goes on", lambda: house.spooled() >= waiting + 10)
+        wait_for("everything is stored", house.is_drained)
+        assert house.agent.stop() == 0
+        house.agent.start()
+        wait_for("what the stop left is stored", house.is_drained)
+        verdict = house.verdict()
+        assert verdict.complaints(drained=True) == []
+        assert verdict.spooled >= 40
+
+
+def test_the_agent_stops_at_once_and_alone_owns_its_state(tmp_path: Path) -> None:
+    with built_house(tmp_path) as house:
+        house.start_cloud()
+        house.agent.start()
+        wait_for("it runs", lambda: house.agent.find('"event": "connected"'))
+        began = time.monotonic()
+        assert house.agent.stop() == 0
+        assert time.monotonic() - began < 5
