@@ -1,4 +1,4 @@
-"""What a device's shown values mean for a person: one state, its word, and one sentence.
+"""What a device's shown values mean for a person: one state, its word and its seriousness.
 
 The order of the rules is the order of importance. *Stale* is a state of its own: values of a device that is
 not heard are never shown as an outage (design section 6).
@@ -40,6 +40,7 @@ class Condition(StrEnum):
     OFFLINE = "offline"
     SMARTCONNECT_OFF = "smartconnect_off"
     STARTING = "starting"
+    SILENT = "silent"
 
 
 class Tone(StrEnum):
@@ -72,6 +73,7 @@ FACES: Final[Mapping[Condition, Face]] = {
     Condition.SELF_TEST: Face("Self-test", Tone.CALM, "check"),
     Condition.OFFLINE: Face("Offline", Tone.CALM, "offline"),
     Condition.SMARTCONNECT_OFF: Face("SmartConnect off", Tone.CALM, "off"),
+    Condition.SILENT: Face("No readings", Tone.CALM, "offline"),
     Condition.STARTING: Face("Waiting for readings", Tone.CALM, "wait"),
 }
 
@@ -105,6 +107,7 @@ class DeviceView:
     values: Mapping[str, float | None]
     bits: Mapping[str, int]
     on_battery_since_ms: int | None
+    contact_lost: bool
 
     @property
     def title(self) -> str:
@@ -123,6 +126,12 @@ class DeviceView:
         return bool(self.bits["ups_status"] & _ON_BATTERY)
 
 
+STALE: Final = frozenset(
+    {Condition.OFFLINE, Condition.SILENT, Condition.SMARTCONNECT_OFF, Condition.STARTING}
+)
+"""States in which the values are old, or none yet: never shown or acted on as an outage."""
+
+
 def condition_of(view: DeviceView, now_ms: int) -> Condition:
     """The state a device is in; the most important one where several hold."""
     if not view.smartconnect:
@@ -131,6 +140,8 @@ def condition_of(view: DeviceView, now_ms: int) -> Condition:
         return Condition.STARTING if view.connected or not view.seen_ms else Condition.OFFLINE
     if not view.connected or now_ms - view.seen_ms > QUIET_MS:
         return Condition.OFFLINE
+    if view.contact_lost or now_ms - view.ts_ms > QUIET_MS:
+        return Condition.SILENT
     status, battery = view.bits["ups_status"], view.bits["battery_system_error"]
     runtime_s = view.values["runtime_remaining"]
     on_battery = bool(status & _ON_BATTERY)

@@ -32,17 +32,27 @@ SELECT d.device_id, d.product_id, d.model, d.sku, d.serial, d.firmware, d.rated_
        o.time_zone, l.ts_ms, l.seen_ms, l.connected, l.smartconnect, l.revoked, l.watch_until_ms,
        {values},
        CASE WHEN e.kind = 'on_battery' THEN (extract(epoch FROM e.ts) * 1000)::bigint END
-           AS on_battery_since_ms
+           AS on_battery_since_ms,
+       coalesce(c.kind = 'communication_lost', false) AS contact_lost
   FROM ownership o
   JOIN device d USING (device_id)
   JOIN latest l USING (device_id)
   LEFT JOIN LATERAL (
        SELECT kind, ts FROM event
-        WHERE event.device_id = o.device_id AND event.epoch = o.epoch
+        WHERE l.ups_status & {battery} <> 0 AND event.device_id = o.device_id AND event.epoch = o.epoch
           AND kind IN ('on_battery', 'mains_back')
         ORDER BY ts DESC, seq DESC LIMIT 1) e ON true
+  LEFT JOIN LATERAL (
+       SELECT kind FROM event
+        WHERE event.device_id = o.device_id AND event.epoch = o.epoch
+          AND ts >= to_timestamp(l.ts_ms / 1000.0)
+          AND kind IN ('communication_lost', 'communication_restored')
+        ORDER BY ts DESC, seq DESC LIMIT 1) c ON true
  WHERE o.until_ms IS NULL AND """
-).format(values=sql.SQL(", ").join(sql.Identifier("l", name) for name in (*BITS, *FLOATS)))
+).format(
+    values=sql.SQL(", ").join(sql.Identifier("l", name) for name in (*BITS, *FLOATS)),
+    battery=sql.Literal(1 << ON_BATTERY_BIT),
+)
 
 
 @dataclass(frozen=True, slots=True)

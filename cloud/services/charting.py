@@ -15,8 +15,8 @@ from cloud.postgres.pool import Pool
 
 CHART_POINTS: Final = ("input_voltage", "output_voltage", "output_real_power_pct", "state_of_charge")
 CHART_PIECES: Final = 360
-TABLE_PIECES: Final = {3600: 300, 86_400: 3600}
-RANGES_S: Final = (3600, 86_400)
+TABLE_PIECES: Final = {600: 60, 3600: 300, 86_400: 3600}
+RANGES_S: Final = (600, 3600, 86_400)
 DEFAULT_RANGE_S: Final = 3600
 REPORT_INTERVAL_S: Final = 60
 """A device reports once a minute; what is missing longer than two and a half reports is a gap."""
@@ -101,7 +101,7 @@ def _extend(periods: list[tuple[float, float]], ts_ms: int, bucket_ms: int, befo
 
 async def read_table(pool: Pool, view: DeviceView, range_s: int, now_ms: int) -> list[TableRow]:
     """The same range as a table, newest first, gaps as lines of their own."""
-    bucket_ms = TABLE_PIECES.get(range_s, range_s // 12) * 1000
+    bucket_ms = TABLE_PIECES[range_s] * 1000
     from_ms = (now_ms - range_s * 1000) // bucket_ms * bucket_ms
     buckets = await devices.read_buckets(
         pool,

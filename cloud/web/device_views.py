@@ -19,7 +19,7 @@ from cloud.web.state import HUB, PAGES, POOL, now_ms, session_of
 
 BEAT_S: Final = 2.0
 RECHECK_MS: Final = 10_000
-RANGE_NAMES: Final = {3600: "1 h", 86_400: "24 h"}
+RANGE_NAMES: Final = {600: "10 min", 3600: "1 h", 86_400: "24 h"}
 
 
 async def list_devices(request: web.Request) -> web.Response:

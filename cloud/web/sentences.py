@@ -1,11 +1,12 @@
-"""One sentence first: what a page of a device says before any figure. Also the words of events."""
+"""What a page of a device says before any figure, and the words of events."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cloud.core.device_state import FACES, Condition, DeviceView, Face, Tone, condition_of
-from cloud.web.wording import span
+from cloud.core.device_state import FACES, STALE, Condition, DeviceView, Face, Tone, condition_of
+from cloud.web.wording import number, span
 from protocol.messages import EventKind
 
 
@@ -16,52 +17,67 @@ class Summary:
     condition: Condition
     face: Face
     sentence: str
+    current: bool
 
 
 def summary_of(view: DeviceView, now_ms: int) -> Summary:
-    """State and sentence of a device at this moment."""
+    """State of a device at this moment. ``current`` is false where its values are only the last known."""
     condition = condition_of(view, now_ms)
-    return Summary(condition, FACES[condition], _sentence(condition, view, now_ms))
+    return Summary(condition, FACES[condition], _sentence(condition, view, now_ms), condition not in STALE)
 
 
 def _sentence(condition: Condition, view: DeviceView, now_ms: int) -> str:
-    left = _left(view)
-    since_ms = view.on_battery_since_ms
     match condition:
-        case Condition.ON_BATTERY | Condition.LOW_BATTERY:
-            lasted = "" if since_ms is None else f" for {span((now_ms - since_ms) / 1000)}"
-            low = "Battery low: on battery" if condition is Condition.LOW_BATTERY else "On battery"
-            return f"{low}{lasted}{left}."
+        case Condition.ON_BATTERY:
+            return _join(_lasted(view, now_ms), _left(view)) or "The load runs on the battery."
+        case Condition.LOW_BATTERY:
+            return _join("Shut down what you can.", _left(view), _lasted(view, now_ms))
         case Condition.ON_MAINS:
-            return f"On mains, all is well{_charge(view)}."
-        case Condition.BYPASS:
-            return "On bypass: the load runs on mains without protection."
+            return _join("All is well.", _charged(view))
         case Condition.OVERLOAD:
-            return f"Overload: more is connected than the UPS can carry{left}."
-        case Condition.FAULT:
-            return "The UPS reports a fault. Look at its display."
-        case Condition.OUTPUT_OFF:
-            return "The output is switched off: the load has no power."
-        case Condition.REPLACE_BATTERY:
-            return "On mains, but the battery must be replaced."
-        case Condition.SELF_TEST:
-            return "A self-test is running; the mains are fine."
-        case Condition.OFFLINE:
-            return "Not heard at the moment. What you see is the last known state, not an outage."
-        case Condition.SMARTCONNECT_OFF:
-            return "SmartConnect is switched off at the UPS. Switch it on to see readings again."
-        case Condition.STARTING:
-            return "Yours. The first readings arrive in a moment."
+            return _join("More is connected than the UPS can carry.", _left(view) if view.on_battery else "")
+        case Condition.SILENT if view.contact_lost:
+            return "The agent is connected, but its UPS does not answer. You see the last known state."
+        case _:
+            return SENTENCES[condition]
+
+
+SENTENCES: Final[Mapping[Condition, str]] = {
+    Condition.BYPASS: "The load runs on mains without protection.",
+    Condition.FAULT: "The UPS reports a fault. Its display says more.",
+    Condition.OUTPUT_OFF: "The output is switched off: the load has no power.",
+    Condition.REPLACE_BATTERY: "The mains are fine, but the battery must be replaced.",
+    Condition.SELF_TEST: "The battery is being tested. The mains are fine.",
+    Condition.OFFLINE: "Nothing is heard from here at the moment. You see the last known state; "
+    "this is no outage.",
+    Condition.SILENT: "Nothing new was measured for some minutes. You see the last known state.",
+    Condition.SMARTCONNECT_OFF: "SmartConnect is switched off at the UPS. Enable it there to see readings "
+    "again.",
+    Condition.STARTING: "This UPS is yours. Its first readings arrive in a moment.",
+}
+"""Of the states that need no figures."""
+
+
+def _join(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _lasted(view: DeviceView, now_ms: int) -> str:
+    since_ms = view.on_battery_since_ms
+    return "" if since_ms is None else f"For {span((now_ms - since_ms) / 1000)} now."
 
 
 def _left(view: DeviceView) -> str:
     runtime_s = view.values["runtime_remaining"]
-    return "" if runtime_s is None else f", {span(runtime_s)} left"
+    return "" if runtime_s is None else f"About {span(runtime_s)} left at this load."
 
 
-def _charge(view: DeviceView) -> str:
-    charge = view.values["state_of_charge"]
-    return "" if charge is None else f", battery {charge:.0f} % charged"
+def _charged(view: DeviceView) -> str:
+    charge, runtime_s = view.values["state_of_charge"], view.values["runtime_remaining"]
+    if charge is None:
+        return ""
+    lasts = "" if runtime_s is None else f" and would last {span(runtime_s)}"
+    return f"The battery is {charge:.0f} % charged{lasts}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +124,35 @@ def event_words(kind: str) -> EventWords:
 
 
 def detail_text(detail: Mapping[str, Any]) -> str:
-    """Values of an event as one line."""
-    parts = [
-        f"{name.replace('_', ' ')} {_shown(value)}" for name, value in detail.items() if value is not None
+    """Values of an event as one line: known ones in our words, others by their own names."""
+    parts = [words(detail[name]) for name, words in DETAILS.items() if _is_number(detail.get(name))]
+    parts += [
+        f"{name.replace('_', ' ')} {_shown(value)}" if value is not True else name.replace("_", " ")
+        for name, value in detail.items()
+        if value is not None and name not in DETAILS
     ]
     text = " · ".join(parts)
     return text if len(text) <= MAX_DETAIL_CHARS else text[: MAX_DETAIL_CHARS - 1] + "…"
 
 
+DETAILS: Final[Mapping[str, Callable[[float], str]]] = {
+    "lasted_s": lambda value: f"lasted {span(value)}",
+    "input_voltage": lambda value: f"mains {number(value, 'V')}",
+    "state_of_charge": lambda value: f"battery {number(value, '%')}",
+    "runtime_remaining": lambda value: f"{span(value)} left",
+    "output_real_power_pct": lambda value: f"load {number(value, '%')}",
+    "off_s": lambda value: f"was off by {number(value, 's', 1)}",
+}
+"""Values that events often carry, in the order in which they are told."""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.1f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.1f}".removesuffix(".0")
+    return str(value).replace("_", " ")

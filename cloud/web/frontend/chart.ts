@@ -11,9 +11,9 @@ interface Line {
 interface Plot {
   title: string;
   unit: string;
+  digits: number;
   lines: Line[];
-  low?: number;
-  high?: number;
+  range: (low: number, high: number) => [number, number];
 }
 
 interface History {
@@ -31,24 +31,81 @@ interface Sample {
   values: Record<string, number | null>;
 }
 
+const percent = (): [number, number] => [0, 100];
+
+// Close up while the mains are there, so that small changes show; from zero once they have failed.
+function volts(low: number, high: number): [number, number] {
+  if (low < 80) return [0, Math.max(130, high * 1.1)];
+  return [Math.floor(low / 10 - 0.5) * 10, Math.ceil(high / 10 + 0.5) * 10];
+}
+
 const PLOTS: Plot[] = [
   {
     title: "Voltage",
     unit: "V",
+    digits: 1,
     lines: [
       { point: "input_voltage", label: "Mains", colour: "--line-1" },
       { point: "output_voltage", label: "Output", colour: "--line-2" },
     ],
-    low: 0,
+    range: volts,
   },
-  { title: "Load", unit: "%", lines: [{ point: "output_real_power_pct", label: "Load", colour: "--line-3" }], low: 0, high: 100 },
-  { title: "Battery", unit: "%", lines: [{ point: "state_of_charge", label: "Charge", colour: "--line-4" }], low: 0, high: 100 },
+  {
+    title: "Load",
+    unit: "%",
+    digits: 0,
+    lines: [{ point: "output_real_power_pct", label: "Load", colour: "--line-3" }],
+    range: (_low, high) => [0, Math.max(100, Math.ceil(high / 10) * 10)],
+  },
+  {
+    title: "Battery",
+    unit: "%",
+    digits: 0,
+    lines: [{ point: "state_of_charge", label: "Charge", colour: "--line-4" }],
+    range: percent,
+  },
 ];
 
-const HEIGHT = 190;
+const HEIGHT = 170;
+const shortTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const fullTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+// Title, lines and their values: those under the cursor, else the newest.
+class Legend {
+  readonly element = document.createElement("figcaption");
+  private readonly time = document.createElement("span");
+  private readonly values: HTMLElement[] = [];
+
+  constructor(private readonly plot: Plot) {
+    const title = document.createElement("strong");
+    title.textContent = plot.title;
+    this.element.append(title);
+    for (const line of plot.lines) {
+      const entry = document.createElement("span");
+      entry.className = `key key${line.colour}`;
+      const value = document.createElement("b");
+      entry.append(plot.lines.length > 1 ? `${line.label} ` : "", value);
+      this.values.push(value);
+      this.element.append(entry);
+    }
+    this.time.className = "key-time";
+    this.element.append(this.time);
+  }
+
+  show(u: uPlot): void {
+    const under = u.cursor.idx;
+    const index = under ?? u.data[0].length - 1;
+    this.values.forEach((element, number) => {
+      const value = u.data[number + 1]?.[index];
+      element.textContent = value == null ? "–" : `${value.toFixed(this.plot.digits)} ${this.plot.unit}`;
+    });
+    const at = under == null ? undefined : u.data[0][index];
+    this.time.textContent = at === undefined ? "" : fullTime.format(at * 1000);
+  }
 }
 
 class Charts {
@@ -148,47 +205,42 @@ class Charts {
 
   private make(plot: Plot): uPlot {
     const figure = document.createElement("figure");
-    const caption = document.createElement("figcaption");
-    caption.textContent = `${plot.title} (${plot.unit})`;
-    figure.append(caption);
+    const legend = new Legend(plot);
+    figure.append(legend.element);
     this.root.append(figure);
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false } };
+    const update = (u: uPlot): void => legend.show(u);
     const options: uPlot.Options = {
       width: this.width(),
       height: HEIGHT,
-      cursor: { sync: { key: "device" }, points: { size: 7 } },
-      legend: { live: true },
+      padding: [8, 8, 0, 0],
+      cursor: { sync: { key: "device" }, points: { size: 7 }, drag: { x: false, y: false } },
+      legend: { show: false },
       scales: {
         x: { range: () => [this.right() - this.range_s, this.right()] },
-        y: { range: (_u, low, high) => this.span(plot, low, high) },
+        y: { range: (_u, low, high) => plot.range(low ?? 100, high ?? 100) },
       },
       axes: [
-        { ...axis, space: 70 },
-        { ...axis, size: 46, values: (_u, ticks) => ticks.map((tick) => `${tick}`) },
+        { ...axis, space: 80, size: 30, values: (_u, ticks) => ticks.map((tick) => shortTime.format(tick * 1000)) },
+        { ...axis, space: 30, size: 44 },
       ],
       series: [
-        { value: (_u, at) => (at === null ? "–" : new Date(at * 1000).toLocaleTimeString()) },
+        {},
         ...plot.lines.map((line) => ({
           label: line.label,
           stroke: colour(line.colour),
           width: 2,
           spanGaps: false,
           points: { show: false },
-          value: (_u: uPlot, value: number | null) => (value === null ? "–" : `${value.toFixed(1)} ${plot.unit}`),
         })),
       ],
-      hooks: { drawClear: [(u) => this.shade(u)] },
+      hooks: { drawClear: [(u) => this.shade(u)], setCursor: [update], setData: [update], ready: [update] },
     };
     return new uPlot(options, this.columns(plot), figure);
   }
 
   private right(): number {
     return Math.max(this.history?.to_s ?? 0, this.history?.t_s.at(-1) ?? 0);
-  }
-
-  private span(plot: Plot, low: number | null, high: number | null): [number, number] {
-    const top = Math.max(plot.high ?? 0, (high ?? 100) * (plot.high === undefined ? 1.1 : 1));
-    return [plot.low ?? low ?? 0, top];
   }
 
   private shade(u: uPlot): void {
