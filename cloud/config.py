@@ -56,6 +56,9 @@ class Settings:
     )
     gateway_host: str = _setting("127.0.0.1", "address the MQTT gateway listens on; 0.0.0.0 for every one")
     gateway_port: int = _setting(8883, "port of the MQTT gateway (TLS); 0 takes a free one")
+    gateway_metrics_port: int = _setting(
+        0, "port of the gateway's Prometheus endpoint on 127.0.0.1 (/metrics); 0 offers none"
+    )
     portal_host: str = _setting("127.0.0.1", "address the portal listens on; 0.0.0.0 for every one")
     portal_port: int = _setting(8080, "port of the portal; 0 takes a free one")
     portal_tls: bool = _setting(False, "serve the portal over HTTPS with the server's certificate")
@@ -80,7 +83,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what a type alone does not say."""
-        for name in ("gateway_port", "portal_port"):
+        for name in ("gateway_port", "gateway_metrics_port", "portal_port"):
             _check(0 <= getattr(self, name) <= 65535, f"{name} is not a port")
         for name in ("receive_maximum", "max_sessions", "writers", "pool_size", "raw_days", "session_days"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")

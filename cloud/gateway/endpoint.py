@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 import uvloop
+from prometheus_client import start_http_server
 
 from cloud.config import Settings
 from cloud.gateway.gateway import Gateway
@@ -49,8 +50,11 @@ async def serve(settings: Settings) -> int:
         pool = make_pool(settings.dsn, name="gateway", max_size=settings.pool_size)
         await pool.open(wait=False)
         try:
-            gateway = Gateway(settings, pool, voice, Metrics())
+            metrics = Metrics()
+            gateway = Gateway(settings, pool, voice, metrics)
             gateway.start()
+            if settings.gateway_metrics_port:
+                start_http_server(settings.gateway_metrics_port, "127.0.0.1", metrics.registry)
             log.info("listening", host=settings.gateway_host, port=listener.getsockname()[1])
             tasks = [
                 asyncio.create_task(gateway.hub.run()),
