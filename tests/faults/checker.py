@@ -21,6 +21,20 @@ QUERY: Final = """
     SELECT device_id, stream, seq, (extract(epoch FROM ts) * 1000)::bigint
       FROM v_telemetry WHERE device_id = ANY (%s)
 """
+_CHOOSE: Final = (
+    "CREATE TEMP TABLE chosen ON COMMIT DROP AS SELECT * FROM telemetry WHERE seq <= ("
+    "SELECT max(seq) / 2 FROM telemetry) ORDER BY device_id, stream, seq LIMIT 1"
+)
+DELETE_ONE: Final = (
+    _CHOOSE,
+    "DELETE FROM telemetry t USING chosen c"
+    " WHERE (t.device_id, t.ts, t.stream, t.seq) = (c.device_id, c.ts, c.stream, c.seq)",
+)
+DOUBLE_ONE: Final = (
+    _CHOOSE,
+    "UPDATE chosen SET ts = ts + interval '1 ms'",
+    "INSERT INTO telemetry SELECT * FROM chosen",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +142,26 @@ def _gaps(device_id: int, trace: Trace, stored: Mapping[Place, int]) -> Iterator
 def read_rows(dsn: str, device_ids: Iterable[int]) -> list[Row]:
     """What the database holds of these devices."""
     with psycopg.connect(dsn, connect_timeout=5) as connection:
-        return connection.execute(QUERY, [list(device_ids)]).fetchall()
+        return fetch_rows(connection, device_ids)
+
+
+def fetch_rows(connection: psycopg.Connection, device_ids: Iterable[int]) -> list[Row]:
+    """The same, as the transaction of this connection sees it."""
+    return connection.execute(QUERY, [list(device_ids)]).fetchall()
+
+
+def prove(dsn: str, traces: Mapping[int, Trace]) -> None:
+    """Check the checker on this very evidence: it must see a row go missing, and one more appear.
+
+    Both are planted in a transaction that is rolled back. AssertionError where one goes unseen.
+    """
+    with psycopg.connect(dsn, connect_timeout=5) as connection:
+        for sabotage, complaint in (
+            (DELETE_ONE, "1 acknowledged samples are not in the table"),
+            (DOUBLE_ONE, "1 samples are in the table more than once"),
+        ):
+            for statement in sabotage:
+                connection.execute(statement)
+            seen = judge(traces, fetch_rows(connection, traces)).complaints(drained=True)
+            connection.rollback()
+            assert any(line.startswith(complaint) for line in seen), f"unseen: {complaint}; seen: {seen}"
