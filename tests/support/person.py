@@ -16,6 +16,7 @@ from protocol.identity import ProductId, ProductKey
 PASSWORD = "Correct horse 7 battery"
 FINAL = frozenset({"won", "refused", "expired", "cancelled"})
 POLL_S = 0.01
+_SHOWN_STATE = re.compile(r'data-state="(\w+)"')
 _FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 
 
@@ -93,14 +94,28 @@ class Person:
         """Where a claim stands."""
         return await self.ask("GET", f"/api/v1/claims/{claim_id}")
 
-    async def until_final(self, claim_id: str, timeout_s: float = 20.0) -> Answer:
+    async def until_final(self, claim_id: str, timeout_s: float = 20.0, pause_s: float = POLL_S) -> Answer:
         """Look at a claim until it is decided. TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while True:
                 seen = await self.look(claim_id)
                 if seen.body.get("state") in FINAL or seen.status != 200:
                     return seen
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(pause_s)
+
+    async def watch(self, claim_id: str, opened: asyncio.Event) -> str:
+        """Keep the claim's page open, as a browser does, until it shows a decision: its state.
+
+        ``opened`` is set once the page is live. RuntimeError where the stream ends without a decision.
+        """
+        async with self._http.get(f"{self.portal_url}/claims/{claim_id}/live") as stream:
+            async for line in stream.content:
+                found = _SHOWN_STATE.search(line.decode())
+                if found is not None:
+                    opened.set()
+                    if found[1] in FINAL:
+                        return found[1]
+        raise RuntimeError(f"the page of claim {claim_id} ended ({stream.status})")
 
     async def ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
         """One request of the API; repeated once where the portal was restarted under a kept connection."""
