@@ -22,7 +22,7 @@ from protocol.messages import KeyUse
 BACKLOG: Final = 1024
 HANDSHAKE_TIMEOUT_S: Final = 10.0
 SHUTDOWN_TIMEOUT_S: Final = 2.0
-MAX_HANDSHAKES: Final = 256
+MAX_HANDSHAKES: Final = 1024
 """Handshakes at once; more wait in the backlog."""
 ACCEPT_PAUSE_S: Final = 0.2
 

@@ -24,6 +24,8 @@ from protocol.mqtt import Connect
 MAX_HELD_BYTES: Final = 64 * 2**20
 """Payloads read and not yet stored; beyond it nothing is read until half of it is stored."""
 MAX_LOGINS_AT_ONCE: Final = 64
+UNOWNED_SHARE: Final = 0.5
+"""Anybody may make a key and log in: devices without owner get this share of the sessions, no more."""
 NONCE_BYTES: Final = 32
 STOP_TIMEOUT_S: Final = 4.0
 LINES_PER_S: Final = 20
@@ -113,6 +115,9 @@ class Gateway:
             outcome = await admit(self.pool, self.settings.audience, request, time.time_ns() // 1_000_000)
         if isinstance(outcome, Refusal):
             return self._count(outcome)
+        share = self.settings.max_sessions * UNOWNED_SHARE
+        if not outcome.standing.owned and len(self.hub) >= share and self.hub.unowned >= share:
+            return self._count(Refusal(Reason.SERVER_BUSY, "too many sessions of devices without owner"))
         session = Session(
             link=link,
             voice=self._voice,

@@ -26,6 +26,9 @@ LISTEN_AGAIN_S: Final = 1.0
 KEEP_ALIVE_SLACK: Final = 1.5
 """A session ends after one and a half keep-alives of silence (MQTT 5.0, section 3.1.2.10)."""
 
+UNANNOUNCED_S: Final = 300.0
+"""A session that owns nothing ends so long after its last announcement (S5); a device sends one a minute."""
+
 log = structlog.get_logger()
 
 
@@ -48,6 +51,11 @@ class Hub:
     def sessions(self) -> list[Session]:
         """All that are open."""
         return list(self._by_kid.values())
+
+    @property
+    def unowned(self) -> int:
+        """How many of them own nothing."""
+        return sum(not session.standing.owned for session in self._by_kid.values())
 
     def add(self, session: Session) -> None:
         """A log-in that was admitted; an older session of the same key ends."""
@@ -161,6 +169,9 @@ class Hub:
             if silent_s > session.keep_alive_s * KEEP_ALIVE_SLACK and not session.link.suspended:
                 why = f"silent for {silent_s:.0f} s"
                 session.link.end(Refusal(Reason.KEEP_ALIVE_TIMEOUT, why, ends=True))
+            elif not session.standing.owned and now_s - session.announced_s > UNANNOUNCED_S:
+                why = "no announcement, and no owner"
+                session.link.end(Refusal(Reason.MAXIMUM_CONNECT_TIME, why, ends=True))
 
     async def _note_heard(self) -> None:
         """Sessions that only ping are alive, too."""

@@ -174,6 +174,7 @@ class Intake:
         entry.acks = puback(publish.packet_id, session.version, outcome.reason)
         self._carrier.flush()
         if refusal is None:
+            session.announced_s = time.monotonic()
             self._gateway.hub.look_at(session)
 
     # --- subscribe ------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """One device's session: who it is, where its key stands, and what the cloud says to it."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,6 +63,8 @@ class Session:
     """What the writer believes of ``latest``. Its writer's alone."""
     heard_s: float = 0.0
     """Monotonic time of the last bytes."""
+    announced_s: float = field(default_factory=time.monotonic)
+    """Monotonic time of the last announcement, at first of the log-in."""
     heard_ms: int = 0
     """The server's clock at them, to be noted; 0 once noted."""
     subscribed: bool = False

@@ -338,6 +338,22 @@ async def test_a_silent_session_ends(site: Site) -> None:
     assert await gone(device) == 0x8D
 
 
+async def test_a_stranger_that_never_announces_ends(site: Site) -> None:
+    device = site.device()
+    await device.log_in()
+    (session,) = site.gateway.hub.sessions()
+    session.announced_s -= 301
+    assert await gone(device) == 0xA0
+
+
+async def test_strangers_leave_room_for_owned_devices(start: Start) -> None:
+    async with start(max_sessions=4) as site:
+        owned, _ = await site.owned()
+        strangers = [site.device() for _ in range(3)]
+        assert [(await stranger.log_in()).code for stranger in strangers] == [0, 0, 0x89]
+        assert (await owned.log_in()).code == 0
+
+
 async def test_a_session_that_ends_is_noted(site: Site) -> None:
     device, _ = await site.owned()
     connected = "SELECT connected FROM latest"
