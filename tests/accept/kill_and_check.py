@@ -2,8 +2,8 @@
 
 200 simulated devices, read over Modbus by real agents, send a sample a second over TLS for three minutes
 while PostgreSQL, the gateway and each agent are killed with SIGKILL at least five times, some of them at
-fault points. What the agents wrote down themselves is then compared with the table: every acknowledged sample is
-there once; after the drain every sample sent is; none twice. Each device also has one power failure, whose
+fault points. What the agents wrote down themselves is then compared with the table: every acknowledged sample
+is there once; after the drain every sample sent is; none twice. Each device also has one power failure, whose
 events must arrive.
 
 ``KILL_SEED=n`` repeats a plan of kills; without it every run has its own.

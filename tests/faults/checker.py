@@ -27,8 +27,7 @@ _CHOOSE: Final = (
 )
 DELETE_ONE: Final = (
     _CHOOSE,
-    "DELETE FROM telemetry t USING chosen c"
-    " WHERE (t.device_id, t.ts, t.stream, t.seq) = (c.device_id, c.ts, c.stream, c.seq)",
+    "DELETE FROM telemetry t USING chosen c WHERE t.device_id = c.device_id AND t.ts = c.ts",
 )
 DOUBLE_ONE: Final = (
     _CHOOSE,
