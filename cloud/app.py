@@ -5,6 +5,7 @@ Exit status: 0 stopped as asked, 1 broken, 2 the settings or the database do not
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import importlib
 import inspect
@@ -79,10 +80,28 @@ def run_part(module: str, settings: Settings) -> int:
     """Run the gateway or the portal: its module's ``run(settings)``, a function or a coroutine function."""
     provision(settings)
     arm_fault(os.environ.get(FAULT_VARIABLE, ""))
-    outcome = importlib.import_module(module).run(settings)
+    found = dataclasses.replace(settings, database_url=_find_database(settings))
+    outcome = importlib.import_module(module).run(found)
     if inspect.iscoroutine(outcome):
         outcome = asyncio.run(outcome)
     return int(outcome or 0)
+
+
+def _find_database(settings: Settings) -> str:
+    """Connection string; waits for a private PostgreSQL that is there but does not run at this moment.
+
+    It may have been killed together with us, and comes back; that is no reason to give up for good.
+    """
+    deadline = time.monotonic() + DATABASE_TIMEOUT_S
+    told = False
+    while time.monotonic() < deadline and (settings.state_dir / "pg" / "PG_VERSION").exists():
+        with contextlib.suppress(ConfigError):
+            return settings.dsn
+        if not told:
+            log.warning("the private PostgreSQL does not run; waiting for it")
+            told = True
+        time.sleep(0.05)
+    return settings.dsn
 
 
 def run_serve(settings: Settings, forwarded: Sequence[str]) -> int:

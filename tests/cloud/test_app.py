@@ -86,6 +86,26 @@ def test_what_cannot_start_says_why_in_one_line(tmp_path: Path) -> None:
     assert cloud("migrate", *state, DATABASE_URL="postgresql://x@127.0.0.1:1/x").returncode == MISSING_SETTING
 
 
+def test_a_part_waits_for_a_private_server_that_was_killed_with_it(tmp_path: Path) -> None:
+    """Status 2 would end ``serve`` for good."""
+    state = ["--state-dir", str(tmp_path / "state"), "--gateway-port", "0"]
+    command = [sys.executable, "-m", "cloud"]
+    with subprocess.Popen([*command, "postgres", *state], stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        os.kill(json.loads(server.stderr.readline())["pid"], signal.SIGKILL)
+        assert server.wait(10) == 1
+    with subprocess.Popen([*command, "gateway", *state], stderr=subprocess.PIPE, text=True) as gateway:
+        assert gateway.stderr is not None
+        assert "waiting" in json.loads(gateway.stderr.readline())["event"]
+        with subprocess.Popen([*command, "postgres", *state], stderr=subprocess.PIPE, text=True) as server:
+            while json.loads(gateway.stderr.readline())["event"] != "listening":
+                pass
+            gateway.send_signal(signal.SIGTERM)
+            gateway.stderr.read()
+            assert gateway.wait(10) == 0
+            server.send_signal(signal.SIGTERM)
+
+
 def test_the_bundle_is_what_an_agent_needs(tmp_path: Path) -> None:
     words = ["--state-dir", str(tmp_path), "--hosts", "ups.example.org", "--gateway-port", "1883"]
     done = cloud("admin", "bundle", *words)
