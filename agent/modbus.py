@@ -9,12 +9,13 @@ value is trusted. UPSs behind one line share its connection and its lock.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from pymodbus import FramerType
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException, ModbusException
+from pymodbus.exceptions import ConnectionException, ModbusException, ModbusIOException
 
 from agent.errors import LinkDownError, LinkError, LinkRefusedError, LinkUntrustedError
 from protocol.extension import WRITABLE_ADDRESSES
@@ -52,11 +53,11 @@ class Line:
         self._lock = asyncio.Lock()
         self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
         self._next_open_s = 0.0
+        self._why_closed = f"{address} was closed"
         self._free_s = 0.0  # loop time from which a request may be sent
         self._failures = 0
         self._suspect = False
         self._running: set[asyncio.Task[object]] = set()
-        self.users = 0
 
     @property
     def _timeout_s(self) -> float:
@@ -122,7 +123,11 @@ class Line:
             answer = await call()
         except ConnectionException as error:
             self._drop()
-            raise LinkDownError(f"{what}: not connected") from error
+            raise LinkDownError(f"{what}: the connection to {self._address} broke") from error
+        except ModbusIOException as error:
+            await self._fell_silent()
+            silence = f"{what}: no answer within {self._timeout_s:.1f} s"
+            raise LinkDownError(f"{silence}; is Modbus switched on, and the unit id right?") from error
         except (ModbusException, OSError) as error:
             await self._fell_silent()
             raise LinkDownError(f"{what}: {error}") from error
@@ -154,20 +159,30 @@ class Line:
         self._drop()
         loop = asyncio.get_running_loop()
         if loop.time() < self._next_open_s:
-            raise LinkDownError(f"{self._address} is not connected")
+            raise LinkDownError(self._why_closed)
         self._next_open_s = loop.time() + REOPEN_EVERY_S
         client = self._make_client()
         try:
             connected = await client.connect()
         except (ModbusException, OSError) as error:
             client.close()
-            raise LinkDownError(f"{self._address}: {error}") from error
+            self._why_closed = f"{self._address}: {error}"
+            raise LinkDownError(self._why_closed) from error
         if not connected:
             client.close()
-            raise LinkDownError(f"{self._address} does not answer")
+            self._why_closed = self._why_not()
+            raise LinkDownError(self._why_closed)
         self._client = client
         self._failures = 0
         self._suspect = False  # what was under way went with the old connection
+
+    def _why_not(self) -> str:
+        """What keeps the line closed; pymodbus says only that it is."""
+        if self._address.path is None:
+            return f"nothing accepts a connection at {self._address}"
+        if not Path(self._address.path).exists():
+            return f"{self._address} does not exist; is it plugged in?"
+        return f"{self._address} cannot be opened"
 
     def _make_client(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
         if self._address.path is not None:
@@ -189,7 +204,7 @@ class Line:
 
     def _connected(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
         if self._client is None:
-            raise LinkDownError(f"{self._address} was closed")
+            raise LinkDownError(self._why_closed)
         return self._client
 
     def _drop(self) -> None:

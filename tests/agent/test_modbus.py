@@ -1,0 +1,190 @@
+"""The driver's manners, against a server that misbehaves and against the simulated UPS."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.config import ModbusAddress
+from agent.errors import LinkDownError, LinkRefusedError, LinkUntrustedError
+from agent.modbus import GAP_S, QUIET_S, Lines, UnitLink
+from protocol import extension
+from simulators.core.smart_ups import SmartUps
+from simulators.unit import Simulator, UnitSpec, build
+from tests.agent.modbus_peer import ModbusPeer, Trouble
+from tests.golden.register_images import IMAGES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from simulators.core.register_image import RegisterImage
+
+VERIFICATION = next(image for image in IMAGES if image.name == "verification block")
+
+
+def sound_peer(*, rtu: bool = False) -> ModbusPeer:
+    peer = ModbusPeer(rtu=rtu)
+    peer.load(VERIFICATION.start, VERIFICATION.words)
+    peer.load(128, range(1, 45))
+    return peer
+
+
+def link_to(lines: Lines, peer: ModbusPeer, unit: int = 1) -> UnitLink:
+    return lines.link(ModbusAddress.parse(peer.address), unit, 9600)
+
+
+async def test_the_verification_block_is_read_before_anything_else() -> None:
+    async with sound_peer() as peer:
+        lines = Lines()
+        link = link_to(lines, peer)
+        assert list(await link.read(128, 44)) == list(range(1, 45))
+        assert list(await link.read(128, 2)) == [1, 2]
+        assert list(peer.reads()) == [(2048, 14), (128, 44), (128, 2)]
+        await lines.close()
+
+
+async def test_a_unit_whose_constants_are_wrong_is_not_believed() -> None:
+    async with sound_peer() as peer:
+        peer.words[2052] ^= 1
+        lines = Lines()
+        with pytest.raises(LinkUntrustedError):
+            await link_to(lines, peer).read(128, 44)
+        await lines.close()
+
+
+@pytest.mark.parametrize("rtu", [False, True])
+async def test_an_answer_of_another_length_is_refused_and_asked_again(*, rtu: bool) -> None:
+    async with sound_peer(rtu=rtu) as peer:
+        peer.troubles.extend([Trouble(), Trouble(cut_words=1)])
+        lines = Lines()
+        assert list(await link_to(lines, peer).read(128, 44)) == list(range(1, 45))
+        assert list(peer.reads()).count((128, 44)) == 2
+        await lines.close()
+
+
+async def test_a_late_answer_is_never_taken_for_the_next_one() -> None:
+    """On a line without transaction ids: silence until it has passed, then the constants again."""
+    async with sound_peer(rtu=True) as peer:
+        peer.load(160, [7, 7])
+        lines = Lines()
+        link = link_to(lines, peer)
+        await link.read(128, 2)
+        peer.troubles.append(Trouble(delay_s=2.0 + QUIET_S / 2))
+        assert list(await link.read(160, 2)) == [7, 7]
+        assert list(peer.reads())[-3:] == [(160, 2), (2048, 14), (160, 2)]
+        late, after = peer.requests[-3:-1]
+        assert after.at_s - late.at_s >= 2.0 + QUIET_S
+        await lines.close()
+
+
+async def test_a_cancelled_caller_leaves_no_answer_behind() -> None:
+    async with sound_peer(rtu=True) as peer:
+        peer.load(160, [7, 7])
+        lines = Lines()
+        link = link_to(lines, peer)
+        await link.read(128, 2)
+        peer.troubles.append(Trouble(delay_s=0.3))
+        asking = asyncio.create_task(link.read(128, 2))
+        while len(peer.requests) < 3:
+            await asyncio.sleep(0.005)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert list(await link.read(160, 2)) == [7, 7]
+        await lines.close()
+
+
+async def test_units_on_one_line_ask_in_turn_with_silence_between() -> None:
+    async with sound_peer(rtu=True) as peer:
+        peer.units = frozenset({1, 2, 3})
+        lines = Lines()
+        links = [link_to(lines, peer, unit) for unit in (1, 2, 3)]
+        await asyncio.gather(*(link.read(128, 2) for link in links for _ in range(3)))
+        times = [request.at_s for request in peer.requests]
+        assert min(later - earlier for earlier, later in itertools.pairwise(times)) >= GAP_S * 0.9
+        await lines.close()
+
+
+async def test_a_wrong_unit_id_says_so_and_costs_the_others_one_try() -> None:
+    async with sound_peer() as peer:
+        lines = Lines()
+        link = link_to(lines, peer, 9)
+        with pytest.raises(LinkDownError, match="unit id"):
+            await link.read(128, 2)
+        before = len(peer.requests)
+        with pytest.raises(LinkDownError):
+            await link.read(128, 2)
+        assert len(peer.requests) == before + 1
+        await lines.close()
+
+
+async def test_exceptions_of_the_unit_are_answers() -> None:
+    async with sound_peer() as peer:
+        lines = Lines()
+        link = link_to(lines, peer)
+        with pytest.raises(LinkRefusedError) as refused:
+            await link.read(5000, 2)
+        assert refused.value.code == 2
+        assert list(await link.read(128, 2)) == [1, 2]
+        await lines.close()
+
+
+async def test_a_broken_connection_is_opened_again() -> None:
+    async with sound_peer() as peer:
+        lines = Lines()
+        link = link_to(lines, peer)
+        await link.read(128, 2)
+        peer.troubles.append(Trouble(hang_up=True))
+        assert list(await link.read(128, 2)) == [1, 2]
+        assert peer.connections == 2
+        await lines.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("serial:/nonexistent/tty", "does not exist"), ("tcp://127.0.0.1:1", "nothing accepts a connection")],
+)
+async def test_a_line_that_cannot_be_opened_says_why(address: str, words: str) -> None:
+    lines = Lines()
+    link = lines.link(ModbusAddress.parse(address), 1, 9600)
+    for _ in range(2):  # the second time it is not even tried
+        with pytest.raises(LinkDownError, match=words):
+            await link.read(128, 2)
+    await lines.close()
+
+
+async def test_only_the_list_is_written() -> None:
+    async with sound_peer() as peer:
+        lines = Lines()
+        link = link_to(lines, peer)
+        await link.write(extension.ENABLE_ADDRESS, [1])
+        assert peer.words[extension.ENABLE_ADDRESS] == 1
+        for address, words in ((extension.ENABLE_ADDRESS, [2]), (130, [1]), (4, [1])):
+            with pytest.raises(ValueError):  # noqa: PT011 - each of them says it in other words
+                await link.write(address, words)
+        assert [request.address for request in peer.requests] == [extension.ENABLE_ADDRESS]
+        await lines.close()
+
+
+async def test_the_simulated_ups_over_its_serial_line_and_tcp(tmp_path: Path) -> None:
+    image: RegisterImage = build(UnitSpec(profile="ups_serial"))
+    assert isinstance(image.ups, SmartUps)
+    simulator = Simulator({1: image})
+    _, port = await simulator.listen_tcp("127.0.0.1", 0)
+    simulator.open_line(tmp_path / "line")
+    stop = asyncio.Event()
+    running = asyncio.create_task(simulator.run(stop))
+    lines = Lines()
+    try:
+        for address in (f"tcp://127.0.0.1:{port}", f"serial:{tmp_path / 'line'}"):
+            link = lines.link(ModbusAddress.parse(address), 1, 9600)
+            words = await link.read(128, 44)
+            assert words[2] == pytest.approx(image.ups.battery.charge * 100 * 512, abs=600)
+        assert simulator.line_figures()["early_requests"] == 0
+    finally:
+        await lines.close()
+        stop.set()
+        await running
