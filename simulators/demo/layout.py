@@ -7,13 +7,14 @@ import json
 import os
 import secrets
 import socket
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
 from protocol.identity import ProductId, ProductKey
 from simulators import label
+from simulators.core.nameplate import Nameplate
 
 SOCKET_PATH_BYTES: Final = 100  # Linux takes 107
 TYPEABLE: Final = "23456789abcdefghijkmnpqrstuvwxyz"
@@ -22,6 +23,13 @@ PORTAL_TLS_PORT: Final = 8443
 GATEWAY_PORT: Final = 8883
 MODBUS_PORT: Final = 5020
 PORTS_TRIED: Final = 100
+NAMEPLATES: Final = {
+    "rtu": Nameplate(),
+    "tcp": Nameplate(
+        model="Smart-UPS 750", sku="SMT750IC", battery_sku="", rated_apparent_va=750, rated_real_w=500
+    ),
+}
+"""By transport: the two UPSs of the demo are told apart in a list."""
 
 
 class DemoError(Exception):
@@ -49,6 +57,11 @@ class Unit:
     serial_number: str
     load_pct: float
     smartconnect: bool
+
+    @property
+    def nameplate(self) -> Nameplate:
+        """Its model, with its own serial number."""
+        return replace(NAMEPLATES[self.transport], serial_number=self.serial_number)
 
     @property
     def codes(self) -> tuple[ProductId, ProductKey]:

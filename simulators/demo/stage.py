@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from simulators.control import send
-from simulators.core.nameplate import Nameplate
 from simulators.core.smart_ups import SmartUps
 from simulators.demo.history import History, simulate
 from simulators.demo.layout import (
@@ -70,7 +69,7 @@ class Stage:
         histories: list[str] = []
         reports = []
         for number, unit in enumerate(self._memory.units, 1):
-            history = simulate(SmartUps(Nameplate()), unit.load_pct - 34.0)
+            history = simulate(SmartUps(unit.nameplate), unit.load_pct - 34.0)
             path = self._home.unit_dir(number) / "history.json"
             path.write_text(history.to_json(unit.product_id))
             histories.append(str(path))
@@ -168,9 +167,15 @@ class Stage:
             "--smartconnect",
             "on" if unit.smartconnect else "off",
         ]
-        last = history.samples[-1]  # go on where the simulated hour ended
+        plate, last = unit.nameplate, history.samples[-1]  # go on where the simulated hour ended
         points = {
-            "serial_number": unit.serial_number,
+            "model": plate.model,
+            "sku": plate.sku,
+            "battery_sku": plate.battery_sku,
+            "rated_apparent_va": plate.rated_apparent_va,
+            "rated_real_w": plate.rated_real_w,
+            "serial_number": plate.serial_number,
+            "ups_name": unit.name,
             "load_pct": unit.load_pct,
             "state_of_charge": last["state_of_charge"],
             "output_energy": last["output_energy"],
