@@ -94,7 +94,8 @@ def reset(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_however_it_ends_nothing_is_left_and_the_next_start_remembers(tmp_path: Path) -> None:
-    folder, labels = tmp_path / "demo", []
+    folder = tmp_path / "demo"
+    labels: list[str] = []
     for ending in ("Ctrl-C", "terminal closed", "killed", "closed pipe"):
         with running(folder) as demo:
             found = LABEL.findall(demo.said)
