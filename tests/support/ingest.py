@@ -1,19 +1,25 @@
 """Telemetry as devices send it, and devices that are owned: for tests of the way into the database."""
 
 import time
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 import msgspec
 import psycopg
 
-from cloud.core.batch import Upload
+from cloud.core.batch import Fence, Upload, build_table, sift
+from cloud.postgres.telemetry import Batch, EventRow, RejectedRow, Store
 from protocol.codec import pack_batch, pack_sample
 from protocol.points import POINTS
 from protocol.topics import UpKind, UpTopic
 from tests.support.claiming import make_actors
 
+ONE: Final = 1
+TWO: Final = 2
 KID: Final = "k" * 27
+BEGUN: Final = Fence(1, 1, 0, 0)
+"""What ``latest`` says of a device that was just claimed, see :func:`own_devices`."""
 NOW_MS: Final = time.time_ns() // 1_000_000
 """When this run began: a time whose day has a partition."""
 
@@ -80,3 +86,72 @@ def own_devices(
             "INSERT INTO latest (device_id, session_no, epoch, kid) VALUES (%s, %s, %s, %s)",
             [(device, session_no, epoch, kid) for device in device_ids],
         )
+
+
+def run(dsn: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """Rows of one statement, committed."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        cursor = connection.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def make_batch(
+    store: Store,
+    sent: Mapping[int, Sequence[dict[str, float]]],
+    fences: Mapping[int, Fence] | None = None,
+    *,
+    stream: int = 1,
+    days: frozenset[int] | None = None,
+    **more: Any,
+) -> Batch:
+    """A batch of these devices' samples, one message each, as a writer makes it; ``more`` goes into it."""
+    devices = sorted(sent)
+    held = [(fences or {}).get(device, BEGUN) for device in devices]
+    uploads = [
+        upload([protobuf([one]) for one in sent[device]], stream) for device in devices if sent[device]
+    ]
+    shares = [share for share, device in enumerate(devices) if sent[device]]
+    sifted = sift(uploads, shares, held, NOW_MS)
+    table = build_table(
+        sifted, held, devices, [None] * len(devices), NOW_MS, store.days if days is None else days
+    )
+    return Batch(NOW_MS, devices, table.fence, table.copies, **more)
+
+
+def event(seq: int = 1, **changes: Any) -> EventRow:
+    """An event of device ONE."""
+    made = EventRow(ONE, 1, seq, 1, NOW_MS, NOW_MS, time_uncertain=False, kind="on_battery", values={"v": 1})
+    return replace(made, **changes)
+
+
+def rejected(**changes: Any) -> RejectedRow:
+    """A refused message of device ONE."""
+    return replace(RejectedRow(ONE, NOW_MS, KID, "telemetry/1/1", "malformed", "why", b"\xff"), **changes)
+
+
+def stored(dsn: str) -> list[tuple[int, int, int]]:
+    """(device_id, stream, seq) of all telemetry."""
+    return run(dsn, "SELECT device_id, stream, seq FROM v_telemetry ORDER BY 1, 2, 3")
+
+
+def positions(dsn: str) -> list[tuple[int, int, int]]:
+    """(device_id, stream, seq) of what is owned."""
+    return run(dsn, "SELECT device_id, stream, seq FROM latest ORDER BY 1")
+
+
+def counts(dsn: str) -> tuple[int, ...]:
+    """Rows of telemetry, events and rejected."""
+    return tuple(
+        run(dsn, f"SELECT count(*) FROM {table}")[0][0] for table in ("v_telemetry", "event", "rejected")
+    )
+
+
+def everything(store: Store) -> Batch:
+    """A batch with something for every table."""
+    return make_batch(
+        store, {ONE: [sample(1), sample(2)], TWO: [sample(1)]}, events=[event()], rejected=[rejected()]
+    )
+
+
+NOTHING: Final = (0, 0, 0)
+UNMOVED: Final = [(ONE, 0, 0), (TWO, 0, 0)]
