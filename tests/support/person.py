@@ -48,6 +48,15 @@ class Answer:
     retry_after_s: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page a browser ended at."""
+
+    status: int
+    url: str
+    text: str
+
+
 @dataclass
 class Person:
     """Somebody who is logged in between ``async with`` and its end."""
@@ -116,6 +125,12 @@ class Person:
                     if found[1] in FINAL:
                         return found[1]
         raise RuntimeError(f"the page of claim {claim_id} ended ({stream.status})")
+
+    async def submit_form(self, path: str, fields: dict[str, str]) -> Page:
+        """Send a form as a browser does, and follow where that leads."""
+        fields = {"form_token": self._form_token, **fields}
+        async with self._http.post(f"{self.portal_url}{path}", data=fields) as response:
+            return Page(response.status, str(response.url), await response.text())
 
     async def ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
         """One request of the API; repeated once where the portal was restarted under a kept connection."""
