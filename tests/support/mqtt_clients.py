@@ -245,10 +245,14 @@ def drive_gmqtt(login: Login, version: int, actions: Sequence[Action]) -> Seen:
     return asyncio.run(_drive_gmqtt(login, version, actions))
 
 
+_NEVER: Final = -2
+"""gmqtt connects again while the failures (from 0) are no more than this; -1 means for ever."""
+
+
 async def _drive_gmqtt(login: Login, version: int, actions: Sequence[Action]) -> Seen:
     seen = Seen()
     client = gmqtt.Client(login.client_id)
-    client.set_config({"reconnect_retries": 0, "reconnect_delay": 0})
+    client.set_config({"reconnect_retries": _NEVER})  # a token works once
     client.set_auth_credentials(login.username, login.password)
     _watch_gmqtt(client, seen)
     protocol_version = MQTTv50 if version == V5 else MQTTv311
@@ -256,7 +260,6 @@ async def _drive_gmqtt(login: Login, version: int, actions: Sequence[Action]) ->
         async with asyncio.timeout(TIMEOUT_S):
             await client.connect(login.host, login.port, ssl=login.tls(), version=protocol_version)
         seen.connect = 0
-        client.stop_reconnect()
         for action in actions:
             before = seen.answers(action)
             if isinstance(action, Filter):
