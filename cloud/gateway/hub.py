@@ -24,7 +24,7 @@ HEARD_EVERY_S: Final = 15.0
 GONE_EVERY_S: Final = 0.5
 LISTEN_AGAIN_S: Final = 1.0
 KEEP_ALIVE_SLACK: Final = 1.5
-"""A session ends after one and a half keep-alives of silence (MQTT 5.0, section 3.1.2.10)."""
+"""A session ends after one and a half times its keep-alive in silence (MQTT 5.0, section 3.1.2.10)."""
 
 UNANNOUNCED_S: Final = 300.0
 """A session that owns nothing ends so long after its last announcement (S5); a device sends one a minute."""

@@ -93,7 +93,7 @@ def test_announcement_needs_both_right_signatures(
 
 def test_announcement_signatures_cannot_be_exchanged() -> None:
     both = replace(ANNOUNCEMENT, label_pub=PUB)
-    sealed = decode(signing.seal_announcement(both, DEVICE, DEVICE), dict, 4096)  # type: ignore[type-arg]
+    sealed = decode(signing.seal_announcement(both, DEVICE, DEVICE), dict, 4096)
     sealed["label_signature"], sealed["device_signature"] = (
         sealed["device_signature"],
         sealed["label_signature"],
@@ -150,7 +150,7 @@ def test_token_of_another_key_and_of_another_algorithm() -> None:
         signing.verify_login_token(token(), signing.public_bytes(OTHER), "here", NOW_MS)
     claims = {"aud": "here", "dev": "7", "iat": NOW_MS, "exp": NOW_MS + 1}
     for forged in (
-        jwt.encode(claims, None, algorithm="none", headers={"kid": KID}),
+        jwt.encode(claims, "", algorithm="none", headers={"kid": KID}),
         jwt.encode(claims, b"x" * 32, algorithm="HS256", headers={"kid": KID}),
         jwt.encode(claims, OTHER, algorithm="EdDSA", headers={"kid": KID}),
         jwt.encode(claims, DEVICE, algorithm="EdDSA", headers={"kid": kid_of(bytes(32))}),
