@@ -20,7 +20,7 @@ from cloud.postgres.sessions import (
     note_gone,
     note_heard,
 )
-from tests.support.ingest import KID, own_devices
+from tests.support.ingest import KID, own_devices, run
 
 DEVICE: Final = 41
 OTHER: Final = "o" * 27
@@ -47,12 +47,6 @@ def add_candidate(dsn: str, kid: str = OTHER, device_id: int = DEVICE) -> None:
         device_id,
         kid,
     )
-
-
-def run(dsn: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        cursor = connection.execute(statement, values)
-        return cursor.fetchall() if cursor.description else []
 
 
 def latest(dsn: str, device_id: int = DEVICE) -> tuple[Any, ...]:

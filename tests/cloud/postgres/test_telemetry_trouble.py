@@ -152,14 +152,19 @@ def test_a_row_that_somebody_holds_is_trouble_not_an_endless_wait(
     store.close()
 
 
+def wait_for_a_waiter(dsn: str) -> None:
+    """Until somebody waits for a lock."""
+    deadline = time.monotonic() + 10
+    while not run(dsn, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+        assert time.monotonic() < deadline
+
+
 def test_a_deadlock_is_trouble_and_the_batch_may_be_repeated(store: Store, owned: str) -> None:
     with psycopg.connect(owned) as other, ThreadPoolExecutor(1) as pool:
         other.execute("SET deadlock_timeout = '60s'")  # so that the store is the one who notices
         other.execute("UPDATE latest SET seen_ms = 1 WHERE device_id = 2")
         written = pool.submit(store.write, everything(store))
-        deadline = time.monotonic() + 10
-        while not run(owned, "SELECT 1 FROM pg_locks WHERE NOT granted"):
-            assert time.monotonic() < deadline
+        wait_for_a_waiter(owned)
         other.execute("UPDATE latest SET seen_ms = 1 WHERE device_id = 1")
         with pytest.raises(ConnectionTroubleError, match="deadlock"):
             written.result(20)
@@ -167,8 +172,26 @@ def test_a_deadlock_is_trouble_and_the_batch_may_be_repeated(store: Store, owned
     assert counts(owned) == (3, 1, 1)
 
 
-def test_writers_that_meet_on_the_same_devices_do_not_deadlock(database: str) -> None:
-    """Two writers on overlapping devices, each fenced by the other again and again: every row once."""
+def test_rows_are_locked_in_the_order_of_their_devices(database: str) -> None:
+    """However they lie in the table: so whoever locks several waits for the other, and never both."""
+    devices = list(range(1, 301))
+    own_devices(database, random.Random(1).sample(devices, len(devices)))
+    run(database, "ANALYZE latest")
+    store = Store(database, "test")
+    store.connect()
+    with psycopg.connect(database) as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute("UPDATE latest SET seen_ms = 1 WHERE device_id = 150")
+        written = pool.submit(store.write, make_batch(store, {device: [sample(1)] for device in devices}))
+        wait_for_a_waiter(database)
+        free = run(database, "SELECT device_id FROM latest ORDER BY device_id FOR UPDATE SKIP LOCKED")
+        assert [device for (device,) in free] == list(range(151, 301))
+        holder.rollback()
+        written.result(20)
+    store.close()
+
+
+def test_writers_that_meet_on_the_same_devices_store_every_row_once(database: str) -> None:
+    """Two writers on overlapping devices, each fenced by the other again and again, without a deadlock."""
     devices = list(range(100, 400))
     random.Random(1).shuffle(devices)  # rows lie in the table in no order
     own_devices(database, devices)
