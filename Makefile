@@ -76,11 +76,20 @@ clean:
 	@$(call install,requirements-test.txt)
 	@touch $@ .venv/run.stamp
 
+# pip's own output is a page long and goes to a log; a line every few seconds says that it goes on. pip stays in the
+# foreground (Ctrl-C does not reach what a shell runs behind itself); what tells of it ends with its shell.
 define install
-echo "[2/3] installing the packages of $(1) (pinned by hash; the first time takes half a minute or more)" && \
-$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
-if ! command -v npm >/dev/null; then \
-  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-node.txt; fi && \
+echo "[2/3] installing the packages of $(1) (pinned by hash; the first time takes half a minute or more)"; \
+log=.venv/install.log; : >$$log; \
+( while sleep 3 && kill -0 $$$$ 2>/dev/null; do \
+    if grep -q '^Installing collected' $$log; then echo "      unpacking them"; \
+    else echo "      $$(grep -c '^Collecting\|^Processing' $$log) of at most $$(grep -c '==' $(1)) found and fetched"; fi; done ) & \
+telling=$$!; \
+$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r $(1) >>$$log 2>&1 && \
+{ command -v npm >/dev/null || \
+  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements-node.txt >>$$log 2>&1; } \
+|| { kill $$telling; tail -n 20 $$log >&2; exit 1; }; \
+kill $$telling; \
 echo "[3/3] building the portal's browser files and installing the project itself" && \
 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 endef
