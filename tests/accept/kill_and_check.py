@@ -96,7 +96,7 @@ class Watch:
         complaints = verdict.complaints(drained=False)
         expect(not complaints, "; ".join(complaints))
         self.looks += 1
-        progress(f"{at_s:3.0f} s: {verdict.figures()}, {len(verdict.lost_waiting)} wait")
+        progress(f"{at_s:3.0f} s: {verdict.figures()}")
 
     def finish(self) -> None:
         """Every outage was begun and ended."""

@@ -93,7 +93,7 @@ class Verdict:
         return (
             f"{self.devices} devices, {self.spooled} samples sent, {self.acked} acknowledged,"
             f" {self.rows} rows ({self.untraced} of them not in a trace),"
-            f" {len(self.lost_acked) + len(self.lost_waiting)} lost,"
+            f" {len(self.lost_acked)} acknowledged ones lost, {len(self.lost_waiting)} others not stored,"
             f" {len(self.twice_by_place) + len(self.twice_by_time)} twice, {len(self.gaps)} gaps"
         )
 
