@@ -13,7 +13,7 @@ from cloud.services.derivation import BusyError
 from cloud.web import sse
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
-from cloud.web.state import HUB, LABEL_KEYS, PAGES, POOL, SETTINGS, actor_of, now_ms, session_of
+from cloud.web.state import HUB, LABEL_KEYS, PAGES, POOL, SETTINGS, actor_of, now_ms, session_of, visit_of
 from protocol.errors import IdentityError
 from protocol.identity import ProductId, ProductKey
 
@@ -46,10 +46,22 @@ async def register(request: web.Request) -> web.Response:
         except IdentityError as error:
             faults[name] = str(error) if text.strip() else f"Please enter the {NAMES[name]}."
     if faults:
-        context = {"product_id": typed_id[:SHOWN_CHARS], "faults": faults}
+        context = {
+            "product_id": "" if _is_product_key(typed_id) else typed_id[:SHOWN_CHARS],
+            "faults": faults,
+        }
         return page(request, "codes.html", context, status=422)
     view = await submit(request, ProductId.parse(typed_id), ProductKey.parse(typed_key))
     return see_other(f"/devices/{view.device_id}" if view.claim_id is None else f"/claims/{view.claim_id}")
+
+
+def _is_product_key(text: str) -> bool:
+    """Whether somebody may have typed the Product Key here; then it is not shown again."""
+    try:
+        ProductKey.parse(text)
+    except IdentityError:
+        return False
+    return True
 
 
 NAMES: Final = {"product_id": "Product ID", "product_key": "Product Key"}
@@ -122,7 +134,7 @@ async def stream_claim(request: web.Request) -> web.StreamResponse:
 def _steps(request: web.Request, view: ClaimView) -> str:
     # The keys' announcement times would change the text each minute without changing what it says.
     still = replace(view, keys=tuple(replace(key, announced_ms=0) for key in view.keys))
-    token = request["visit"].form_token
+    token = visit_of(request).form_token
     return request.app[PAGES].render("_claim.html", {**claim_context(still), "form_token": token})
 
 

@@ -14,6 +14,7 @@ import structlog
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services import claiming
+from cloud.web import background
 from cloud.web.state import now_ms
 
 PERIOD_S: Final = 600.0
@@ -24,12 +25,8 @@ log = structlog.get_logger()
 @contextlib.asynccontextmanager
 async def keeping_house(pool: Pool, period_s: float = PERIOD_S) -> AsyncIterator[None]:
     """A round now and every ``period_s`` seconds while the block runs."""
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(_keep(pool, period_s), name="housekeeping")
-        try:
-            yield
-        finally:
-            running.cancel()
+    async with background.running({"housekeeping": _keep(pool, period_s)}):
+        yield
 
 
 async def _keep(pool: Pool, period_s: float) -> None:

@@ -19,6 +19,7 @@ from cloud.core.device_state import DeviceView
 from cloud.postgres import devices
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
+from cloud.web import background
 from cloud.web.metrics import Metrics
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import now_ms
@@ -112,17 +113,12 @@ class Hub:
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Poll and listen while the block runs."""
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(self._poll_for_ever(), name="live poll"),
-                tasks.create_task(self._listen_for_ever(), name="live hints"),
-            ]
+        parts = {"live poll": self._poll_for_ever(), "live hints": self._listen_for_ever()}
+        async with background.running(parts):
             try:
                 yield
             finally:
                 self.close()
-                for task in running:
-                    task.cancel()
 
     def close(self) -> None:
         """End every stream, so that the portal can stop."""

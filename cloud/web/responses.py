@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.state import PAGES, REQUEST_ID, VISIT, Visit, now_ms
+from cloud.web.state import PAGES, REQUEST_ID, VISIT, now_ms
 
 PROBLEM_TYPE: Final = "application/problem+json"
 
@@ -17,7 +17,7 @@ def page(
     request: web.Request, template: str, context: Mapping[str, Any] | None = None, *, status: int = 200
 ) -> web.Response:
     """A page or fragment; every template knows the visit, the time and the request's number."""
-    visit: Visit | None = request.get(VISIT)
+    visit = request.get(VISIT)
     text = request.app[PAGES].render(
         template,
         {

@@ -27,8 +27,7 @@ HUB: Final[web.AppKey["Hub"]] = web.AppKey("hub")
 METRICS: Final[web.AppKey["Metrics"]] = web.AppKey("metrics")
 LABEL_KEYS: Final[web.AppKey["LabelKeys"]] = web.AppKey("label_keys")
 
-REQUEST_ID: Final = "request_id"
-VISIT: Final = "visit"
+REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 
 @dataclass(slots=True)
@@ -40,10 +39,12 @@ class Visit:
     new_cookie: str | None = None
 
 
+VISIT: Final = web.RequestKey("visit", Visit)
+
+
 def visit_of(request: web.Request) -> Visit:
     """The visit that the session middleware found."""
-    visit: Visit = request[VISIT]
-    return visit
+    return request[VISIT]
 
 
 def session_of(request: web.Request) -> Session:

@@ -167,7 +167,7 @@ class Visitor:
             marker = 'name="form_token" value="'
             if marker in text:
                 self.form_token = text.split(marker, 1)[1].split('"', 1)[0]
-            return Answer(response.status, text, dict(response.headers), cookies)
+            return Answer(response.status, text, response.headers, cookies)
 
     async def log_in(self, email: str, password: str = PASSWORD) -> str:
         """Through the log-in page; the new cookie's value."""

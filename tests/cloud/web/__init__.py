@@ -1,0 +1,1 @@
+"""The portal over HTTP: the real application on a real PostgreSQL."""

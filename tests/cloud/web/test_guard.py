@@ -1,0 +1,234 @@
+"""What every request passes: who it is, where it comes from, its headers, and nobody else's device."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from aiohttp import web
+
+from cloud.web import middleware
+from tests.cloud.web.conftest import Somebody
+from tests.support.claiming import TestDevice
+from tests.support.portal import Answer, Portal, Visitor, claim, now_ms
+
+OPEN = {
+    "/",
+    "/login",
+    "/logout",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/favicon.ico",
+    "/api/v1/keys",
+    "/api/v1/time",
+    "/static/{path}",
+}
+"""Routes that answer somebody who is not logged in. Everything else must not."""
+UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
+
+
+def routes(app: web.Application) -> Iterator[tuple[str, str]]:
+    """Method and path of everything the portal answers."""
+    for route in app.router.routes():
+        if route.resource is not None and route.method != "HEAD":
+            yield route.method, route.resource.canonical
+
+
+def filled(path: str, **values: str) -> str:
+    """A path with its placeholders filled."""
+    return re.sub(r"{(\w+)}", lambda found: values[found[1]], path)
+
+
+async def asked(browser: Visitor, method: str, path: str) -> Answer:
+    """A request that a program would make, with a valid form token where it changes something."""
+    headers = {"Accept": "application/json", "X-Form-Token": browser.form_token}
+    body = json.dumps({"kid": "x" * 27, "product_id": "A" * 12, "product_key": "B" * 14})
+    return await browser.ask(method, path, headers=headers, data=body if method in UNSAFE else None)
+
+
+async def test_without_a_log_in_only_open_routes_answer(portal: Portal, stranger: Visitor) -> None:
+    closed = [(method, path) for method, path in routes(portal.app) if path not in OPEN]
+    assert len(closed) > 12
+    for method, path in closed:
+        target = filled(path, device_id="1", claim_id="0" * 36)
+        answer = await asked(stranger, method, target)
+        assert answer.status == 401, (method, path)
+        assert json.loads(answer.text)["code"] == "login_needed"
+
+
+async def test_every_route_treats_a_foreign_device_as_missing(
+    portal: Portal, ada: Somebody, eve: Somebody
+) -> None:
+    owned = await portal.own_device(ada.actor)
+    await owned.show()
+    paths = [(method, path) for method, path in routes(portal.app) if "{device_id}" in path]
+    assert len(paths) >= 6
+    for method, path in paths:
+        foreign = await asked(eve.browser, method, filled(path, device_id=str(owned.device_id)))
+        missing = await asked(eve.browser, method, filled(path, device_id="1"))
+        assert foreign.status == missing.status == 404, (method, path)
+        told = [json.loads(answer.text) for answer in (foreign, missing)]
+        for body in told:
+            del body["request_id"]
+        assert told[0] == told[1]
+
+
+async def test_every_route_treats_a_foreign_claim_as_missing(
+    portal: Portal, ada: Somebody, eve: Somebody
+) -> None:
+    view = await claim(portal.pool, ada.actor, TestDevice())
+    assert view.claim_id is not None
+    paths = [(method, path) for method, path in routes(portal.app) if "{claim_id}" in path]
+    assert len(paths) >= 7
+    for method, path in paths:
+        answer = await asked(eve.browser, method, filled(path, claim_id=view.claim_id))
+        assert answer.status == 404, (method, path)
+    mine = await ada.browser.get(f"/api/v1/claims/{view.claim_id}")
+    assert json.loads(mine.text)["state"] == "waiting_for_device"
+
+
+async def test_lists_hold_only_what_is_ones_own(portal: Portal, ada: Somebody, eve: Somebody) -> None:
+    mine, hers = await portal.own_device(ada.actor), await portal.own_device(eve.actor)
+    found = json.loads((await ada.browser.get("/api/v1/devices")).text)["devices"]
+    assert [device["device_id"] for device in found] == [str(mine.device_id)]
+    page = (await eve.browser.get("/devices")).text
+    assert f"/devices/{hers.device_id}" in page
+    assert str(mine.device_id) not in page
+
+
+async def test_a_device_that_changed_hands_shows_nothing_of_before(
+    portal: Portal, ada: Somebody, eve: Somebody
+) -> None:
+    owned = await portal.own_device(ada.actor)
+    await owned.show(state_of_charge=77.0)
+    await owned.add_samples([(now_ms() - 60_000, {})])
+    await owned.add_event("on_battery", cause="high line")
+    async with portal.pool.connection() as connection:
+        await connection.execute("UPDATE ownership SET until_ms = %s", [now_ms()])
+        await connection.execute("UPDATE device_key SET state = 'candidate'")
+    second = await portal.own_device(eve.actor, owned.device)
+    assert second.epoch > owned.epoch
+    path = f"/api/v1/devices/{second.device_id}"
+    assert (await ada.browser.get(path)).status == 404
+    body = json.loads((await eve.browser.get(path)).text)
+    assert body["values"]["state_of_charge"] is None
+    assert body["condition"] == "starting"
+    assert json.loads((await eve.browser.get(path + "/history")).text)["t_s"] == []
+    assert json.loads((await eve.browser.get(path + "/events")).text)["events"] == []
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "9999999999999999999"])
+async def test_an_impossible_number_is_a_missing_device(ada: Somebody, number: str) -> None:
+    assert (await ada.browser.get(f"/devices/{number}")).status == 404
+
+
+# --- changes come from our own pages ------------------------------------------------------------------------
+
+
+async def test_every_change_needs_the_form_token(portal: Portal, ada: Somebody) -> None:
+    changes = [(method, path) for method, path in routes(portal.app) if method in UNSAFE]
+    assert len(changes) >= 7
+    for method, path in changes:
+        target = filled(path, claim_id="0" * 36, device_id="1")
+        for token in ("", "x" * 43, "é"):
+            answer = await ada.browser.ask(
+                method, target, data={"form_token": token}, headers={"Accept": "application/json"}
+            )
+            assert (answer.status, json.loads(answer.text)["code"]) == (403, "form_expired"), (method, path)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example.org"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+)
+async def test_another_site_changes_nothing(ada: Somebody, headers: dict[str, str]) -> None:
+    answer = await ada.browser.post("/logout", {}, **headers)
+    assert answer.status == 403
+    assert "another site" in answer.text
+    assert (await ada.browser.get("/devices")).status == 200
+
+
+async def test_our_own_pages_may(portal: Portal, ada: Somebody) -> None:
+    headers = {"Origin": portal.url, "Sec-Fetch-Site": "same-origin"}
+    assert (await ada.browser.post("/logout", {}, **headers)).status == 303
+
+
+async def test_no_change_by_get(portal: Portal) -> None:
+    unsafe = {path for method, path in routes(portal.app) if method in UNSAFE}
+    words = ("logout", "cancel", "pick")
+    for method, path in routes(portal.app):
+        if method == "GET":
+            assert not path.endswith(words)
+    assert {"/logout", "/claims/{claim_id}/cancel", "/claims/{claim_id}/pick"} <= unsafe
+
+
+# --- headers and errors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/login", "/nowhere", "/static/portal.css", "/healthz", "/api/v1/devices"])
+async def test_security_headers_are_on_every_answer(stranger: Visitor, path: str) -> None:
+    answer = await stranger.get(path)
+    for name, value in middleware.SECURITY_HEADERS.items():
+        assert answer.headers[name] == value
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "Server" not in answer.headers
+    assert re.fullmatch("[0-9a-f]{16}", answer.headers["X-Request-Id"])
+
+
+async def test_pages_hold_no_inline_script_or_style(portal: Portal, ada: Somebody) -> None:
+    owned = await portal.own_device(ada.actor)
+    await owned.show()
+    for path in ("/devices", "/add", "/add/codes", f"/devices/{owned.device_id}"):
+        text = (await ada.browser.get(path)).text
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", text), path
+
+
+async def test_pages_are_never_stored_and_files_with_a_checksum_are(ada: Somebody) -> None:
+    page = await ada.browser.get("/devices")
+    assert page.headers["Cache-Control"] == "no-store"
+    found = re.search(r'href="(/static/portal\.css\?v=[0-9a-f]+)"', page.text)
+    assert found is not None
+    assert "immutable" in (await ada.browser.get(found[1])).headers["Cache-Control"]
+    assert (await ada.browser.get("/static/portal.css")).headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2f..%2fconfig.py",
+        "/static/dist/.stamp",
+        "/static/",
+        "/static/dist",
+    ],
+)
+async def test_only_static_files_are_served(portal: Portal, stranger: Visitor, path: str) -> None:
+    async with stranger.http.get(f"{portal.url}{path}", allow_redirects=False) as response:
+        assert response.status == 404
+
+
+async def test_people_get_pages_and_programs_problem_json(ada: Somebody) -> None:
+    page = await ada.browser.get("/nowhere", Accept="text/html")
+    assert (page.status, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "There is nothing here" in page.text
+    problem = await ada.browser.get("/api/v1/nowhere")
+    assert problem.headers["Content-Type"].startswith("application/problem+json")
+    assert json.loads(problem.text)["code"] == "not_found"
+    wrong = await ada.browser.ask(
+        "DELETE", "/api/v1/devices", headers={"X-Form-Token": ada.browser.form_token}
+    )
+    assert (wrong.status, wrong.headers["Allow"]) == (405, "GET,HEAD")
+
+
+async def test_a_large_body_is_refused(ada: Somebody) -> None:
+    answer = await ada.browser.post("/add/codes", {"product_id": "x" * 100_000})
+    assert answer.status == 413
