@@ -19,11 +19,12 @@ from cloud.postgres.history import find_owned, import_past
 from cloud.postgres.pool import Pool, make_pool
 from cloud.postgres.safety import DatabaseUnavailableError
 from cloud.postgres.transaction import in_transaction
-from cloud.provision import provision
+from cloud.provision import load_installation, provision
 from cloud.services.accounts import AccountError, create_account
 from cloud.services.passwords import Passwords
 from cloud.supervisor import EXIT_CONFIGURATION, handle_signals
 from protocol.codec import encode
+from protocol.messages import Installation
 
 FOLLOW_PAUSE_S: Final = 0.3
 
@@ -46,7 +47,7 @@ def run(chosen: argparse.Namespace, settings: Settings) -> int:
 def _run(chosen: argparse.Namespace, settings: Settings) -> int:
     match chosen.subject:
         case "bundle":
-            sys.stdout.write(encode(provision(settings)).decode() + "\n")
+            sys.stdout.write(encode(_installation(settings)).decode() + "\n")
         case "keys":
             provision(settings)
             sys.stdout.write(f"keys and certificates are in {settings.state_dir}\n")
@@ -57,6 +58,16 @@ def _run(chosen: argparse.Namespace, settings: Settings) -> int:
             files = [json.loads(Path(path).read_text(encoding="utf-8")) for path in chosen.files]
             asyncio.run(_import_history(files, settings, follow=chosen.follow))
     return 0
+
+
+def _installation(settings: Settings) -> Installation:
+    """What ``serve`` has written, with the hosts it was given; made from our own settings before its first
+    start.
+    """
+    try:
+        return load_installation(settings.state_dir)
+    except FileNotFoundError:
+        return provision(settings)
 
 
 def _read_password() -> str:

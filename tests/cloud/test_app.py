@@ -112,6 +112,10 @@ def test_the_bundle_is_what_an_agent_needs(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert (found["gateway_host"], found["gateway_port"]) == ("ups.example.org", 1883)
     assert "PRIVATE" not in done.stdout
+    certificate = (tmp_path / "tls" / "server.pem").read_bytes()
+    again = cloud("admin", "bundle", "--state-dir", str(tmp_path))
+    assert again.stdout == done.stdout, "the hosts are those the cloud was started with"
+    assert (tmp_path / "tls" / "server.pem").read_bytes() == certificate
 
 
 @pytest.mark.usefixtures("disarmed")
