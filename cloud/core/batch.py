@@ -300,7 +300,7 @@ _COPY_ROW: Final = np.dtype(
     [("fields", ">i2")]
     + [pair for name, kind in COPY_COLUMNS for pair in ((f"{name}_length", ">i4"), (name, kind))]
 )
-_COPY_BLANK: Final = np.zeros((), _COPY_ROW)
+_COPY_BLANK: Final = np.zeros(1, _COPY_ROW)
 _COPY_BLANK["fields"] = len(COPY_COLUMNS)
 for _name, _kind in COPY_COLUMNS:
     _COPY_BLANK[f"{_name}_length"] = np.dtype(_kind).itemsize
@@ -331,7 +331,8 @@ def build_table(
     """COPY buffers and fence columns. ``snapshots[i]`` is what share i shows now, if it said so."""
     rows, share = sifted.rows, sifted.share
     devices = np.array(device_ids, np.int64)
-    sessions = np.array([(f.session_no, f.epoch, f.stream, f.seq) for f in fences], np.int64).reshape(-1, 4)
+    held = [[getattr(fence, name) for fence in fences] for name in ("session_no", "epoch", "stream", "seq")]
+    sessions = np.array(held, np.int64).T
     ts = rows["ts"].astype(np.int64)
     flags = rows["flags"].astype(np.int64)
     future = ts > now_ms + FUTURE_MS
@@ -357,14 +358,13 @@ def build_table(
     fence += [pg_array(_BIGINT, new[:, 0]), pg_array(_BIGINT, new[:, 1]), pg_array(_BIGINT, shown_ts)]
     fence += [pg_array(kind, shown[name]) for name, kind in FENCE_COLUMNS[len(_BELIEVED) :]]
     copies = _copies(rows, devices[share], sifted.stream, sessions[share, 1], ts, flags, days)
-    return Table(copies, fence, [(int(stream), int(seq)) for stream, seq in new])
+    return Table(copies, fence, list(zip(new[:, 0].tolist(), new[:, 1].tolist(), strict=True)))
 
 
 def _copies(
     rows: Rows, device: Ints, stream: Ints, epoch: Ints, ts: Ints, flags: Ints, days: frozenset[int]
 ) -> dict[int, bytes]:
-    out = np.empty(len(rows), _COPY_ROW)
-    out[...] = _COPY_BLANK
+    out = np.tile(_COPY_BLANK.view(np.uint8), len(rows)).view(_COPY_ROW)
     out["device_id"], out["stream"], out["epoch"] = device, stream, epoch
     out["ts"] = (ts - _PG_EPOCH_MS) * 1000
     out["seq"] = rows["seq"]
