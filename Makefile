@@ -5,10 +5,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STATE ?= .state/demo
 
-.PHONY: help demo demo-reset test check format bench accept requirements clean
+.PHONY: help install demo demo-reset test check format bench accept requirements clean
 .DEFAULT_GOAL := help
 
 help:
+	@echo "make install         everything the programs need into .venv, and nothing else"
 	@echo "make demo            run everything on this machine: portal, gateway, PostgreSQL, two simulated UPSs"
 	@echo "make demo LAN=1      the same over HTTPS for other machines and phones in this network"
 	@echo "make demo-reset      forget the demo's accounts, claims and history"
@@ -16,6 +17,8 @@ help:
 	@echo "make check           format, lint, types, import rule, spelling"
 	@echo "make accept NAME=x   run one acceptance check"
 	@echo "make bench           measure against a plain and a careful consumer"
+
+install: .venv/run.stamp
 
 demo: .venv/run.stamp
 	@$(BIN)/python build_assets.py
