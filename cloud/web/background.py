@@ -12,8 +12,8 @@ NUDGE_S: Final = 0.2
 async def running(parts: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """Run these while the block runs, each under its name; one that breaks ends the block.
 
-    At the end they are cancelled until they have ended: in Python 3.11 ``asyncio.wait_for``, by which the pool
-    of database connections waits, loses a cancellation that arrives together with its result.
+    At the end they are cancelled until they have ended: in Python 3.11 ``asyncio.wait_for``, by which the
+    pool of database connections waits, loses a cancellation that arrives together with its result.
     """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part, name=name) for name, part in parts.items()]

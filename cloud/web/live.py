@@ -110,6 +110,11 @@ class Hub:
                 del self._accounts[account_id]
             self._metrics.streams.set(sum(self._accounts.values()))
 
+    @property
+    def watched(self) -> frozenset[int]:
+        """The devices that open pages show."""
+        return frozenset(self._subscriptions)
+
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Poll and listen while the block runs."""
@@ -149,7 +154,7 @@ class Hub:
 
     async def poll(self) -> None:
         """Read all watched devices once and hand the snapshots out."""
-        watched = list(self._subscriptions)
+        watched = sorted(self._subscriptions)
         views = await devices.watched_views(self._pool, watched)
         await self._renew(views.values())
         marks = await devices.event_marks(self._pool, watched)
