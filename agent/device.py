@@ -77,7 +77,8 @@ class Device:
         self.link_state = "not read yet"
         self.has_samples = asyncio.Event()  # something to publish, or a reason to look again
         self.has_events = asyncio.Event()
-        self.wants = asyncio.Event()
+        self.has_announcement = asyncio.Event()
+        self.has_now = asyncio.Event()
         self.labelled = asyncio.Event()
         self.key_set: KeySet | None = None
         self.want_announcement = False
@@ -119,12 +120,13 @@ class Device:
         """Let whoever publishes look again."""
         self.has_samples.set()
         self.has_events.set()
-        self.wants.set()
+        self.has_announcement.set()
+        self.has_now.set()
 
     def show(self) -> None:
         """Send a snapshot."""
         self.want_now = True
-        self.wants.set()
+        self.has_now.set()
 
     # --- what the poller tells -----------------------------------------------------------------------------
 
@@ -279,7 +281,7 @@ class Device:
     def announce(self) -> None:
         """Announce as soon as the connection allows."""
         self.want_announcement = True
-        self.wants.set()
+        self.has_announcement.set()
 
     def seconds_to_tick(self) -> float | None:
         """How long nothing happens by time alone; None: for ever."""

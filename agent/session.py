@@ -1,12 +1,13 @@
 """One connection of one device: obeys what the cloud says, and publishes what waits, in order.
 
-Three loops share the connection. One sends announcements and `now`; one sends events, one sends telemetry,
-each with one message on its way at a time, because what is refused must not be overtaken by what follows it.
+A loop for each kind shares the connection: announcements, `now`, events, telemetry. Of what has a place in an
+order, one message is on its way at a time, because what is refused must not be overtaken by what follows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from typing import TYPE_CHECKING, Final
 
@@ -61,7 +62,8 @@ class Session:
             for name, work in (
                 ("control", self._listen()),
                 ("hello", self._expect_hello()),
-                ("announcements", self._announce_and_show()),
+                ("announcements", self._announce()),
+                ("now", self._show()),
                 ("events", self._publish_events()),
                 ("telemetry", self._publish_telemetry()),
                 ("end", self._end()),
@@ -129,29 +131,32 @@ class Session:
 
     # --- to the cloud --------------------------------------------------------------------------------------
 
-    async def _announce_and_show(self) -> None:
+    async def _announce(self) -> None:
         device = self._device
         while True:
-            device.wants.clear()
+            device.has_announcement.clear()
             if device.identity.label is not self._label:
                 raise UplinkDownError("the UPS has another label now")
             device.tick()
             if device.want_announcement and device.enrollment.nonce:
                 device.want_announcement = False
-                await self._announce()
+                await self._publish_announcement()
                 continue
-            if device.want_now and device.publishes:
-                payload = device.now_payload()
-                if payload is not None:  # else the next reading brings it
-                    device.want_now = False
-                    self._uplink.publish_once(topics.now(self._kid), payload)
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(device.seconds_to_tick()):
-                    await device.wants.wait()
-            except TimeoutError:
-                continue
+                    await device.has_announcement.wait()
 
-    async def _announce(self) -> None:
+    async def _show(self) -> None:
+        device = self._device
+        while True:
+            device.has_now.clear()
+            payload = device.now_payload() if device.want_now and device.publishes else None
+            if payload is not None:  # else the next reading brings it
+                device.want_now = False
+                self._uplink.publish_once(topics.now(self._kid), payload)
+            await device.has_now.wait()
+
+    async def _publish_announcement(self) -> None:
         device = self._device
         sealed = device.identity.announcement(
             self._label,

@@ -106,9 +106,8 @@ class Uplink:
         return int(reason)
 
     def publish_once(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 0 and forget; dropped while the socket takes no more."""
-        if not self._client.want_write():
-            self._client.publish(topic, payload, qos=0)
+        """Publish with QoS 0 and forget. On a dead path the keep-alive ends the pile within a minute."""
+        self._client.publish(topic, payload, qos=0)
 
     async def close(self) -> None:
         """Say goodbye if possible, and release everything."""
