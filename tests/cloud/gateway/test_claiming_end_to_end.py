@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from protocol.errors import Reason
 from protocol.signing import public_bytes, seal_announcement
@@ -162,3 +163,46 @@ def test_a_token_works_once_and_the_newer_login_wins(cloud: CloudParts, device: 
             with pytest.raises(DeviceError):
                 stranger.announce()
             assert twin.announce() == Reason.SUCCESS
+
+
+async def test_of_two_devices_with_one_label_the_claimant_picks_one(
+    cloud: CloudParts, people: tuple[Person, Person], device: WireDevice
+) -> None:
+    ada, bob = people
+    with WireDevice(cloud.installation, cloud.key_set, (device.product_id, device.product_key)) as twin:
+        await asyncio.gather(asyncio.to_thread(device.announce), asyncio.to_thread(twin.announce))
+        choice = await ada.claim(device.product_id, device.product_key)
+        assert standing(choice) == (202, "several_keys", "")
+        assert {key["kid"] for key in choice.body["keys"]} == {device.kid, twin.kid}
+        path = f"/api/v1/claims/{choice.body['claim_id']}"
+        assert (await bob.ask("POST", f"{path}/pick", {"kid": twin.kid})).status == 404
+        assert (await ada.ask("POST", f"{path}/pick", {"kid": "A" * 27})).status == 422
+        won = await ada.ask("POST", f"{path}/pick", {"kid": twin.kid})
+        assert standing(won) == (200, "won", "")
+        assert (await asyncio.to_thread(twin.wait_owned)).epoch == won.body["epoch"]
+        assert await asyncio.to_thread(device.announce) == Reason.SUCCESS
+        assert device.hello.owned is False
+
+
+async def test_who_stops_waiting_gets_nothing(people: tuple[Person, Person], device: WireDevice) -> None:
+    ada, bob = people
+    waiting = await ada.claim(device.product_id, device.product_key)
+    path = f"/api/v1/claims/{waiting.body['claim_id']}"
+    assert (await bob.ask("DELETE", path)).status == 404
+    assert standing(await ada.ask("DELETE", path)) == (200, "cancelled", "")
+    assert await asyncio.to_thread(device.announce) == Reason.SUCCESS
+    assert standing(await ada.look(waiting.body["claim_id"])) == (200, "cancelled", "")
+    assert standing(await bob.claim(device.product_id, device.product_key)) == (200, "won", "")
+
+
+async def test_mqtt_311_is_claimed_too_and_a_forgery_ends_its_connection(
+    cloud: CloudParts, people: tuple[Person, Person]
+) -> None:
+    with WireDevice(cloud.installation, cloud.key_set, version=MQTTProtocolVersion.MQTTv311) as device:
+        await asyncio.to_thread(device.announce)
+        won = await people[0].claim(device.product_id, device.product_key)
+        assert standing(won) == (200, "won", "")
+        await asyncio.to_thread(device.wait_owned)
+        forged = seal_announcement(device.announcement(nonce=bytes(32)), device.label, device.key)
+        with pytest.raises(DeviceError, match="the connection ended"):
+            await asyncio.to_thread(device.publish, forged)
