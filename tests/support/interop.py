@@ -19,6 +19,7 @@ from cloud.core.authz import Actor
 from cloud.postgres.pool import make_pool
 from cloud.services import claiming
 from protocol.columns import Batch
+from protocol.identity import ProductId
 from protocol.mqtt import V5, V311
 from protocol.signing import login_token, public_bytes
 from tests.support.claiming import make_actors
@@ -110,18 +111,22 @@ def claim_device(cloud: Cloud, owner: Actor) -> Claimed:
     wire = WireDevice(cloud.installation, cloud.key_set)
     with wire:
         wire.announce()
-        asyncio.run(_claim(cloud.dsn, owner, wire))
+        state = submit_claim(cloud, owner, wire.product_id, public_bytes(wire.label))
+        if state != "won":
+            raise RuntimeError(f"the claim stands at {state}")
         epoch = wire.wait_owned().epoch
     return Claimed(cloud, wire, epoch, stream=time.time_ns() // 1_000_000)
 
 
-async def _claim(dsn: str, owner: Actor, wire: WireDevice) -> None:
-    async with make_pool(dsn, name="claim", max_size=1) as pool:
-        view = await claiming.submit(
-            pool, owner, wire.product_id, public_bytes(wire.label), time.time_ns() // 1_000_000
-        )
-    if view.state != "won":
-        raise RuntimeError(f"the claim stands at {view.state}")
+def submit_claim(cloud: Cloud, owner: Actor, product_id: ProductId, label_pub: bytes) -> str:
+    """The person's half of a claim; where it stands then."""
+
+    async def work() -> str:
+        async with make_pool(cloud.dsn, name="claim", max_size=1) as pool:
+            now_ms = time.time_ns() // 1_000_000
+            return (await claiming.submit(pool, owner, product_id, label_pub, now_ms)).state
+
+    return asyncio.run(work())
 
 
 def make_owner(cloud: Cloud) -> Actor:
