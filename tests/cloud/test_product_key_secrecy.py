@@ -5,79 +5,18 @@ running cloud keeps or shows.
 """
 
 import asyncio
-import base64
-import contextlib
-import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
 from tests.faults.processes import descendants
 from tests.support.device import WireDevice, random_codes
 from tests.support.person import Page, Person, make_accounts
+from tests.support.planted import files_below, find, processes, spread, tables_of
 from tests.support.stack import Stack, cloud_stack
 
-TEXT = re.compile(rb"[ -~]{10,}")
 CONTROL = "planted-audience-7Q"
-
-
-def needles(key: str) -> list[bytes]:
-    """A key as it might be written: as typed, in hex, and in base64 wherever it begins."""
-    found = []
-    for text in {key, key.lower(), spread(key), spread(key).lower()}:
-        raw = text.encode()
-        found += [raw, raw.hex().encode(), raw.hex().upper().encode()]
-        for shift in range(3):
-            coded = base64.b64encode(bytes(shift) + raw).rstrip(b"=")
-            found.append(coded[shift + 1 : -2])  # without the characters its neighbours have a part in
-    return found
-
-
-def spread(key: str) -> str:
-    """The key as somebody reads it from a label."""
-    return f"{key[:5]}-{key[5:10]} {key[10:]}"
-
-
-def find(planted: list[str], places: dict[str, bytes]) -> list[str]:
-    """Names of the places that hold one of the keys."""
-    wanted = [needle for key in planted for needle in needles(key)]
-    return [name for name, content in places.items() if any(needle in content for needle in wanted)]
-
-
-def tables_of(dsn: str) -> dict[str, bytes]:
-    """All rows of all tables, as a dump would hold them."""
-    with psycopg.connect(dsn) as connection:
-        names = connection.execute(
-            "SELECT schemaname, tablename FROM pg_tables"
-            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-        ).fetchall()
-        places = {}
-        for names_of_one in names:
-            with connection.cursor().copy(
-                sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(sql.Identifier(*names_of_one))
-            ) as copy:
-                places[f"table {'.'.join(names_of_one)}"] = b"".join(bytes(part) for part in copy)
-        return places
-
-
-def files_below(folder: Path) -> dict[str, bytes]:
-    """The text in every file: the database's own, its write-ahead log, the cloud's keys, logs."""
-    return {
-        f"file {path}": b"\n".join(TEXT.findall(path.read_bytes()))
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def processes_of(stack: Stack) -> Iterator[tuple[str, bytes]]:
-    """Command line and environment of every process of the cloud."""
-    for pid in (stack.part.pid, *descendants(stack.part.pid)):
-        for name in ("cmdline", "environ"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a backend that has just ended
-                yield f"{name} of {pid}", Path(f"/proc/{pid}/{name}").read_bytes()
 
 
 async def plant(stack: Stack, emails: list[str]) -> tuple[list[str], list[Page], WireDevice]:
@@ -139,7 +78,7 @@ def test_a_product_key_is_nowhere(tmp_path: Path) -> None:
         planted, pages, device = asyncio.run(plant(stack, emails))
         with psycopg.connect(stack.dsn, autocommit=True) as connection:
             connection.execute("CHECKPOINT")
-        places = tables_of(stack.dsn) | dict(processes_of(stack))
+        places = tables_of(stack.dsn) | processes([stack.part.pid, *descendants(stack.part.pid)])
         places |= files_below(state_dir) | files_below(stack.logs)
     places |= {f"MQTT message {number}": payload for number, payload in enumerate(device.sent)}
     places |= {f"page {number}": f"{page.url} {page.text}".encode() for number, page in enumerate(pages)}
