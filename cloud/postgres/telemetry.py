@@ -1,4 +1,4 @@
-"""Writes batches of telemetry, one connection and one transaction each: fence, then COPY, then the rest.
+"""Writes batches of telemetry, one connection and one transaction each: fence, events, COPY, commit.
 
 The fence update of ``latest`` names for each device the session, epoch and position that the writer believes
 in; where the row says otherwise nothing of the batch is written. Everything here may be repeated after a lost
@@ -17,9 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
-from psycopg.abc import Buffer
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 from psycopg.types.json import Jsonb
 
 from cloud.core.batch import COPY_COLUMNS, FENCE_COLUMNS, PG_TYPE
@@ -30,6 +27,7 @@ from cloud.postgres.pool import (
     LOCK_TIMEOUT_MS,
     STATEMENT_TIMEOUT_MS,
 )
+from cloud.postgres.roundtrip import begin_and_run, copy_and_commit, prepare
 from protocol import faults
 from protocol.points import VALUES
 
@@ -124,35 +122,19 @@ class Batch:
     rejected: Sequence[RejectedRow] = ()
 
 
-class _Array:
-    """Bytes that are an array in PostgreSQL's binary format already."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-
-class _ArrayDumper(Dumper):
-    format = Format.BINARY
-    oid = 0  # the statement's cast says what it is
-
-    def dump(self, obj: _Array) -> Buffer:
-        return obj.data
-
-
-_ARRAYS: Final = ", ".join(f"%b::{PG_TYPE[kind]}[]" for _, kind in FENCE_COLUMNS)
+_ARRAYS: Final = ", ".join(f"${i}::{PG_TYPE[kind]}[]" for i, (_, kind) in enumerate(FENCE_COLUMNS, start=2))
 _SHOWN: Final = ", ".join(
     f"{name} = CASE WHEN u.ts_ms >= l.ts_ms THEN u.{name} ELSE l.{name} END"
     for name in ("ts_ms", *(point.name for point in VALUES))
 )
 FENCE: Final = (
     "UPDATE latest l SET stream = u.stream, seq = u.seq, connected = l.connected OR l.ts_ms = 0,"  # noqa: S608  names of ours alone
-    f" seen_ms = greatest(l.seen_ms, %s), {_SHOWN}"
+    f" seen_ms = greatest(l.seen_ms, $1::bigint), {_SHOWN}"
     f" FROM unnest({_ARRAYS}) AS u({', '.join(name for name, _ in FENCE_COLUMNS)})"
     " WHERE l.device_id = u.device_id AND l.session_no = u.session_no AND l.epoch = u.epoch"
     " AND l.stream = u.old_stream AND l.seq = u.old_seq AND NOT l.revoked"
 )
+_FENCE_NAME: Final = b"fence"
 _NAMES: Final = ", ".join(name for name, _ in COPY_COLUMNS)
 COPY: Final = {
     0: f"COPY telemetry ({_NAMES}) FROM STDIN (FORMAT BINARY)",
@@ -199,10 +181,10 @@ class Store:
                 application_name=f"smartconnect {self._name}",
                 connect_timeout=CONNECT_TIMEOUT_S,
                 options=options,
-                prepare_threshold=1,
+                prepare_threshold=None,  # else psycopg would forget the fence, too, after a ROLLBACK
                 **_KEEPALIVE,
             )
-            self._connection.adapters.register_dumper(_Array, _ArrayDumper)
+            prepare(self._connection.pgconn, _FENCE_NAME, FENCE.encode())
             self.look_for_days()
         except (psycopg.Error, ConnectionTroubleError) as error:
             self.close()  # half a start is none: without the days every row would be a late one
@@ -235,37 +217,8 @@ class Store:
         FencedError, NoPartitionError, DuplicateRowsError, ConnectionTroubleError; any other DatabaseError
         means that the batch itself cannot be stored.
         """
-
-        def work(cursor: psycopg.Cursor[Any]) -> None:
-            cursor.execute("BEGIN")
-            self._write(cursor, batch, staged=staged)
-            faults.reach("gateway.commit.before")
-            cursor.execute("COMMIT")
-
-        self._run(work)
+        self._run(lambda cursor: _write(cursor, batch, staged=staged))
         faults.reach("gateway.commit.after")
-
-    def _write(self, cursor: psycopg.Cursor[Any], batch: Batch, *, staged: bool) -> None:
-        if batch.device_ids:
-            cursor.execute(FENCE, [batch.now_ms, *map(_Array, batch.fence)], prepare=True)
-            if cursor.rowcount != len(batch.device_ids):
-                raise FencedError
-            faults.reach("gateway.fence")
-        try:
-            for late, buffer in batch.copies.items():
-                if staged:
-                    _copy_new(cursor, late, buffer)
-                else:
-                    with cursor.copy(COPY[late]) as copy:
-                        copy.write(buffer)
-        except psycopg.errors.UniqueViolation as error:
-            raise DuplicateRowsError(str(error)) from error
-        except psycopg.errors.CheckViolation as error:
-            raise NoPartitionError(str(error)) from error
-        if batch.events:
-            _insert_events(cursor, batch.events)
-        if batch.rejected:
-            cursor.executemany(INSERT_REJECTED, [_rejected_values(row) for row in batch.rejected])
 
     def _run(self, work: Any) -> Any:
         connection = self._connection
@@ -290,6 +243,48 @@ class Store:
             connection.rollback()
         except psycopg.Error:
             self.close()
+
+
+def _write(cursor: psycopg.Cursor[Any], batch: Batch, *, staged: bool) -> None:
+    _begin(cursor, batch)
+    if batch.events:
+        _insert_events(cursor, batch.events)
+    if batch.rejected:
+        cursor.executemany(INSERT_REJECTED, [_rejected_values(row) for row in batch.rejected])
+    copies = list(batch.copies.items())
+    last = copies.pop() if copies and not staged else None
+    try:
+        for late, buffer in copies:
+            _copy_new(cursor, late, buffer) if staged else _copy(cursor, late, buffer)
+        if last is not None:
+            copy_and_commit(cursor.connection.pgconn, COPY[last[0]].encode(), last[1], _reach_commit)
+            return
+    except psycopg.errors.UniqueViolation as error:
+        raise DuplicateRowsError(str(error)) from error
+    except psycopg.errors.CheckViolation as error:
+        raise NoPartitionError(str(error)) from error
+    _reach_commit()
+    cursor.execute("COMMIT")
+
+
+def _begin(cursor: psycopg.Cursor[Any], batch: Batch) -> None:
+    """Begin the transaction with the fence."""
+    if not batch.device_ids:
+        cursor.execute("BEGIN")
+        return
+    values = [batch.now_ms.to_bytes(8, "big"), *batch.fence]
+    if begin_and_run(cursor.connection.pgconn, _FENCE_NAME, values) != len(batch.device_ids):
+        raise FencedError
+    faults.reach("gateway.fence")
+
+
+def _reach_commit() -> None:
+    faults.reach("gateway.commit.before")
+
+
+def _copy(cursor: psycopg.Cursor[Any], late: int, buffer: bytes) -> None:
+    with cursor.copy(COPY[late]) as copy:
+        copy.write(buffer)
 
 
 def _copy_new(cursor: psycopg.Cursor[Any], late: int, buffer: bytes) -> None:

@@ -1,6 +1,7 @@
 """The binary buffers that numpy builds, read by a real PostgreSQL."""
 
 import math
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -8,6 +9,8 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from cloud.core.batch import (
     COPY_COLUMNS,
@@ -96,6 +99,21 @@ def _assert_stored(stored: dict[str, Any], sent: dict[str, Any]) -> None:
             assert ours == theirs, point.name
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A parameter in PostgreSQL's binary format."""
+
+    data: bytes
+
+
+class EncodedDumper(Dumper):
+    format = Format.BINARY
+    oid = 0  # the statement's cast says what it is
+
+    def dump(self, obj: Encoded) -> bytes:
+        return obj.data
+
+
 ELEMENTS: Final[dict[str, st.SearchStrategy[float]]] = {
     ">i8": st.integers(-(2**63), 2**63 - 1),
     ">i4": st.integers(-(2**31), 2**31 - 1),
@@ -111,9 +129,9 @@ def test_arrays_are_those_of_postgresql(database: str, kind: str, data: st.DataO
     sent = np.array(data.draw(st.lists(ELEMENTS[kind], max_size=20)), np.dtype(kind))
     kind_of = f"{PG_TYPE[kind]}[]"
     with psycopg.connect(database) as connection:
-        connection.adapters.register_dumper(telemetry._Array, telemetry._ArrayDumper)
+        connection.adapters.register_dumper(Encoded, EncodedDumper)
         found = connection.execute(
             f"SELECT %b::{kind_of} IS NOT DISTINCT FROM %s::{kind_of}, cardinality(%b::{kind_of})",
-            [telemetry._Array(pg_array(kind, sent)), sent.tolist(), telemetry._Array(pg_array(kind, sent))],
+            [Encoded(pg_array(kind, sent)), sent.tolist(), Encoded(pg_array(kind, sent))],
         ).fetchone()
     assert found == (True, len(sent))
