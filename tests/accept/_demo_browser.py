@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.support.browser import find_chromium
 from tests.support.firefox import FirefoxError, find_firefox, firefox
 
 SHOTS: Final = "SMARTCONNECT_DEMO_SHOTS"
-"""Environment variable: a folder for screenshots."""
+"""Environment variable: a folder for screenshots, and for the demo's logs after a failure."""
 POLL_S: Final = 0.02
 
 
@@ -136,6 +137,13 @@ async def shoot(tab: Tab, name: str) -> None:
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{name}.png").write_bytes(await tab.screenshot())
+
+
+def keep_logs(folder: Path) -> None:
+    """Keep the demo's logs where somebody asked for pictures."""
+    kept = os.environ.get(SHOTS)
+    if kept and folder.is_dir():
+        shutil.copytree(folder, Path(kept) / "logs", dirs_exist_ok=True)
 
 
 def shows(text: str) -> str:

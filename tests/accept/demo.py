@@ -30,6 +30,7 @@ from tests.accept._demo_browser import (
     enter_codes,
     follow_claim,
     history,
+    keep_logs,
     live,
     log_in,
     open_chromium,
@@ -177,6 +178,9 @@ async def _demo(clone: Path, user: User, *arguments: str, terminal: bool = False
     demo = Demo(clone, user, *arguments, terminal=terminal)
     try:
         yield demo
+    except BaseException:
+        keep_logs(clone / ".state" / "demo" / "logs")
+        raise
     finally:
         demo.kill_rest()
 
