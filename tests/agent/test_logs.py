@@ -1,53 +1,66 @@
-"""What a log line may hold: no secret from the variables of a failed call, nothing that breaks the line."""
+"""Logs as other programs and people see them."""
+
+from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
+import subprocess
+import sys
 
-import pytest
 import structlog
 
+from agent.logs import MAX_TEXT_CHARS, Repeats, cap_text
+
+PROGRAM = """
+import structlog
 from agent import logs
-
-PLANTED = "PLANTEDKEY1234"
-
-
-@pytest.fixture(autouse=True)
-def _restore() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+logs.configure(level="info", form={form!r})
+structlog.get_logger("x").warning("a text", reason="from a peer\\n\\x1b[2J", ups="rack-1")
+structlog.get_logger("x").debug("not shown")
+"""
 
 
-def fail(typed: dict[str, str]) -> None:
-    """Raise with a secret among the local variables."""
-    product_key = typed["product_key"]
-    raise RuntimeError(f"broken after {len(product_key)} characters")
+def said(form: str) -> str:
+    """What the program writes on standard error."""
+    command = [sys.executable, "-c", PROGRAM.format(form=form)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
 
-@pytest.mark.parametrize("form", ["human", "json"])
-def test_a_traceback_shows_no_variables(capsys: pytest.CaptureFixture[str], form: str) -> None:
-    logs.configure(form=form)
-    log = structlog.get_logger()
-    try:
-        fail({"product_key": PLANTED})
-    except RuntimeError:
-        log.exception("a request failed")
-        logging.getLogger("some.library").exception("so did this")
-    written = capsys.readouterr().err
-    assert written.count("broken after 14 characters") == 2
-    assert "in fail" in written
-    assert PLANTED not in written
+def test_one_json_object_a_line_elsewhere_than_on_a_terminal() -> None:
+    (line,) = said("auto").splitlines()
+    found = json.loads(line)
+    assert found.pop("timestamp").endswith("Z")
+    assert found == {
+        "event": "a text",
+        "level": "warning",
+        "process": "agent",
+        "ups": "rack-1",
+        "reason": "from a peer\\n\\x1b[2J",
+    }
 
 
-def test_text_from_peers_stays_on_its_line_and_is_capped(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(form="json")
-    structlog.get_logger().info("read", model="a\r\nb\x1b[31m" + "x" * 1000)
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    entry = json.loads(lines[0])
-    assert entry["process"] == "agent"
-    assert entry["model"].startswith("a\\r\\nb\\x1b[31mxxx")
-    assert len(entry["model"]) < 600
+def test_human_lines_hold_no_control_characters_of_peers() -> None:
+    (line,) = said("human").splitlines()
+    assert "a text" in line
+    assert "\x1b[2J" not in line
+
+
+def test_long_texts_are_capped() -> None:
+    event = cap_text(None, "info", {"event": "x", "reason": "y" * (MAX_TEXT_CHARS + 1), "count": 3})
+    assert event["count"] == 3
+    assert len(str(event["reason"])) < MAX_TEXT_CHARS + 20
+
+
+def test_the_first_failure_is_loud_the_rest_is_quiet() -> None:
+    with structlog.testing.capture_logs() as lines:
+        repeats = Repeats(structlog.get_logger())
+        repeats.worked("well again")
+        repeats.failed("broken", reason="a")
+        repeats.failed("broken", reason="b")
+        repeats.worked("well again")
+        repeats.failed("broken", reason="c")
+    assert [(line["log_level"], line["event"]) for line in lines] == [
+        ("warning", "broken"),
+        ("debug", "broken"),
+        ("info", "well again"),
+        ("warning", "broken"),
+    ]
