@@ -3,7 +3,9 @@
 Each bad input once, with the line it must leave in a log or the reason code it must be answered with. Two
 healthy devices run all the time: one that publishes 100 samples a second straight to the gateway, and a UPS
 read by the agent that has the bad lines, too. Neither may lose a sample. Then quiet and disturbed spells take
-turns, and the first device's 99th percentile from publish to PUBACK is compared between them.
+turns, and the first device's 99th percentile from publish to PUBACK is compared between them: the median of
+the spells' percentiles, so that something else on the machine that stalls a spell or two decides nothing;
+those of all samples are printed beside it.
 """
 
 import json
@@ -11,7 +13,9 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psycopg
@@ -27,8 +31,8 @@ from tests.support.parts import CloudParts
 
 NAME = "bad-input"
 RATE_HZ = 100
-SPELLS = 10
-SPELL_S = 3.0
+SPELLS = 15
+SPELL_S = 2.0
 SETTLE_S = 0.3
 FLOOD_PAUSE_S = 0.1
 MAX_RATIO = 2.0
@@ -172,25 +176,27 @@ class Steady:
 
     def compare(self, windows: Windows) -> str:
         """The two percentiles in words; CheckError where the disturbed one is too high."""
-        samples = self.samples()
-        quiet, disturbed = (
-            sorted(
-                latency_ms
-                for _, due_s, latency_ms in samples
-                if any(start_s <= due_s < end_s for start_s, end_s in spells)
-            )
-            for spells in (windows.quiet, windows.disturbed)
-        )
-        expect(min(len(quiet), len(disturbed)) > RATE_HZ * SPELL_S * SPELLS * 0.9, "too few samples to judge")
-        ratio = p99(disturbed) / p99(quiet)
+        quiet, disturbed = self._by_spell(windows.quiet), self._by_spell(windows.disturbed)
+        fewest = min(len(spell) for spell in (*quiet, *disturbed))
+        expect(fewest > 0.9 * RATE_HZ * SPELL_S, f"a spell has {fewest} samples, too few to judge")
+        before_ms, after_ms = (median([p99(spell) for spell in spells]) for spells in (quiet, disturbed))
+        all_ms = [p99(sorted(chain(*spells))) for spells in (quiet, disturbed)]
         figures = (
-            f"p99 publish to PUBACK {p99(quiet):.2f} ms quiet, {p99(disturbed):.2f} ms under"
-            f" {windows.attacks / (SPELLS * SPELL_S):.0f} bad connections and messages a second"
-            f" (ratio {ratio:.2f}; medians {quiet[len(quiet) // 2]:.2f} and"
-            f" {disturbed[len(disturbed) // 2]:.2f} ms; {len(quiet)} and {len(disturbed)} samples)"
+            f"p99 publish to PUBACK {before_ms:.2f} ms quiet, {after_ms:.2f} ms under"
+            f" {windows.attacks / (SPELLS * SPELL_S):.0f} bad connections and messages a second: ratio"
+            f" {after_ms / before_ms:.2f} (median of {SPELLS} spells each; over all samples"
+            f" {all_ms[0]:.2f} and {all_ms[1]:.2f} ms)"
         )
-        expect(ratio <= MAX_RATIO, figures)
+        expect(after_ms <= MAX_RATIO * before_ms, figures)
         return figures
+
+    def _by_spell(self, spells: list[tuple[float, float]]) -> list[list[float]]:
+        """The latencies of each spell, sorted."""
+        samples = self.samples()
+        return [
+            sorted(latency_ms for _, due_s, latency_ms in samples if start_s <= due_s < end_s)
+            for start_s, end_s in spells
+        ]
 
 
 def p99(values: list[float]) -> float:
