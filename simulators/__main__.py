@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ FAILED, MISUSED = 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit status."""
     options = _parser().parse_args(arguments)
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a client that goes away is no news of ours
     try:
         status: int = options.run(options)
     except (OSError, ValueError, IdentityError) as problem:

@@ -24,7 +24,7 @@ from protocol.messages import EventKind
 from tests.accept import CheckError, expect, passed, progress
 from tests.faults.checker import prove
 from tests.faults.killer import How, Killer, Victim, kill_figures, make_plan
-from tests.faults.site import Site, built_site, log_tails
+from tests.faults.site import Site, built_site
 
 NAME: Final = "kill-and-check"
 DEVICES: Final = 200
@@ -146,6 +146,8 @@ def check(site: Site, seed: int) -> str:
     expect(not complaints, "; ".join(complaints))
     rejected, reason = site.rejected()
     expect(rejected == 0, f"{rejected} messages were rejected: {reason}")
+    alarms = site.alarms()
+    expect(not alarms, f"{len(alarms)} errors in the logs: {alarms[:3]}")
     events = event_figures(site)
     prove(site.cloud.dsn, evidence)
     rate = sent / lasted_s / DEVICES
@@ -162,12 +164,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="kill-and-check-"))
     try:
         with built_site(folder, devices=DEVICES, agents=AGENTS) as site:
-            try:
-                return passed(NAME, check(site, seed))
-            except Exception as error:
-                progress(log_tails(site))
-                if isinstance(error, CheckError):
-                    raise CheckError(f"{error} (KILL_SEED={seed})") from error
-                raise
+            return passed(NAME, check(site, seed))
+    except CheckError as error:
+        raise CheckError(f"{error} (KILL_SEED={seed})") from error
     finally:
         shutil.rmtree(folder)

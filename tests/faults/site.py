@@ -6,6 +6,7 @@ the codes over Modbus, announce themselves and are bound. Whoever uses the site 
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ LABEL_WORDS: Final = 6  # "Product ID X  Product Key Y"
 ENROLL_TIMEOUT_S: Final = 90.0
 DEVICES_PER_OWNER: Final = 10
 EVENTS: Final = "SELECT device_id, kind FROM event WHERE device_id = ANY (%s) ORDER BY device_id, ts, seq"
+ALARM: Final = re.compile(r"Traceback|\"level\": \"(error|critical)\"|\[(error|critical) *\]")
 REJECTED: Final = "SELECT count(*), min(reason) FROM rejected"
 
 
@@ -164,6 +166,14 @@ class Site:
         [(count, reason)] = self._ask(REJECTED, [])
         return int(count), str(reason or "")
 
+    def alarms(self) -> list[str]:
+        """What the logs hold that no kill excuses: crashes, and rows behind the fence's back."""
+        found = []
+        for part in (self.gateway, self.simulator, *self.agents):
+            text = part.log.read_text(errors="replace") if part.log.exists() else ""
+            found += [f"{part.name}: {line[:300]}" for line in text.splitlines() if ALARM.search(line)]
+        return found
+
     def _ask(self, query: str, values: list[Any]) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.cloud.dsn, connect_timeout=5) as connection:
             return connection.execute(query, values or None).fetchall()
@@ -189,16 +199,20 @@ def _last_spooled(trace: Trace) -> Place:
     return max(trace.spooled, default=(0, 0))
 
 
+def _last_words(site: Site, lines: int = 12) -> str:
+    parts = [site.postgres, site.gateway, site.simulator, *site.agents]
+    tails = {part.name: [line[:200] for line in part.tail(lines).splitlines()] for part in parts}
+    return json.dumps(tails, indent=1, ensure_ascii=False)
+
+
 @contextlib.contextmanager
 def built_site(folder: Path, **size: Any) -> Iterator[Site]:
-    """A site that runs; all its processes end with the block."""
+    """A site that runs; all its processes end with the block. After a failure their last words are shown."""
     with Parts(folder / "logs") as parts:
         site = Site(folder, parts, **size)
-        site.start()
-        yield site
-
-
-def log_tails(site: Site, lines: int = 6) -> str:
-    """The last words of every part, for the report of a failure."""
-    parts = [site.postgres, site.gateway, site.simulator, *site.agents]
-    return json.dumps({part.name: part.tail(lines).splitlines() for part in parts}, indent=1)
+        try:
+            site.start()
+            yield site
+        except BaseException:
+            progress(_last_words(site))
+            raise

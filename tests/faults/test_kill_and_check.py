@@ -54,6 +54,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
         assert found.devices == DEVICES
         assert found.acked > 0
         assert site.rejected() == (0, "")
+        assert site.alarms() == []
         for kinds in site.events().values():
             assert {EventKind.ON_BATTERY, EventKind.MAINS_BACK} <= set(kinds)
         prove(site.cloud.dsn, evidence)

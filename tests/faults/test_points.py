@@ -45,6 +45,7 @@ def die_at(site: Site, part: Part, point: str, passing: int) -> None:
     assert found.complaints(drained=False) == []
     assert not found.unexplained
     assert site.rejected() == (0, "")
+    assert site.alarms() == []
 
 
 def _is_stalled(site: Site) -> bool:
@@ -105,6 +106,7 @@ def test_a_database_that_dies_before_the_commit_takes_nothing_along(site: Site, 
     assert site.gateway.alive
     assert site.verdict().complaints(drained=False) == []
     assert site.rejected() == (0, "")
+    assert site.alarms() == []
 
 
 def test_a_held_agent_loses_its_place_to_nobody(site: Site, tmp_path: Path) -> None:
