@@ -13,6 +13,9 @@ STATEMENT_TIMEOUT_MS: Final = 15_000
 LOCK_TIMEOUT_MS: Final = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 30_000
 CHECKOUT_TIMEOUT_S: Final = 10.0
+RECONNECT_TIMEOUT_S: Final = 1.0
+"""A lost connection is tried again for this long, then by whoever asks next. Were it longer, the pauses would
+double, and everybody would be refused for as long as the database was away after it came back."""
 # A peer that vanished without a word must not hold a connection for the two hours of Linux' default.
 KEEPALIVE: Final = {
     "keepalives_idle": 10,
@@ -52,7 +55,7 @@ def make_pool(
         min_size=min_size,
         max_size=max_size,
         timeout=CHECKOUT_TIMEOUT_S,
-        reconnect_timeout=30.0,
+        reconnect_timeout=RECONNECT_TIMEOUT_S,
         check=AsyncConnectionPool.check_connection,
         name=name,
         open=False,
