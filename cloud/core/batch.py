@@ -38,6 +38,8 @@ from protocol.points import VALUES, SampleFlag, Wire
 from protocol.topics import UpTopic
 
 MAX_SEQ_STEP: Final = 2**32
+FEW_PACKETS: Final = 12
+"""So many packets are compared one by one in less time than numpy takes to begin."""
 MAX_STREAM_AHEAD: Final = 2**42
 """A stream is about the unix ms of its beginning; one from 140 years ahead is no clock that runs wrong."""
 FUTURE_MS: Final = 600_000
@@ -72,8 +74,8 @@ class Template:
 def match_run(template: Template, data: bytes, at: int, most: int) -> tuple[int, bytes, bytes]:
     """(count, packet identifiers, payloads) of the packets like the template that begin at ``at``."""
     count = min((len(data) - at) // template.size, most)
-    if count <= 0:
-        return 0, b"", b""
+    if count <= FEW_PACKETS:
+        return _match_few(template, data, at, count)
     packets = np.frombuffer(data, np.uint8, count * template.size, at).reshape(count, template.size)
     id_at = len(template.prefix)
     ids = packets[:, id_at : id_at + 2]
@@ -84,6 +86,22 @@ def match_run(template: Template, data: bytes, at: int, most: int) -> tuple[int,
         count = int(like.argmin())
         packets, ids = packets[:count], ids[:count]
     return count, ids.tobytes(), packets[:, template.payload_at :].tobytes()
+
+
+def _match_few(template: Template, data: bytes, at: int, count: int) -> tuple[int, bytes, bytes]:
+    """The same packet by packet."""
+    prefix, size, payload_at = template.prefix, template.size, template.payload_at
+    id_at = len(prefix)
+    ids: list[bytes] = []
+    payloads: list[bytes] = []
+    for start in range(at, at + count * size, size):
+        packet_id = data[start + id_at : start + id_at + 2]
+        properties = data[start + id_at + 2] if template.version5 else 0
+        if properties or packet_id == b"\0\0" or not data.startswith(prefix, start):
+            break
+        ids.append(packet_id)
+        payloads.append(data[start + payload_at : start + size])
+    return len(ids), b"".join(ids), b"".join(payloads)
 
 
 _PUBACK: Final = np.dtype([("head", ">u2"), ("id", "<u2")])
@@ -312,7 +330,7 @@ _COPY_TAIL: Final = b"\xff\xff"
 class Table:
     """A batch as PostgreSQL reads it."""
 
-    copies: dict[int, bytes]
+    copies: dict[int, bytearray]
     """Binary COPY buffer for ``telemetry`` (0: rows of known days) and for ``telemetry_late`` (1: others)."""
     fence: list[bytes]
     """Binary arrays in the order of FENCE_COLUMNS."""
@@ -363,21 +381,36 @@ def build_table(
 
 def _copies(
     rows: Rows, device: Ints, stream: Ints, epoch: Ints, ts: Ints, flags: Ints, days: frozenset[int]
-) -> dict[int, bytes]:
-    out = np.tile(_COPY_BLANK.view(np.uint8), len(rows)).view(_COPY_ROW)
+) -> dict[int, bytearray]:
+    if not len(rows):
+        return {}
+    day = ts // DAY_MS
+    first, last = int(day.min()), int(day.max())
+    if first == last:
+        return {0 if first in days else 1: _copy(rows, device, stream, epoch, ts, flags)}
+    known = np.isin(day, np.array(sorted(days), np.int64))
+    return {
+        late: _copy(rows[part], device[part], stream[part], epoch[part], ts[part], flags[part])
+        for late, part in enumerate((known, ~known))
+        if part.any()
+    }
+
+
+def _copy(rows: Rows, device: Ints, stream: Ints, epoch: Ints, ts: Ints, flags: Ints) -> bytearray:
+    """The COPY buffer of these rows, filled where it stands: another copy of it would cost as much again."""
+    size = len(rows) * _COPY_ROW.itemsize
+    buffer = bytearray(len(_COPY_HEAD) + size + len(_COPY_TAIL))
+    buffer[: len(_COPY_HEAD)] = _COPY_HEAD
+    buffer[-len(_COPY_TAIL) :] = _COPY_TAIL
+    body = np.frombuffer(buffer, np.uint8, size, len(_COPY_HEAD))
+    body.reshape(-1, _COPY_ROW.itemsize)[...] = _COPY_BLANK.view(np.uint8)
+    out = body.view(_COPY_ROW)
     out["device_id"], out["stream"], out["epoch"] = device, stream, epoch
     out["ts"] = (ts - _PG_EPOCH_MS) * 1000
     out["seq"] = rows["seq"]
     for point in VALUES:
-        out[point.name] = rows[point.name]
-    out["flags"] = flags
-    known = np.isin(ts // DAY_MS, np.array(sorted(days), np.int64))
-    parts = (out, None) if known.all() else (out[known], out[~known])
-    return {
-        late: b"".join((_COPY_HEAD, part.tobytes(), _COPY_TAIL))
-        for late, part in enumerate(parts)
-        if part is not None and len(part)
-    }
+        out[point.name] = flags if point.name == "flags" else rows[point.name]
+    return buffer
 
 
 _ARRAY_HEAD: Final = struct.Struct(">iiIii")

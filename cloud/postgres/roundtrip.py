@@ -41,7 +41,7 @@ def begin_and_run(pgconn: PGconn, name: bytes, values: Sequence[Buffer]) -> int:
     return results[-1].command_tuples or 0
 
 
-def copy_and_commit(pgconn: PGconn, copy: bytes, buffer: bytes, before_end: Callable[[], None]) -> None:
+def copy_and_commit(pgconn: PGconn, copy: bytes, buffer: Buffer, before_end: Callable[[], None]) -> None:
     """COPY the buffer and COMMIT. ``before_end`` is called when all is sent but the end of the data."""
     pgconn.send_query(copy + b"; COMMIT")
     first = _next(pgconn)

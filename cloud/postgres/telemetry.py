@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
+from psycopg.abc import Buffer
 from psycopg.types.json import Jsonb
 
 from cloud.core.batch import COPY_COLUMNS, FENCE_COLUMNS, PG_TYPE
@@ -117,7 +118,7 @@ class Batch:
     now_ms: int
     device_ids: Sequence[int] = ()
     fence: Sequence[bytes] = ()
-    copies: Mapping[int, bytes] = field(default_factory=dict)
+    copies: Mapping[int, bytes | bytearray] = field(default_factory=dict)
     events: Sequence[EventRow] = ()
     rejected: Sequence[RejectedRow] = ()
 
@@ -282,12 +283,12 @@ def _reach_commit() -> None:
     faults.reach("gateway.commit.before")
 
 
-def _copy(cursor: psycopg.Cursor[Any], late: int, buffer: bytes) -> None:
+def _copy(cursor: psycopg.Cursor[Any], late: int, buffer: Buffer) -> None:
     with cursor.copy(COPY[late]) as copy:
         copy.write(buffer)
 
 
-def _copy_new(cursor: psycopg.Cursor[Any], late: int, buffer: bytes) -> None:
+def _copy_new(cursor: psycopg.Cursor[Any], late: int, buffer: Buffer) -> None:
     table = _TABLE[late]
     cursor.execute(f"CREATE TEMP TABLE staged (LIKE {table}) ON COMMIT DROP")
     with cursor.copy(f"COPY staged ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
