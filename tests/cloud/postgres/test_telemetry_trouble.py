@@ -49,6 +49,13 @@ def deliver(store: Store, device: int, rows: Sequence[dict[str, float]]) -> int:
         return sum((1, int(row["seq"])) > (found.stream, found.seq) for row in rows)
 
 
+def wait_for_a_waiter(dsn: str) -> None:
+    """Until somebody waits for a lock."""
+    deadline = time.monotonic() + 10
+    while not run(dsn, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+        assert time.monotonic() < deadline
+
+
 def kill_backend(store: Store, dsn: str) -> Callable[[str], None]:
     connection = store._connection
     assert connection is not None
@@ -80,6 +87,52 @@ def test_a_connection_killed_after_the_commit_loses_nothing(store: Store, owned:
     store.connect()
     assert store.positions([ONE, TWO, 99]).keys() == {ONE, TWO}
     assert counts(owned) == (3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "lock",
+    ["UPDATE latest SET seen_ms = 1", "LOCK TABLE telemetry", "LOCK TABLE event", "LOCK TABLE rejected"],
+)
+def test_a_connection_killed_while_it_waits_leaves_nothing(store: Store, owned: str, lock: str) -> None:
+    """Within each statement of the transaction."""
+    kill = kill_backend(store, owned)
+    with psycopg.connect(owned) as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute(lock)
+        written = pool.submit(store.write, everything(store))
+        wait_for_a_waiter(owned)
+        kill("")
+        with pytest.raises(ConnectionTroubleError):
+            written.result(20)
+    assert counts(owned) == NOTHING
+    with pytest.raises(ConnectionTroubleError):
+        store.write(everything(store))
+    store.connect()
+    store.write(everything(store))
+    assert counts(owned) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("lock", ["LOCK TABLE telemetry", "LOCK TABLE event"])
+def test_a_statement_that_may_not_wait_longer_leaves_a_connection_that_works(
+    owned: str, monkeypatch: pytest.MonkeyPatch, lock: str
+) -> None:
+    monkeypatch.setitem(telemetry._OPTIONS, "lock_timeout", 50)
+    store = Store(owned, "test")
+    store.connect()
+    with psycopg.connect(owned) as holder:
+        holder.execute(lock)
+        with pytest.raises(ConnectionTroubleError, match="lock timeout"):
+            store.write(everything(store))
+        assert store.positions([ONE])[ONE].seq == 0
+    store.write(everything(store))
+    assert counts(owned) == (3, 1, 1)
+    store.close()
+
+
+def test_a_connection_that_dies_unnoticed_is_trouble_at_the_next_batch(store: Store, owned: str) -> None:
+    kill_backend(store, owned)("")
+    with pytest.raises(ConnectionTroubleError):
+        store.write(everything(store))
+    assert counts(owned) == NOTHING
 
 
 def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(store: Store, owned: str) -> None:
@@ -150,13 +203,6 @@ def test_a_row_that_somebody_holds_is_trouble_not_an_endless_wait(
     store.write(everything(store))
     assert counts(owned) == (3, 1, 1)
     store.close()
-
-
-def wait_for_a_waiter(dsn: str) -> None:
-    """Until somebody waits for a lock."""
-    deadline = time.monotonic() + 10
-    while not run(dsn, "SELECT 1 FROM pg_locks WHERE NOT granted"):
-        assert time.monotonic() < deadline
 
 
 def test_a_deadlock_is_trouble_and_the_batch_may_be_repeated(store: Store, owned: str) -> None:
