@@ -6,6 +6,7 @@ they are told, by the reason that the gateway writes down, and by the table, to 
 """
 
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -31,6 +32,8 @@ from tests.support.parts import CloudParts, running_parts
 NAME = "interop"
 ROUNDS = 5
 """Messages of each format that each client sends with each version."""
+PACE_S = 0.07
+"""Between two refusals: of more than 20 a second the gateway counts some without a log line each."""
 
 
 def main() -> int:
@@ -66,6 +69,7 @@ class Check:
         self._clients = clients
         self._owner = make_owner(cloud)
         self.kept_back = 0
+        self._next_s = 0.0
 
     def pairs(self) -> Iterator[tuple[str, int]]:
         """Every client with every version."""
@@ -108,6 +112,8 @@ class Check:
         return len(FURTHER)
 
     def _judge(self, device: Claimed, name: str, version: int, refusal: Refusal) -> None:
+        time.sleep(max(0.0, self._next_s - time.monotonic()))
+        self._next_s = time.monotonic() + PACE_S
         start = self._log.stat().st_size
         actions = refusal.actions(device)
         if (
