@@ -174,12 +174,15 @@ class Agent:
 
 async def kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """Run a loop for ever. One that breaks is logged and started again, and takes no other UPS with it."""
-    backoff = Backoff()
+    loop, backoff = asyncio.get_running_loop(), Backoff()
     while True:
+        began_s = loop.time()
         try:
             await work()
         except Exception:  # noqa: BLE001  the outermost loop of this UPS
             _log.exception("failed, and is started again", task=name)
+        if loop.time() - began_s > backoff.max_s:
+            backoff = backoff.succeeded()
         backoff = backoff.failed()
         await asyncio.sleep(backoff.delay_s(random.random()))  # noqa: S311  jitter, no secret
 

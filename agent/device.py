@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,6 +27,7 @@ from agent.errors import LinkError, StateError
 from agent.identity import Identity, Label
 from agent.keys import save_label
 from agent.logs import Repeats
+from agent.reporter import Reporter
 from protocol.codec import pack_batch, pack_sample
 from protocol.errors import DecodeError, ErrorCode, IdentityError, SignatureError
 from protocol.identity import ProductId, ProductKey
@@ -44,10 +45,6 @@ if TYPE_CHECKING:
     from agent.state import StateFile
     from protocol.extension import Extension
     from protocol.messages import Hello, KeySet, Watch
-
-MAX_BUFFERED: Final = 600  # samples kept in memory while the disk fails
-OVERFLOW_EVENT_EVERY_MS: Final = 600_000
-NEVER: Final = -(2**62)
 
 
 class Device:
@@ -89,14 +86,10 @@ class Device:
         self._obeying = asyncio.Lock()
         self._watcher = Watcher(active=frozenset(state.value.active))
         self._contact = Contact()
-        self._buffer: list[bytes] = []
-        self._events: list[Edge] = []  # not yet on disk
-        self._last_report_ms = NEVER  # the first sample of an ownership goes out at once
         self._extension: Extension | None = None
         self._auto_enabled = False
         self._has_extension: bool | None = None
-        self._overflow_told_ms = -OVERFLOW_EVENT_EVERY_MS
-        self._untold_drops = 0
+        self.reporter = Reporter(spool, background, clock, self._disk_trouble, name=settings.name)
         self.enrollment = Enrollment(
             kid=identity.kid,
             smartconnect=state.value.smartconnect,
@@ -145,7 +138,7 @@ class Device:
                         {"before": before, "after": inventory.firmware},
                     )
                 )
-            await self._remember(firmware=inventory.firmware)
+            await self._try_to_remember(firmware=inventory.firmware)
 
     async def on_extension(self, found: Extension | None) -> None:
         """Follow label, switch and front-panel button of a UPS that has our block."""
@@ -159,7 +152,7 @@ class Device:
         await self._learn_label(found.product_id, found.product_key)
         pressed = self.state.value.presence is not None and found.presence != self.state.value.presence
         if found.presence != self.state.value.presence:
-            await self._remember(presence=found.presence)
+            await self._try_to_remember(presence=found.presence)
         wanted = pressed or (self.settings.enable is Enable.AUTO and not self._auto_enabled)
         self._auto_enabled = True
         if found.enabled or not wanted:
@@ -177,22 +170,15 @@ class Device:
         for edge in (*restored, *edges):
             self._note(edge)
         if self.enrollment.spools:
-            self._buffer.append(pack_sample({**reading.sample, "ts": reading.mono_ms}))
-        now_ms = self.clock.mono_ms()
-        if edges or restored or self.want_now or now_ms < self.enrollment.watch_until_ms:
+            self.reporter.add(reading)
+        edge_seen = bool(edges or restored)
+        if edge_seen or self.want_now or self.clock.mono_ms() < self.enrollment.watch_until_ms:
             self.show()
-        due = sampling.is_due(
-            len(self._buffer),
-            self._last_report_ms,
-            now_ms,
-            int(self.settings.report_interval_s * 1000),
-            on_battery=reading.on_battery,
-            edge=bool(edges or restored),
-        )
-        if due or self._events:
+        if self.reporter.is_due(
+            self.settings.report_interval_s, on_battery=reading.on_battery, edge=edge_seen
+        ):
             await self.report()
-        if edges:  # after the event: an edge told twice is better than one never told
-            await self._remember(active=tuple(sorted(self._watcher.active)))
+        await self._try_to_remember(active=tuple(sorted(self._watcher.active)))  # after the event is safe
 
     async def on_missed(self, mono_ms: int, reason: str) -> None:
         """The UPS did not answer: stale, which is not an outage."""
@@ -200,56 +186,19 @@ class Device:
         self._contact, edges = sampling.missed(self._contact, mono_ms, reason)
         for edge in edges:
             self._note(edge)
-        if self._events:
+        if self.reporter.has_events:
             await self.report()
 
     # --- to the spool --------------------------------------------------------------------------------------
 
     def _note(self, edge: Edge) -> None:
-        self._log.info("event", kind=edge.kind.value, **{f"of_{name}": v for name, v in edge.values.items()})
-        if self.enrollment.spools:
-            self._events.append(edge)
+        self.reporter.note(edge, keep=self.enrollment.spools)
 
     async def report(self) -> None:
         """Make what was collected durable, and let it be published. A broken disk keeps it in memory."""
-        events, samples = self._events, self._buffer
-        self._events, self._buffer = [], []
-        self._last_report_ms = self.clock.mono_ms()
-        try:
-            while events:
-                edge = events[0]
-                await self.background.run(
-                    lambda edge=edge: self.spool.append_event(edge.mono_ms, edge.kind, edge.values)  # type: ignore[misc]
-                )
-                events.pop(0)
-            if samples:
-                taken, samples = samples, []
-                try:
-                    self._untold_drops += await self.background.run(lambda: self.spool.append(taken))
-                except OSError:
-                    samples = taken
-                    raise
-        except OSError as error:
-            self._disk_trouble.failed("the spool cannot be written", reason=str(error))
-            self._events = events + self._events
-            self._buffer = (samples + self._buffer)[-MAX_BUFFERED:]
-        else:
-            self._disk_trouble.worked("the spool can be written again")
-            self._tell_overflow()
+        await self.reporter.report(self.enrollment.epoch)
         self.has_samples.set()
         self.has_events.set()
-
-    def _tell_overflow(self) -> None:
-        now_ms = self.clock.mono_ms()
-        if self._untold_drops and now_ms - self._overflow_told_ms >= OVERFLOW_EVENT_EVERY_MS:
-            self._overflow_told_ms = now_ms
-            total = self.spool.ledger.dropped_samples
-            self._note(
-                Edge(
-                    now_ms, EventKind.SPOOL_OVERFLOW, {"dropped": self._untold_drops, "dropped_total": total}
-                )
-            )
-            self._untold_drops = 0
 
     def now_payload(self) -> bytes | None:
         """The latest reading as an unsequenced snapshot; None if there is none, or it is stale."""
@@ -273,9 +222,11 @@ class Device:
                 await self._learn_time(event.hello, event.received_ms)
             for effect in effects:
                 await self._carry_out(effect, after)
+            if after.epoch != self.enrollment.epoch:
+                self.reporter.clear()  # what was collected while the wipe was under way
             self.enrollment = after
         if not after.spools:
-            self._buffer.clear()
+            self.reporter.clear_samples()
         self.wake()
 
     def announce(self) -> None:
@@ -312,9 +263,7 @@ class Device:
                     self._log.warning(
                         "another ownership: the spool is wiped", before=self.enrollment.epoch, after=epoch
                     )
-                self._buffer.clear()
-                self._events.clear()
-                self._last_report_ms = NEVER
+                self.reporter.clear()
                 await self.background.run(lambda: self.spool.wipe(epoch))
             case Settle(position):
                 await self.background.run(lambda: self.spool.settle(position))
@@ -382,14 +331,26 @@ class Device:
         if self.identity.label is not None:
             self._log.warning("another label", product_id=product_id.value)
         self.identity.label = Label(product_id, key)
-        await self.background.run(lambda: save_label(self._disk, product_id, key))
         self.labelled.set()
+        try:
+            await self.background.run(lambda: save_label(self._disk, product_id, key))
+        except OSError as error:  # whoever told the codes tells them again after the next start
+            self._disk_trouble.failed("the disk cannot be written", reason=str(error))
 
     async def _remember(self, **changes: object) -> None:
+        if all(getattr(self.state.value, name) == value for name, value in changes.items()):
+            return
         try:
             await self.background.run(lambda: self.state.update(**changes))
         except OSError as error:
             raise StateError(f"{self.settings.name}: state cannot be written: {error}") from error
+
+    async def _try_to_remember(self, **changes: object) -> None:
+        """Make facts durable that the UPS will tell again; a broken disk must not stop the polling."""
+        try:
+            await self._remember(**changes)
+        except StateError as error:
+            self._disk_trouble.failed("the disk cannot be written", reason=str(error))
 
     async def accepted(self, login_ms: int) -> None:
         """The cloud took a log-in with this ``iat``."""

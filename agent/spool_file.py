@@ -122,8 +122,8 @@ class SpoolFile:
             self._drop_oldest(1)  # events outlive telemetry
             lost = self._events.append(event)
         self._event_seq = seq
-        if lost:
-            self._save(replace(self._ledger, dropped_events=self._ledger.dropped_events + lost))
+        if lost:  # durable with the ledger's next write; the event itself is already
+            self._ledger = replace(self._ledger, dropped_events=self._ledger.dropped_events + lost)
         return event
 
     # --- emptying it ---------------------------------------------------------------------------------------
