@@ -1,108 +1,137 @@
-"""BEGIN and COMMIT that travel with their neighbours, on a real PostgreSQL."""
+"""BEGIN with its statement and COPY with its COMMIT, below psycopg's cursors, on a real PostgreSQL."""
 
+import struct
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from cloud.postgres.roundtrip import CHUNK_BYTES, begin_and_run, copy_and_commit, prepare
+from tests.support.ingest import run
 
-COPY = b"COPY kept FROM STDIN"
+HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TAIL = b"\xff\xff"
+COPY = b"COPY numbers FROM STDIN (FORMAT BINARY)"
 
 
 @pytest.fixture
-def connection(empty_database: str) -> Iterator[psycopg.Connection]:
-    """With a table of numbers, and a statement that adds one of eight bytes."""
-    with psycopg.connect(empty_database, autocommit=True, prepare_threshold=None) as made:
-        made.execute("CREATE TABLE kept (number bigint PRIMARY KEY)")
-        prepare(made.pgconn, b"add", b"INSERT INTO kept SELECT n FROM generate_series(1, $1::bigint) AS n")
-        yield made
+def connection(database: str) -> Iterator[psycopg.Connection]:
+    """With a table, and a statement that adds to all its rows."""
+    run(database, "CREATE TABLE numbers (n bigint PRIMARY KEY, text text NOT NULL)")
+    with psycopg.connect(database, autocommit=True, prepare_threshold=None) as opened:
+        prepare(opened.pgconn, b"shift", b"UPDATE numbers SET n = n + $1")
+        yield opened
 
 
-def number(value: int) -> bytes:
-    return value.to_bytes(8, "big")
+def rows(numbers: range, text: bytes = b"x") -> bytes:
+    """What COPY reads."""
+    body = [struct.pack(">hiqi", 2, 8, n, len(text)) + text for n in numbers]
+    return b"".join([HEAD, *body, TAIL])
 
 
-def kept(connection: psycopg.Connection) -> list[int]:
-    return [row[0] for row in connection.execute("SELECT number FROM kept ORDER BY number")]
+def eight(n: int) -> bytes:
+    return n.to_bytes(8, "big", signed=True)
 
 
-def test_begins_and_says_how_many_rows_were_touched(connection: psycopg.Connection) -> None:
-    assert begin_and_run(connection.pgconn, b"add", [number(3)]) == 3
-    assert connection.info.transaction_status == TransactionStatus.INTRANS
-    connection.rollback()
-    assert begin_and_run(connection.pgconn, b"add", [number(0)]) == 0
-    connection.rollback()
-    assert kept(connection) == []
+def stored(dsn: str) -> list[int]:
+    return [n for (n,) in run(dsn, "SELECT n FROM numbers ORDER BY n")]
 
 
-def test_copies_and_commits_what_was_begun(connection: psycopg.Connection) -> None:
-    seen: list[TransactionStatus] = []
-    begin_and_run(connection.pgconn, b"add", [number(2)])
-    connection.execute("INSERT INTO kept VALUES (9)")
+def nothing() -> None:
+    """To be called before the end."""
+
+
+def test_a_transaction_in_two_round_trips(connection: psycopg.Connection, database: str) -> None:
+    copy_and_commit(connection.pgconn, COPY, rows(range(3)), nothing)  # no BEGIN: COMMIT only warns
+    seen: list[tuple[list[int], TransactionStatus]] = []
+    assert begin_and_run(connection.pgconn, b"shift", [eight(10)]) == 3
     copy_and_commit(
-        connection.pgconn, COPY, b"4\n5\n", lambda: seen.append(connection.info.transaction_status)
+        connection.pgconn,
+        COPY,
+        rows(range(2)),
+        lambda: seen.append((stored(database), connection.info.transaction_status)),
     )
-    assert seen == [TransactionStatus.ACTIVE]
+    assert [numbers for numbers, _status in seen] == [[0, 1, 2]], "others see nothing before the commit"
+    assert stored(database) == [0, 1, 10, 11, 12]
     assert connection.info.transaction_status == TransactionStatus.IDLE
-    assert kept(connection) == [1, 2, 4, 5, 9]
+    assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_large_buffer_goes_in_parts(connection: psycopg.Connection) -> None:
-    count = 10 * CHUNK_BYTES // 8
-    begin_and_run(connection.pgconn, b"add", [number(0)])
-    buffer = "".join(f"{n}\n" for n in range(1_000_000, 1_000_000 + count)).encode()
-    assert len(buffer) == 10 * CHUNK_BYTES
-    copy_and_commit(connection.pgconn, COPY, buffer, lambda: None)
-    assert len(kept(connection)) == count
+def test_a_buffer_of_many_chunks_arrives_whole(connection: psycopg.Connection, database: str) -> None:
+    buffer = rows(range(5_000), b"y" * 1_000)
+    assert len(buffer) > 10 * CHUNK_BYTES
+    copy_and_commit(connection.pgconn, COPY, bytearray(buffer), nothing)
+    assert run(database, "SELECT count(*), sum(length(text)) FROM numbers") == [(5_000, 5_000_000)]
 
 
-def test_an_error_of_the_statement_is_raised_and_can_be_rolled_back(connection: psycopg.Connection) -> None:
-    connection.execute("INSERT INTO kept VALUES (2)")
-    with pytest.raises(psycopg.errors.UniqueViolation):
-        begin_and_run(connection.pgconn, b"add", [number(3)])
+def test_an_error_while_much_is_still_to_be_sent_does_not_hang(
+    connection: psycopg.Connection, database: str
+) -> None:
+    """The server refuses the first row; we are still sending, and must hear it."""
+    body = rows(range(5_000), b"y" * 1_000)
+    broken = HEAD + struct.pack(">h", 7) + body[len(HEAD) :]
+    assert begin_and_run(connection.pgconn, b"shift", [eight(1)]) == 0
+    with pytest.raises(psycopg.errors.BadCopyFileFormat):
+        copy_and_commit(connection.pgconn, COPY, broken, nothing)
+    assert connection.info.transaction_status == TransactionStatus.INERROR
     connection.rollback()
-    assert kept(connection) == [2]
+    assert stored(database) == []
+    copy_and_commit(connection.pgconn, COPY, rows(range(1)), nothing)
+    assert stored(database) == [0]
+
+
+def test_a_row_that_is_there_already_undoes_the_transaction(
+    connection: psycopg.Connection, database: str
+) -> None:
+    copy_and_commit(connection.pgconn, COPY, rows(range(2)), nothing)
+    assert begin_and_run(connection.pgconn, b"shift", [eight(10)]) == 2
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        copy_and_commit(connection.pgconn, COPY, rows(range(9, 12)), nothing)
+    connection.rollback()
+    assert stored(database) == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("copy", "buffer", "error"),
+    ("values", "error"),
     [
-        (COPY, b"1\n", psycopg.errors.UniqueViolation),
-        (COPY, b"one\n", psycopg.errors.InvalidTextRepresentation),
-        (b"COPY nowhere FROM STDIN", b"", psycopg.errors.UndefinedTable),
+        ([b"short"], psycopg.errors.ProtocolViolation),
+        ([eight(2**63 - 1)], psycopg.errors.NumericValueOutOfRange),
     ],
 )
-def test_a_copy_that_fails_commits_nothing(
-    connection: psycopg.Connection, copy: bytes, buffer: bytes, error: type[psycopg.Error]
+def test_a_statement_that_fails_leaves_a_connection_that_works(
+    connection: psycopg.Connection, database: str, values: list[bytes], error: type[psycopg.Error]
 ) -> None:
-    connection.execute("INSERT INTO kept VALUES (1)")
-    connection.execute("BEGIN")
-    connection.execute("INSERT INTO kept VALUES (7)")
+    copy_and_commit(connection.pgconn, COPY, rows(range(1, 3)), nothing)
     with pytest.raises(error):
-        copy_and_commit(connection.pgconn, copy, buffer, lambda: None)
+        begin_and_run(connection.pgconn, b"shift", values)
+    assert connection.pgconn.pipeline_status == PipelineStatus.OFF
     connection.rollback()
-    assert kept(connection) == [1]
+    assert begin_and_run(connection.pgconn, b"shift", [eight(5)]) == 2
+    connection.rollback()
+    assert stored(database) == [1, 2]
 
 
-def test_a_failed_transaction_is_not_taken_for_a_commit(connection: psycopg.Connection) -> None:
+def test_a_commit_in_a_failed_transaction_is_no_commit(connection: psycopg.Connection) -> None:
     connection.execute("BEGIN")
     with pytest.raises(psycopg.errors.DivisionByZero):
         connection.execute("SELECT 1 / 0")
     with pytest.raises(psycopg.errors.InFailedSqlTransaction):
-        copy_and_commit(connection.pgconn, COPY, b"4\n", lambda: None)
-    connection.rollback()
-    assert kept(connection) == []
+        copy_and_commit(connection.pgconn, COPY, rows(range(1)), nothing)
 
 
-def test_a_lost_connection_is_an_operational_error(connection: psycopg.Connection) -> None:
-    def leave() -> None:
-        with psycopg.connect(connection.info.dsn, password=connection.info.password) as other:
-            other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+def test_what_is_not_a_copy_is_said_so(connection: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.InternalError, match="does not ask for data"):
+        copy_and_commit(connection.pgconn, b"SELECT 1", b"", nothing)
+    with pytest.raises(psycopg.errors.SyntaxError):
+        prepare(connection.pgconn, b"bad", b"SELECT FROM WHERE")
 
-    begin_and_run(connection.pgconn, b"add", [number(1)])
+
+def test_a_connection_that_is_gone_is_an_operational_error(
+    connection: psycopg.Connection, database: str
+) -> None:
+    run(database, "SELECT pg_terminate_backend(%s, 5000)", connection.info.backend_pid)
     with pytest.raises(psycopg.OperationalError):
-        copy_and_commit(connection.pgconn, COPY, b"4\n", leave)
+        begin_and_run(connection.pgconn, b"shift", [eight(1)])
     with pytest.raises(psycopg.OperationalError):
-        begin_and_run(connection.pgconn, b"add", [number(1)])
+        copy_and_commit(connection.pgconn, COPY, rows(range(1)), nothing)
