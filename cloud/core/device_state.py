@@ -136,8 +136,9 @@ def condition_of(view: DeviceView, now_ms: int) -> Condition:
     """The state a device is in; the most important one where several hold."""
     if not view.smartconnect:
         return Condition.SMARTCONNECT_OFF
-    if view.ts_ms == 0:
-        return Condition.STARTING if view.connected or not view.seen_ms else Condition.OFFLINE
+    starting = view.ts_ms == 0 and now_ms - view.from_ms <= QUIET_MS
+    if starting and (view.connected or not view.seen_ms):
+        return Condition.STARTING
     if not view.connected or now_ms - view.seen_ms > QUIET_MS:
         return Condition.OFFLINE
     if view.contact_lost or now_ms - view.ts_ms > QUIET_MS:

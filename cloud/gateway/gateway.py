@@ -67,7 +67,7 @@ class Gateway:
         for session in self.hub.sessions():
             session.link.end(Refusal(Reason.SERVER_SHUTTING_DOWN, "the gateway stops", ends=True))
         await asyncio.gather(*(asyncio.to_thread(writer.stop, STOP_TIMEOUT_S) for writer in self._writers))
-        await self.hub.flush_gone()
+        await self.hub.flush_presence()
 
     # --- connections ----------------------------------------------------------------------------------------
 

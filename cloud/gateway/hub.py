@@ -15,13 +15,13 @@ from cloud.core.session import Refusal, Standing, judge_standing
 from cloud.gateway.session import Session
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import DatabaseUnavailableError
-from cloud.postgres.sessions import find_standings, listen, note_gone, note_heard
+from cloud.postgres.sessions import find_standings, listen, note_come, note_gone, note_heard
 from protocol.errors import Reason
 
 POLL_S: Final = 1.5
 ASK_AT_ONCE: Final = 1_000
 HEARD_EVERY_S: Final = 15.0
-GONE_EVERY_S: Final = 0.5
+PRESENCE_EVERY_S: Final = 0.5
 LISTEN_AGAIN_S: Final = 1.0
 KEEP_ALIVE_SLACK: Final = 1.5
 """A session ends after one and a half times its keep-alive in silence (MQTT 5.0, section 3.1.2.10)."""
@@ -42,6 +42,7 @@ class Hub:
         self._by_device: dict[int, set[Session]] = {}
         self._asked: dict[Session, bool] = {}
         self._ask = asyncio.Event()
+        self._come: list[Session] = []
         self._gone: list[Session] = []
         self._away = False
 
@@ -86,7 +87,7 @@ class Hub:
             group.create_task(self._refresh())
             group.create_task(self._poll())
             group.create_task(self._note_heard())
-            group.create_task(self._note_gone())
+            group.create_task(self._note_presence())
 
     # --- standings ------------------------------------------------------------------------------------------
 
@@ -131,6 +132,8 @@ class Hub:
         if standing.hello_differs(before):
             session.link.forget_template()
             greet = True
+            if standing.owned:  # an ownership begins with nobody connected
+                self._come.append(session)
         if greet:
             session.say_hello(_now_ms())
         session.say_watch(_now_ms())
@@ -188,19 +191,23 @@ class Hub:
             except DatabaseUnavailableError as error:
                 self._note_away(str(error))
 
-    async def _note_gone(self) -> None:
+    async def _note_presence(self) -> None:
         while True:
-            await asyncio.sleep(GONE_EVERY_S)
-            await self.flush_gone()
+            await asyncio.sleep(PRESENCE_EVERY_S)
+            await self.flush_presence()
 
-    async def flush_gone(self) -> None:
-        """Write down which sessions have ended; what cannot be written stays for the next time."""
+    async def flush_presence(self) -> None:
+        """Write down whose sessions came to have an owner and which have ended, in this order, since one may
+        be both; what cannot be written stays for the next time.
+        """
+        come, self._come = self._come, []
         gone, self._gone = self._gone, []
-        if not gone:
-            return
+        now_ms = _now_ms()
         try:
-            await note_gone(self._pool, [(session.device_id, session.login_ms) for session in gone])
+            await note_come(self._pool, [(one.device_id, one.login_ms, now_ms) for one in come])
+            await note_gone(self._pool, [(one.device_id, one.login_ms) for one in gone])
         except DatabaseUnavailableError as error:
+            self._come = come + self._come
             self._gone = gone + self._gone
             self._note_away(str(error))
 

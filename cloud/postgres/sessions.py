@@ -49,6 +49,14 @@ WITH mine AS MATERIALIZED (
 UPDATE latest l SET seen_ms = greatest(l.seen_ms, m.seen_ms)
 FROM mine m WHERE l.device_id = m.device_id AND l.session_no = m.session_no"""
 """Rows that a writer has locked are left out: it notes the same."""
+COME: Final = """
+WITH mine AS MATERIALIZED (
+    SELECT l.device_id, u.session_no, u.seen_ms
+    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS u(device_id, session_no, seen_ms)
+    JOIN latest l ON l.device_id = u.device_id AND l.session_no = u.session_no
+    ORDER BY l.device_id FOR UPDATE OF l)
+UPDATE latest l SET connected = true, seen_ms = greatest(l.seen_ms, m.seen_ms)
+FROM mine m WHERE l.device_id = m.device_id AND l.session_no = m.session_no"""
 GONE: Final = """
 WITH mine AS MATERIALIZED (
     SELECT l.device_id, u.session_no FROM unnest(%s::bigint[], %s::bigint[]) AS u(device_id, session_no)
@@ -142,6 +150,15 @@ async def note_heard(pool: Pool, heard: Sequence[tuple[int, int, int]]) -> None:
     columns = list(zip(*sorted(heard), strict=True))
     async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
         await connection.execute(HEARD, [list(column) for column in columns])
+
+
+async def note_come(pool: Pool, come: Sequence[tuple[int, int, int]]) -> None:
+    """(device_id, session_no, when) of sessions whose device was given an owner. DatabaseUnavailableError."""
+    if not come:
+        return
+    columns = list(zip(*sorted(come), strict=True))
+    async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
+        await connection.execute(COME, [list(column) for column in columns])
 
 
 async def note_gone(pool: Pool, gone: Sequence[tuple[int, int]]) -> None:

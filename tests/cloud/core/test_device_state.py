@@ -86,9 +86,11 @@ ON_BATTERY = {"ups_status": STATUS["on_battery"]}
         ({"bits": ON_BATTERY, "ts_ms": NOW - QUIET_MS - 1}, Condition.SILENT),
         ({"bits": ON_BATTERY, "contact_lost": True}, Condition.SILENT),
         ({"bits": ON_BATTERY, "smartconnect": False}, Condition.SMARTCONNECT_OFF),
-        ({"ts_ms": 0, "seen_ms": 0, "connected": False}, Condition.STARTING),
-        ({"ts_ms": 0}, Condition.STARTING),
-        ({"ts_ms": 0, "connected": False}, Condition.OFFLINE),
+        ({"from_ms": NOW - 1, "ts_ms": 0, "seen_ms": 0, "connected": False}, Condition.STARTING),
+        ({"from_ms": NOW - 1, "ts_ms": 0}, Condition.STARTING),
+        ({"from_ms": NOW - 1, "ts_ms": 0, "connected": False}, Condition.OFFLINE),
+        ({"ts_ms": 0, "seen_ms": 0, "connected": False}, Condition.OFFLINE),
+        ({"ts_ms": 0}, Condition.SILENT),
     ],
 )
 def test_condition(changes: dict[str, Any], wanted: Condition) -> None:

@@ -80,6 +80,24 @@ async def test_announced_then_claimed(
     ]
 
 
+async def until_connected(cloud: CloudParts, device: WireDevice, *, wanted: bool) -> None:
+    async with asyncio.timeout(20):
+        while rows(cloud, "SELECT connected FROM latest WHERE device_id = %s", device.device_id) != [
+            (wanted,)
+        ]:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_device_that_says_nothing_after_the_claim_is_connected_as_long_as_it_is(
+    cloud: CloudParts, people: tuple[Person, Person], device: WireDevice
+) -> None:
+    await asyncio.to_thread(device.announce)
+    await people[0].claim(device.product_id, device.product_key)
+    await until_connected(cloud, device, wanted=True)
+    await asyncio.to_thread(device.close)
+    await until_connected(cloud, device, wanted=False)
+
+
 async def test_claimed_then_announced(people: tuple[Person, Person], device: WireDevice) -> None:
     ada, bob = people
     waiting = await ada.claim(device.product_id, device.product_key)

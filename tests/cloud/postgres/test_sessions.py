@@ -17,6 +17,7 @@ from cloud.postgres.sessions import (
     find_standings,
     listen,
     log_in,
+    note_come,
     note_gone,
     note_heard,
 )
@@ -162,6 +163,16 @@ async def test_what_is_heard_waits_for_no_writer(pool: Pool, owned: str) -> None
         async with asyncio.timeout(4):  # below the lock time-out
             await note_heard(pool, [(DEVICE, 1, 600)])
     assert latest(owned)[2] == 700
+
+
+async def test_a_session_whose_device_was_given_an_owner_is_connected(pool: Pool, owned: str) -> None:
+    await note_come(pool, [(DEVICE, 2, 500), (DEVICE + 1, 1, 500)])
+    await note_come(pool, [])
+    assert latest(owned) == (1, False, 0)
+    await note_come(pool, [(DEVICE, 1, 500)])
+    assert latest(owned) == (1, True, 500)
+    await note_gone(pool, [(DEVICE, 1)])
+    assert latest(owned) == (1, False, 500)
 
 
 async def test_a_session_that_has_gone_does_not_take_a_newer_one_with_it(pool: Pool, owned: str) -> None:
