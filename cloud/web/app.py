@@ -80,7 +80,11 @@ async def run(settings: Settings) -> None:
     await runner.setup()
     try:
         site = web.TCPSite(
-            runner, settings.portal_host, settings.portal_port, ssl_context=_tls(settings), reuse_address=True
+            runner,
+            settings.portal_host,
+            settings.portal_port,
+            ssl_context=server_tls(settings),
+            reuse_address=True,
         )
         await site.start()
         port = runner.addresses[0][1]
@@ -91,7 +95,8 @@ async def run(settings: Settings) -> None:
         await runner.cleanup()
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def server_tls(settings: Settings) -> ssl.SSLContext | None:
+    """What the portal serves HTTPS with; None for plain HTTP."""
     if not settings.portal_tls:
         return None
     certificate, key = settings.certificate_paths

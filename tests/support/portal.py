@@ -21,7 +21,7 @@ from cloud.services import claiming
 from cloud.services.accounts import create_account
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.passwords import Passwords
-from cloud.web.app import make_app
+from cloud.web.app import make_app, server_tls
 from cloud.web.state import POOL
 from protocol.points import VALUES, Wire
 from protocol.signing import label_key
@@ -97,6 +97,17 @@ class Portal:
             raise AssertionError(f"the claim is {view.state}")
         return Owned(self.pool, device, view.epoch)
 
+    async def find_owned(self, device: TestDevice) -> "Owned":
+        """A device that was claimed by other means."""
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT epoch FROM ownership WHERE device_id = %s AND until_ms IS NULL", [device.device_id]
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise AssertionError("nobody owns the device")
+        return Owned(self.pool, device, row[0])
+
 
 def labelled_device(model: str = "Smart-UPS 1500") -> tuple[TestDevice, str]:
     """A device whose label key comes from a Product Key, as for the form; the key is the second value."""
@@ -110,17 +121,19 @@ async def claim(pool: Pool, actor: Actor, device: TestDevice) -> ClaimView:
 
 
 @contextlib.asynccontextmanager
-async def running_portal(dsn: str, state_dir: Path, **settings: Any) -> AsyncIterator[Portal]:
+async def running_portal(
+    dsn: str, state_dir: Path, *, port: int | None = None, **settings: Any
+) -> AsyncIterator[Portal]:
     """The portal of this database until the block ends."""
-    port = free_port()
+    port = port or free_port()
     chosen = Settings(state_dir=state_dir, database_url=dsn, portal_port=port, **settings)
     provision(chosen)
     app = make_app(chosen)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield Portal(f"http://127.0.0.1:{port}", app, chosen)
+        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=server_tls(chosen)).start()
+        yield Portal(f"{'https' if chosen.portal_tls else 'http'}://127.0.0.1:{port}", app, chosen)
     finally:
         await runner.cleanup()
 

@@ -1,0 +1,81 @@
+"""Real browsers in front of a real portal. What a page logs as an error fails its test."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+
+from tests.support.portal import PASSWORD, Portal, running_portal
+
+TIMEOUT_MS = 15_000
+
+
+class OpenPage(Protocol):
+    """Makes a page in a browser profile of its own."""
+
+    async def __call__(self, **options: Any) -> Page:
+        """``options`` are those of playwright's ``new_context``."""
+
+
+@pytest.fixture
+async def portal(database: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A portal of this test alone, with one account: ada@example.org."""
+    async with running_portal(database, tmp_path / "state") as running:
+        yield running
+
+
+@pytest.fixture
+async def browser(chromium_path: Path) -> AsyncIterator[Browser]:
+    """Chromium, headless."""
+    async with async_playwright() as playwright:
+        # Test machines often run as root, where Chromium's sandbox refuses to start.
+        launched = await playwright.chromium.launch(executable_path=str(chromium_path), args=["--no-sandbox"])
+        try:
+            yield launched
+        finally:
+            await launched.close()
+
+
+@pytest.fixture
+async def complaints() -> list[str]:
+    """Console errors and uncaught exceptions of all pages so far; the test may take expected ones out."""
+    return []
+
+
+@pytest.fixture
+async def open_page(browser: Browser, complaints: list[str]) -> AsyncIterator[OpenPage]:
+    """Pages that must not log errors: a breach of the content security policy is one."""
+
+    async def make(**options: Any) -> Page:
+        context = await browser.new_context(**options)
+        context.set_default_timeout(TIMEOUT_MS)
+        page = await context.new_page()
+        page.on("console", _noting(complaints))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        return page
+
+    yield make
+    for context in browser.contexts:
+        with contextlib.suppress(Exception):
+            await context.close()
+    assert complaints == []
+
+
+def _noting(complaints: list[str]) -> Callable[[ConsoleMessage], None]:
+    def note(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            complaints.append(message.text)
+
+    return note
+
+
+async def log_in(page: Page, portal: Portal, email: str = "ada@example.org") -> None:
+    """Through the form, up to the list of devices."""
+    await page.goto(f"{portal.url}/login")
+    await page.fill("#email", email)
+    await page.fill("#password", PASSWORD)
+    await page.click("main button[type=submit]")
+    await page.wait_for_url("**/devices")

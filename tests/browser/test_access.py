@@ -1,0 +1,150 @@
+"""Phones, keyboards, dark rooms, screen readers."""
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from build_assets import FRONTEND
+from tests.browser.conftest import OpenPage, log_in
+from tests.support.portal import PASSWORD, Portal, claim, labelled_device, now_ms
+
+pytestmark = pytest.mark.browser
+
+AXE = FRONTEND / "node_modules" / "axe-core" / "axe.min.js"
+WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+@pytest.fixture
+async def rooms(portal: Portal) -> list[str]:
+    """A page of every kind, filled."""
+    ada = await portal.add_person("ada@example.org", company="Example Clinic")
+    owned = await portal.own_device(ada)
+    await owned.show()
+    await owned.add_samples([(now_ms() - age * 60_000, {}) for age in range(60, 0, -1)])
+    await owned.add_event("on_battery", input_voltage=0.0)
+    waiting = await claim(portal.pool, ada, labelled_device()[0])
+    several, _ = labelled_device()
+    await several.announce(portal.pool, now_ms())
+    await several.twin().announce(portal.pool, now_ms())
+    picking = await claim(portal.pool, ada, several)
+    won = await claim(portal.pool, ada, owned.device)
+    return [
+        "/devices",
+        f"/devices/{owned.device_id}",
+        "/add",
+        "/add/codes",
+        *(f"/claims/{view.claim_id}" for view in (waiting, picking, won)),
+    ]
+
+
+async def faults(page: Page) -> list[str]:
+    """What axe finds wrong on the page."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE.read_text())
+    found: dict[str, Any] = await page.evaluate(
+        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+    )
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+async def test_axe_finds_nothing(portal: Portal, rooms: list[str], open_page: OpenPage, colours: str) -> None:
+    page = await open_page(color_scheme=colours, reduced_motion="reduce")
+    await page.goto(f"{portal.url}/login")
+    assert await faults(page) == []
+    await log_in(page, portal)
+    for path in rooms:
+        await page.goto(portal.url + path)
+        if path.startswith("/devices/"):
+            await expect(page.locator("#charts canvas")).to_have_count(3)
+            await page.get_by_text("Show as a table").click()
+        assert await faults(page) == [], path
+
+
+@pytest.mark.parametrize("width", [320, 390])
+async def test_nothing_is_wider_than_a_phone(
+    portal: Portal, rooms: list[str], open_page: OpenPage, width: int
+) -> None:
+    page = await open_page(
+        viewport={"width": width, "height": 800}, device_scale_factor=2, is_mobile=True, has_touch=True
+    )
+    await page.goto(f"{portal.url}/login")
+    assert not await page.evaluate(WIDER)
+    await log_in(page, portal)
+    for path in rooms:
+        await page.goto(portal.url + path)
+        if path.startswith("/devices/"):
+            await expect(page.locator("#charts canvas")).to_have_count(3)
+        assert not await page.evaluate(WIDER), path
+
+
+async def test_the_keyboard_is_enough(portal: Portal, open_page: OpenPage) -> None:
+    await portal.add_person("ada@example.org")
+    page = await open_page()
+    await page.goto(f"{portal.url}/login")
+    await page.keyboard.type("ada@example.org")  # the first field has the focus
+    await page.keyboard.press("Tab")
+    await page.keyboard.type(PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/devices")
+    await page.keyboard.press("Tab")
+    await expect(page.locator(".skip")).to_be_focused()
+    await expect(page.locator(".skip")).to_be_in_viewport()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("main").get_by_role("link", name="Add Device").first).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/add")
+    await page.goto(f"{portal.url}/add/codes")
+    device, product_key = labelled_device()
+    await page.keyboard.type(device.product_id.value.lower())
+    await expect(page.locator("#product_id-count")).to_have_attribute("data-state", "complete")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type(product_key)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Waiting for the device", exact=True)).to_be_visible()
+
+
+async def test_counters_say_what_is_wrong_before_sending(portal: Portal, open_page: OpenPage) -> None:
+    await portal.add_person("ada@example.org")
+    page = await open_page()
+    await log_in(page, portal)
+    await page.goto(f"{portal.url}/add/codes")
+    count = page.locator("#product_id-count")
+    for typed, state in (
+        ("AB-12", "open"),
+        ("AB12 AB12 AB12", "complete"),
+        ("A" * 13, "wrong"),
+        ("Ä", "wrong"),
+    ):
+        await page.fill("#product_id", typed)
+        await expect(count).to_have_attribute("data-state", state)
+
+
+async def test_light_and_dark_are_remembered(portal: Portal, open_page: OpenPage) -> None:
+    page = await open_page(color_scheme="light")
+    await page.goto(f"{portal.url}/login")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = await page.evaluate(colour)
+    await page.get_by_role("button", name="Switch between light and dark").click()
+    dark = await page.evaluate(colour)
+    assert dark != light
+    await page.reload()
+    assert await page.evaluate(colour) == dark
+
+
+async def test_the_live_page_keeps_the_focus(portal: Portal, open_page: OpenPage) -> None:
+    owned = await portal.own_device(await portal.add_person("ada@example.org"))
+    await owned.show()
+    page = await open_page()
+    await log_in(page, portal)
+    link = page.locator(f"#device-{owned.device_id} h2 a")
+    await link.focus()
+    await owned.show(state_of_charge=55.0)
+    await expect(page.locator(f"#device-{owned.device_id}")).to_contain_text("55 %")
+    await expect(link).to_be_focused()

@@ -1,0 +1,181 @@
+"""What a person does and sees, in Chromium."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import OpenPage, log_in
+from tests.support.claiming import TestDevice
+from tests.support.portal import ON_BATTERY, Portal, labelled_device, now_ms, running_portal
+
+pytestmark = pytest.mark.browser
+
+DRAWN = """() => {
+    const canvases = [...document.querySelectorAll('#charts canvas')];
+    return canvases.length === 3 && canvases.every(canvas => {
+        const {width, height} = canvas;
+        const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, width, height).data.buffer);
+        return new Set(data).size > 20;  // lines, grid and shade, each with its soft edges
+    });
+}"""
+
+
+async def type_codes(page: Page, device: TestDevice, product_key: str) -> None:
+    """From the list of devices to the page of the claim, by the seed's words."""
+    await page.get_by_role("navigation").get_by_role("link", name="Add Device").click()
+    await page.get_by_role("link", name="Product Codes").click()
+    await page.get_by_label("Product ID", exact=True).fill(device.product_id.value)
+    await page.get_by_label("Product Key", exact=True).fill(product_key)
+    await page.get_by_role("button", name="Register UPS").click()
+    await page.wait_for_url("**/claims/*")
+
+
+async def test_from_log_in_to_an_outage_on_the_open_page(portal: Portal, open_page: OpenPage) -> None:
+    await portal.add_person("ada@example.org")
+    page = await open_page()
+    await log_in(page, portal)
+    device, product_key = labelled_device()
+    await device.announce(portal.pool, now_ms(), smartconnect=False)
+    await type_codes(page, device, product_key)
+    await expect(page.get_by_text("please enable it")).to_be_visible()
+
+    await device.announce(portal.pool, now_ms(), smartconnect=True)
+    await expect(page.get_by_text("This UPS is yours", exact=True)).to_be_visible(timeout=2000)
+    await page.get_by_role("link", name="Show the UPS").click()
+    await expect(page.locator(".now-word")).to_have_text("Waiting for readings")
+
+    owned = await portal.find_owned(device)
+    await owned.show(input_voltage=229.7)
+    await expect(page.locator("[data-point=input_voltage]")).to_contain_text("229.7 V", timeout=2000)
+    await expect(page.locator(".now-word")).to_have_text("On mains")
+    await expect(page.locator(".live-mark")).to_be_visible()
+
+    await owned.show(ups_status=ON_BATTERY, input_voltage=0.0)
+    await owned.add_event("on_battery", input_voltage=0.0)
+    await expect(page.locator(".now-word")).to_have_text("On battery", timeout=2000)
+    await expect(page.locator("#events")).to_contain_text("On battery")
+    await expect(page.locator("#sentence")).to_contain_text("For 1 s now.", timeout=5000)
+
+    await page.get_by_role("link", name="Devices").first.click()
+    await expect(page.locator(f"#device-{device.device_id} .state")).to_have_text("On battery")
+    await owned.show()
+    await expect(page.locator(f"#device-{device.device_id} .state")).to_have_text("On mains", timeout=4000)
+
+
+async def test_the_chart_draws_history_and_goes_on_live(portal: Portal, open_page: OpenPage) -> None:
+    owned = await portal.own_device(await portal.add_person("ada@example.org"))
+    end = now_ms()
+    outage = {"ups_status": ON_BATTERY, "input_voltage": 0.0}
+    await owned.add_samples(
+        [(end - age * 10_000, outage if 100 < age < 130 else {}) for age in range(360, 0, -1)]
+    )
+    await owned.show()
+    page = await open_page()
+    await log_in(page, portal)
+    await page.goto(f"{portal.url}/devices/{owned.device_id}")
+    await expect(page.locator("#charts canvas")).to_have_count(3)
+    await page.wait_for_function(DRAWN)
+    await owned.show(state_of_charge=63.0)
+    await expect(page.locator("#charts figcaption").last).to_contain_text("63 %")
+    await page.get_by_role("link", name="10 min").click()
+    await expect(page.locator("[data-range='600']")).to_have_attribute("aria-current", "true")
+    assert page.url.endswith("range_s=600")
+    await page.locator("#charts .u-over").first.hover()
+    await expect(page.locator(".key-time").first).to_contain_text(":")
+    await page.get_by_text("Show as a table").click()
+    await expect(page.get_by_role("region", name="Readings").get_by_role("row")).not_to_have_count(0)
+
+
+async def test_all_of_it_works_without_javascript(portal: Portal, open_page: OpenPage) -> None:
+    await portal.add_person("ada@example.org")
+    page = await open_page(java_script_enabled=False)
+    await log_in(page, portal)
+    device, product_key = labelled_device()
+    await type_codes(page, device, product_key)
+    await expect(page.get_by_text("Waiting for the device", exact=True)).to_be_visible()
+    await device.announce(portal.pool, now_ms())
+    await page.get_by_role("link", name="Check again").click()
+    await page.get_by_role("link", name="Show the UPS").click()
+    owned = await portal.find_owned(device)
+    await owned.show(ups_status=ON_BATTERY)
+    await owned.add_samples([(now_ms() - 1000, {})])
+    await page.reload()
+    await expect(page.locator(".now-word")).to_have_text("On battery")
+    await expect(page.locator("noscript .notice")).to_be_visible()
+    await page.get_by_text("Show as a table").click()
+    await expect(page.get_by_role("cell", name="231.4")).to_be_visible()
+    await page.locator(".menu summary").click()
+    await page.get_by_role("button", name="Log out").click()
+    await page.wait_for_url("**/login")
+
+
+async def test_old_values_are_marked_when_the_portal_is_gone_and_mend_themselves(
+    database: str, tmp_path: Path, open_page: OpenPage, complaints: list[str]
+) -> None:
+    async with running_portal(database, tmp_path / "state") as portal:
+        owned = await portal.own_device(await portal.add_person("ada@example.org"))
+        await owned.show()
+        page, listing = await open_page(), await open_page()
+        for one in (page, listing):
+            await log_in(one, portal)
+        await page.goto(f"{portal.url}/devices/{owned.device_id}")
+        await expect(page.locator(".live-mark")).to_be_visible()
+        await expect(page.locator("#stale")).to_be_hidden()
+    await expect(page.locator("#stale")).to_be_visible(timeout=5000)
+    await expect(page.locator(".live-mark")).to_be_hidden()
+    await expect(listing.locator("#stale")).to_be_visible(timeout=5000)
+    port = portal.settings.portal_port
+    async with running_portal(database, tmp_path / "state", port=port) as again:
+        await expect(page.locator("#stale")).to_be_hidden(timeout=10_000)
+        await expect(listing.locator("#stale")).to_be_hidden(timeout=10_000)
+        owned.pool = again.pool
+        await owned.show(ups_status=ON_BATTERY)
+        await expect(page.locator(".now-word")).to_have_text("On battery", timeout=2000)
+        assert {text for text in complaints if "ERR_" not in text and "Failed to fetch" not in text} == set()
+        complaints.clear()
+        await page.close()
+        await listing.close()
+
+
+async def test_an_open_page_leaves_when_its_log_in_ends(
+    portal: Portal, open_page: OpenPage, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.web.device_views.RECHECK_MS", 0)
+    owned = await portal.own_device(await portal.add_person("ada@example.org"))
+    await owned.show()
+    page = await open_page()
+    await log_in(page, portal)
+    await page.goto(f"{portal.url}/devices/{owned.device_id}")
+    await expect(page.locator(".live-mark")).to_be_visible()
+    async with portal.pool.connection() as connection:
+        await connection.execute("DELETE FROM web_session")
+    await page.wait_for_url(re.compile("/login"))
+    complaints[:] = [text for text in complaints if "401" not in text]
+
+
+async def test_another_accounts_device_cannot_be_had(portal: Portal, open_page: OpenPage) -> None:
+    ada = await portal.add_person("ada@example.org")
+    await portal.add_person("eve@example.org", first_name="Eve")
+    device, product_key = labelled_device()
+    await portal.own_device(ada, device)
+    page = await open_page()
+    await log_in(page, portal, "eve@example.org")
+    await type_codes(page, device, product_key)
+    await expect(page.get_by_text("already associated with another account")).to_be_visible()
+
+
+async def test_https_has_a_cookie_that_is_bound_to_the_host(
+    database: str, tmp_path: Path, open_page: OpenPage
+) -> None:
+    async with running_portal(database, tmp_path / "state", portal_tls=True) as portal:
+        owned = await portal.own_device(await portal.add_person("ada@example.org"))
+        await owned.show()
+        page = await open_page(ignore_https_errors=True)
+        await log_in(page, portal)
+        await page.goto(f"{portal.url}/devices/{owned.device_id}")
+        await expect(page.locator(".live-mark")).to_be_visible()
+        (cookie,) = await page.context.cookies()
+        assert (cookie["name"], cookie["secure"], cookie["httpOnly"]) == ("__Host-session", True, True)
+        await page.close()
