@@ -8,8 +8,8 @@ from typing import Final
 import structlog
 
 from cloud.config import Settings
-from cloud.core.batch import Upload
 from cloud.core.session import Bucket, LoginRequest, Refusal
+from cloud.core.upload import Upload
 from cloud.gateway.connection import Connection
 from cloud.gateway.hub import Hub
 from cloud.gateway.login import admit

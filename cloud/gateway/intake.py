@@ -5,7 +5,7 @@ import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cloud.core.batch import Template, Upload, match_run
+from cloud.core.batch import Template, match_run
 from cloud.core.session import (
     UNOWNED_MAX_BYTES,
     AckQueue,
@@ -16,6 +16,7 @@ from cloud.core.session import (
     judge_subscribe,
     judge_topic,
 )
+from cloud.core.upload import Upload
 from cloud.gateway.announcing import announce
 from cloud.gateway.session import Link, Session
 from protocol.errors import Reason

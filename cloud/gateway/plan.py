@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cloud.core.batch import Fence, Rejection, Upload, build_table, pubacks, sift
+from cloud.core.batch import build_table, pubacks, sift
 from cloud.core.session import Refusal, judge_epoch
+from cloud.core.upload import Fence, Rejection, Upload
 from cloud.gateway.session import Session
 from cloud.postgres.telemetry import Batch, EventRow, RejectedRow
 from protocol.codec import decode_event

@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloud.core.batch import Fence
 from cloud.core.session import UNOWNED_BURST, UNOWNED_PERIOD_MS, Bucket, Refusal, Standing
+from cloud.core.upload import Fence
 from cloud.provision import Signer
 from protocol import faults, topics
 from protocol.messages import Hello, Watch

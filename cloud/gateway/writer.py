@@ -24,8 +24,8 @@ from typing import Final
 
 import structlog
 
-from cloud.core.batch import Fence, Rejection, Upload
 from cloud.core.session import Refusal
+from cloud.core.upload import Fence, Rejection, Upload
 from cloud.gateway.metrics import Metrics
 from cloud.gateway.plan import Plan, Share, acknowledge, make_plan, rejected_row
 from cloud.gateway.session import Session

@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 import psycopg
 
-from cloud.core.batch import Fence, Upload, build_table, sift
+from cloud.core.batch import build_table, sift
+from cloud.core.upload import Fence, Upload
 from cloud.postgres.telemetry import Batch, EventRow, RejectedRow, Store
 from protocol.codec import pack_batch, pack_sample
 from protocol.points import POINTS

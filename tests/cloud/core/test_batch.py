@@ -13,15 +13,14 @@ from cloud.core.batch import (
     FENCE_COLUMNS,
     MAX_SEQ_STEP,
     MAX_STREAM_AHEAD,
-    Fence,
     Template,
-    Upload,
     build_table,
     decode_uploads,
     match_run,
     pubacks,
     sift,
 )
+from cloud.core.upload import Fence, Upload
 from protocol import mqtt, topics
 from protocol.codec import MAX_TELEMETRY_BYTES
 from protocol.errors import DecodeError, ErrorCode

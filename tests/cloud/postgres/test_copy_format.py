@@ -17,11 +17,11 @@ from cloud.core.batch import (
     DAY_MS,
     FUTURE_MS,
     PG_TYPE,
-    Fence,
     build_table,
     pg_array,
     sift,
 )
+from cloud.core.upload import Fence
 from cloud.postgres import telemetry
 from protocol.points import POINTS, Point, SampleFlag, Wire
 from tests.support import ingest

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud.core.batch import DAY_MS, Fence, build_table, sift
+from cloud.core.batch import DAY_MS, build_table, sift
+from cloud.core.upload import Fence
 from cloud.postgres.telemetry import (
     Batch,
     DuplicateRowsError,

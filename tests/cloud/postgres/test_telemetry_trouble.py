@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from cloud.core.batch import DAY_MS, Fence
+from cloud.core.batch import DAY_MS
+from cloud.core.upload import Fence
 from cloud.postgres import telemetry
 from cloud.postgres.telemetry import Batch, ConnectionTroubleError, FencedError, Store
 from protocol import faults
