@@ -332,6 +332,7 @@ class Device:
             self._log.warning("another label", product_id=product_id.value)
         self.identity.label = Label(product_id, key)
         self.labelled.set()
+        self.announce()
         try:
             await self.background.run(lambda: save_label(self._disk, product_id, key))
         except OSError as error:  # whoever told the codes tells them again after the next start

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -22,7 +23,6 @@ from protocol.errors import Reason
 from protocol.faults import reach
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from protocol.messages import Installation
@@ -43,18 +43,30 @@ def tls_context(ca_pem: str) -> ssl.SSLContext:
     return context
 
 
+class _Client(paho.Client):
+    """paho's client with a TLS socket of ours: paho leaves its own one open when the handshake fails."""
+
+    tls: ssl.SSLContext
+
+    def _create_socket(self) -> ssl.SSLSocket:
+        plain = socket.create_connection((self.host, self.port), timeout=CONNECT_TIMEOUT_S)
+        try:
+            return self.tls.wrap_socket(plain, server_hostname=self.host)  # closes it when that fails
+        finally:
+            plain.close()  # detached if it went well
+
+
 class Uplink:
     """One MQTT connection. `open` it, `subscribe`, `publish`; `closed` is set once it is gone."""
 
     def __init__(self, installation: Installation, tls: ssl.SSLContext, kid: str, password: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._host, self._port = installation.gateway_host, installation.gateway_port
-        self._client = paho.Client(
+        self._client = _Client(
             CallbackAPIVersion.VERSION2, client_id=kid, protocol=MQTTProtocolVersion.MQTTv5
         )
         self._client.username_pw_set(kid, password)
-        self._client.tls_set_context(tls)
-        self._client.connect_timeout = CONNECT_TIMEOUT_S
+        self._client.tls = tls
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish

@@ -53,6 +53,7 @@ class GatewayPeer:
     """One listener. ``hello`` is what the next subscription is told; None says nothing."""
 
     folder: Path
+    host: str = "127.0.0.1"
     hello: Hello | None = None
     connack: int = Reason.SUCCESS
     receive_maximum: int = 64
@@ -64,6 +65,7 @@ class GatewayPeer:
     kid: str = ""
     _server: asyncio.Server | None = None
     _writer: asyncio.StreamWriter | None = None
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _n: int = 0
@@ -72,9 +74,9 @@ class GatewayPeer:
         installation = provision(Settings(state_dir=self.folder))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "tls" / "server.pem", self.folder / "tls" / "server.key")
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+        self._server = await asyncio.start_server(self._serve, self.host, 0, ssl=context)
         port = self._server.sockets[0].getsockname()[1]
-        self.installation = replace(installation, gateway_host="127.0.0.1", gateway_port=port)
+        self.installation = replace(installation, gateway_host=self.host, gateway_port=port)
         self.signer = load_signer(self.folder, KeyUse.NOTICE)
         return self
 
@@ -83,8 +85,8 @@ class GatewayPeer:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._serving:
-            task.cancel()
+        for writer in self._writers:
+            writer.transport.abort()
         await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
 
@@ -154,6 +156,7 @@ class GatewayPeer:
         if task is not None:
             self._serving.add(task)
         self._writer = writer
+        self._writers.add(writer)
         packets = Reader(from_client=True)
         try:
             while data := await reader.read(65_536):
