@@ -48,20 +48,20 @@ async def test_from_log_in_to_an_outage_on_the_open_page(portal: Portal, open_pa
 
     owned = await portal.find_owned(device)
     await owned.show(input_voltage=229.7)
-    await expect(page.locator("[data-point=input_voltage]")).to_contain_text("229.7 V", timeout=2000)
+    await expect(page.locator("[data-point=input_voltage]")).to_contain_text("229.7 V")
     await expect(page.locator(".now-word")).to_have_text("On mains")
     await expect(page.locator(".live-mark")).to_be_visible()
 
     await owned.show(ups_status=ON_BATTERY, input_voltage=0.0)
     await owned.add_event("on_battery", input_voltage=0.0)
-    await expect(page.locator(".now-word")).to_have_text("On battery", timeout=2000)
+    await expect(page.locator(".now-word")).to_have_text("On battery")
     await expect(page.locator("#events")).to_contain_text("On battery")
     await expect(page.locator("#sentence")).to_contain_text("For 1 s now.", timeout=5000)
 
     await page.get_by_role("link", name="Devices").first.click()
     await expect(page.locator(f"#device-{device.device_id} .state")).to_have_text("On battery")
     await owned.show()
-    await expect(page.locator(f"#device-{device.device_id} .state")).to_have_text("On mains", timeout=4000)
+    await expect(page.locator(f"#device-{device.device_id} .state")).to_have_text("On mains")
 
 
 async def test_the_chart_draws_history_and_goes_on_live(portal: Portal, open_page: OpenPage) -> None:
@@ -132,7 +132,7 @@ async def test_old_values_are_marked_when_the_portal_is_gone_and_mend_themselves
         await expect(listing.locator("#stale")).to_be_hidden(timeout=10_000)
         owned.pool = again.pool
         await owned.show(ups_status=ON_BATTERY)
-        await expect(page.locator(".now-word")).to_have_text("On battery", timeout=2000)
+        await expect(page.locator(".now-word")).to_have_text("On battery")
         assert {text for text in complaints if "ERR_" not in text and "Failed to fetch" not in text} == set()
         complaints.clear()
         await page.close()

@@ -85,7 +85,7 @@ async def test_a_pulled_plug_is_on_the_open_page_within_two_seconds(portal: Port
         began = now_ms()
         await owned.show(ups_status=ON_BATTERY, input_voltage=0.0)
         assert "On battery" in await condition(stream, "on_battery")
-        assert now_ms() - began < 1000
+        assert now_ms() - began < 2000
         await owned.show(ups_status=ON_MAINS)
         await condition(stream, "on_mains")
 
@@ -98,7 +98,7 @@ async def test_without_a_hint_a_change_shows_too(portal: Portal, ada: Somebody) 
         began = now_ms()
         await owned.show(hint=False, ups_status=ON_BATTERY)
         await condition(stream, "on_battery")
-        assert now_ms() - began < 1700
+        assert now_ms() - began < 2500
 
 
 async def test_events_and_samples_come_live(portal: Portal, ada: Somebody) -> None:
