@@ -129,18 +129,8 @@ def decode_json_payloads(payloads: Sequence[bytes]) -> Decoded:
         except DecodeError as error:
             found.append([])
             errors[i] = error
-    try:
-        rows = _rows_of([sample for samples in found for sample in samples])
-    except DecodeError:  # somebody's integer fits no field: see whose
-        parts = [np.zeros(0, ROW)]
-        for i, samples in enumerate(found):
-            try:
-                parts.append(_rows_of(samples))
-            except DecodeError as error:
-                found[i] = []
-                errors[i] = error
-        rows = np.concatenate(parts)
-    counts = np.array([len(samples) for samples in found], np.int64)
+    rows = _rows_of_each(found, 0, errors)
+    counts = np.array([0 if i in errors else len(samples) for i, samples in enumerate(found)], np.int64)
     wrong = ~_every(in_range(rows), counts) | (counts == 0) | (counts > MAX_SAMPLES)
     starts = np.cumsum(counts) - counts
     for i in np.flatnonzero(wrong).tolist():
@@ -152,6 +142,22 @@ def decode_json_payloads(payloads: Sequence[bytes]) -> Decoded:
     keep = np.repeat(~wrong, counts)
     counts[wrong] = 0
     return Decoded(rows if keep.all() else rows[keep], counts, errors)
+
+
+def _rows_of_each(found: list[list[tuple[Any, ...]]], first: int, errors: dict[int, DecodeError]) -> Rows:
+    """Rows of all payloads but those with a value that fits no field, which are halved down to and noted."""
+    try:
+        return _rows_of([sample for samples in found for sample in samples])
+    except DecodeError as error:
+        if len(found) == 1:
+            errors[first] = error
+            return np.zeros(0, ROW)
+    middle = len(found) // 2
+    halves = (
+        _rows_of_each(found[:middle], first, errors),
+        _rows_of_each(found[middle:], first + middle, errors),
+    )
+    return np.concatenate(halves)
 
 
 def _every(fine: NDArray[np.bool_], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
