@@ -169,6 +169,6 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/add/codes", register)
     claim = "/claims/{claim_id:[0-9a-f-]{36}}"
     app.router.add_get(claim, show_claim)
-    app.router.add_get(claim + "/live", stream_claim)
+    app.router.add_get(claim + "/live", stream_claim, allow_head=False)
     app.router.add_post(claim + "/cancel", cancel)
     app.router.add_post(claim + "/pick", pick)

@@ -163,4 +163,4 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/devices", list_devices)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}", show_device)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}/table", show_table)
-    app.router.add_get(r"/devices/{device_id:\d{1,19}}/live", stream_device)
+    app.router.add_get(r"/devices/{device_id:\d{1,19}}/live", stream_device, allow_head=False)

@@ -4,8 +4,8 @@ The id is new at every log-in, ends when it was idle for a week or after ``sessi
 all portal processes at once by deleting its row. Forms carry a token that only this visitor's cookie gives;
 somebody who is not logged in has a cookie of its own for that, which leads nowhere.
 
-Over HTTPS the cookie is ``__Host-…`` and Secure. On plain HTTP, which is meant for this machine's loopback
-only, browsers (Firefox) refuse such cookies, so there it has neither; see docs/decisions.
+Over HTTPS the cookie is ``__Host-…`` and Secure. On plain HTTP, which is served on this machine's loopback
+only, not every client sends such cookies, so there it has neither: docs/decisions/0005-session-cookie.md.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """Server-sent events: one stream a page, bounded in every direction.
 
 A stream holds no queue: whoever feeds it keeps the newest state only, so a slow reader skips states and never
-makes the server remember more. A reader that takes nothing for ``WRITE_TIMEOUT_S`` is cut.
+makes the server remember more. A reader that takes nothing for ``WRITE_TIMEOUT_S`` is cut; a
+problem or a lost database ends the stream, too.
 """
 
 import asyncio
@@ -9,6 +10,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import web
+
+from cloud.postgres.safety import UNAVAILABLE
+from cloud.web.problems import Problem
 
 WRITE_TIMEOUT_S: Final = 10.0
 RETRY_MS: Final = 1000
@@ -35,7 +39,8 @@ class EventStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return isinstance(error, StreamClosedError)
+        # The answer has begun, so nothing else can be said: the stream ends, and the page connects again.
+        return isinstance(error, (StreamClosedError, Problem, *UNAVAILABLE))
 
     async def send(self, data: str, event: str | None = None) -> None:
         """Send one message. Lines of ``data`` may not hold a carriage return of their own."""

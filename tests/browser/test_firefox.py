@@ -1,4 +1,4 @@
-"""Log-in over plain HTTP on loopback works in Firefox too, which refuses Secure cookies there."""
+"""Log-in over plain HTTP on loopback, and a live page, in Firefox."""
 
 import os
 

@@ -15,7 +15,9 @@ from cloud.web.app import run
 from protocol.identity import b64url
 from protocol.signing import open_key_set, open_time
 from tests.cloud.web.conftest import Somebody
-from tests.support.portal import Portal, Visitor, now_ms, running_portal, visitor
+from tests.support.claiming import TestDevice
+from tests.support.portal import Portal, Visitor, claim, now_ms, running_portal, visitor
+from tests.support.streams import open_stream
 
 
 async def test_health_and_readiness(stranger: Visitor) -> None:
@@ -64,22 +66,48 @@ async def test_plain_http_is_for_loopback_only(tmp_path: Path) -> None:
         await run(Settings(state_dir=tmp_path, portal_host="0.0.0.0"))
 
 
-async def test_without_a_database_it_says_so_and_recovers(tmp_path: Path) -> None:
+async def test_without_a_database_it_says_so_and_recovers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with EmbeddedPostgres(tmp_path / "pg") as server:
         migrate(server.dsn())
         dsn = server.dsn()
         async with running_portal(dsn, tmp_path / "state") as portal, visitor() as http:
             browser = Visitor(http, portal.url)
-            await portal.add_person("ada@example.org")
+            actor = await portal.add_person("ada@example.org")
             await browser.log_in("ada@example.org")
-            await asyncio.to_thread(server.stop)
-            assert (await browser.get("/healthz")).status == 200
-            assert (await browser.get("/readyz")).status == 503
-            page = await browser.get("/devices")
-            assert (page.status, page.headers["Retry-After"]) == (503, "5")
-            assert "nothing is lost" in page.text
-            await asyncio.to_thread(server.start)
-            async with asyncio.timeout(30):
-                while (await browser.get("/readyz")).status != 200:
-                    await asyncio.sleep(0.1)
-            assert (await browser.get("/devices")).status == 200
+            view = await claim(portal.pool, actor, TestDevice())
+            path = f"/claims/{view.claim_id}/live"
+            async with open_stream(browser, path) as stream:
+                await stream.until("Waiting for the device")
+                await asyncio.to_thread(server.stop)
+                assert (await browser.get("/healthz")).status == 200
+                assert (await browser.get("/readyz")).status == 503
+                page = await browser.get("/devices")
+                assert (page.status, page.headers["Retry-After"]) == (503, "5")
+                assert "nothing is lost" in page.text
+                await asyncio.to_thread(server.start)
+                async with asyncio.timeout(30):
+                    while (await browser.get("/readyz")).status != 200:
+                        await asyncio.sleep(0.1)
+                assert (await browser.get("/devices")).status == 200
+            async with open_stream(browser, path) as stream:
+                await stream.until("Waiting for the device")
+    assert "a request failed" not in capsys.readouterr().out
+
+
+async def test_open_pages_do_not_hold_the_stop_back(portal: Portal, ada: Somebody) -> None:
+    owned = await portal.own_device(ada.actor)
+    async with open_stream(ada.browser, f"/devices/{owned.device_id}/live") as stream:
+        await stream.until("data-condition")
+        began = now_ms()
+        await portal.app.shutdown()
+        while await stream.next() is not None:
+            pass
+        assert now_ms() - began < 2000
+
+
+async def test_a_head_request_opens_no_stream(portal: Portal, ada: Somebody) -> None:
+    owned = await portal.own_device(ada.actor)
+    assert (await ada.browser.ask("HEAD", f"/devices/{owned.device_id}/live")).status == 405
+    assert (await ada.browser.ask("HEAD", f"/devices/{owned.device_id}")).status == 200
