@@ -30,6 +30,7 @@ from tests.accept._claim_run import (
 from tests.support.device import WireDevice, random_codes
 from tests.support.parts import running_parts
 from tests.support.person import Answer, Person, make_accounts
+from tests.support.postgres import until_someone_waits
 
 ACCOUNTS: Final = 32
 DEVICES: Final = 50
@@ -95,9 +96,12 @@ async def at_the_same_instant(check: Check, process: str, point: str) -> None:
         held = first()
         await until(flag.exists, f"{point} is reached")
         late = second()
-        await asyncio.sleep(0.3)
-        if point.endswith("before"):
+        if point.endswith("before"):  # it waits for the row that the held half has locked
+            await until_someone_waits(check.parts.dsn, 1, WAIT_S)
             expect(not late.done(), f"{point}: the other half did not wait for the commit")
+        else:  # it sees what was committed, though nobody has been told of that yet
+            await asyncio.wait_for(asyncio.wait([late]), WAIT_S)
+            expect(not held.done(), f"{point}: it was not held")
         flag.unlink()
         results = await asyncio.wait_for(asyncio.gather(held, late), WAIT_S)
         answer = next(result for result in results if isinstance(result, Answer))
