@@ -21,8 +21,8 @@ from tests.accept._wire import TIMEOUT_S, Session, name_of, open_tcp, open_tls
 from tests.support.interop import Claimed
 
 LOG_WAIT_S = 5.0
-HALF_HANDSHAKE_S = 15.0
-"""The gateway gives a handshake 10 s."""
+PATIENCE_S = 15.0
+"""The gateway gives a handshake 10 s, and a CONNECT as much."""
 MIB = 2**20
 
 
@@ -102,18 +102,20 @@ class Attacker:
 
     def half_handshake(self) -> str:
         """Half of a ClientHello, and then nothing; who we are. `hang_up` ends it."""
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
-        with contextlib.suppress(ssl.SSLWantReadError):
-            tls.do_handshake()
-        hello = outgoing.read()
+        hello = _client_hello()
         line = open_tcp(*self._place)
         line.sendall(hello[: len(hello) // 2])
         self._half_open.append(line)
         return name_of(line)
 
+    def silence(self) -> str:
+        """A TLS handshake, and then nothing; who we are. `hang_up` ends it."""
+        line = self._tls()
+        self._half_open.append(line)
+        return name_of(line)
+
     def hang_up(self) -> None:
-        """Close what `half_handshake` left open."""
+        """Close what `half_handshake` and `silence` left open."""
         while self._half_open:
             self._half_open.pop().close()
 
@@ -219,6 +221,15 @@ class Attacker:
 
 
 VERSIONS = (V311, V5)
+
+
+def _client_hello() -> bytes:
+    """What a TLS client says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
 
 
 def _until_closed(line: socket.socket) -> None:

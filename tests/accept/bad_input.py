@@ -22,7 +22,7 @@ import psycopg
 
 from cloud import logs
 from tests.accept import expect, passed, progress
-from tests.accept._attacks import HALF_HANDSHAKE_S, VERSIONS, Attacker, Log
+from tests.accept._attacks import PATIENCE_S, VERSIONS, Attacker, Log
 from tests.accept._bad_lines import BadLines
 from tests.accept._wire import login_to_json
 from tests.faults.processes import Part, Parts
@@ -71,8 +71,12 @@ def _run(work: Path, processes: Parts, cloud: CloudParts) -> str:
 
 def _wire(attacker: Attacker) -> int:
     """Connections that never become sessions; how many kinds."""
-    half = attacker.log.size()
-    peer = attacker.half_handshake()
+    start = attacker.log.size()
+    half, silent = attacker.half_handshake(), attacker.silence()
+    slow: dict[str, dict[str, object]] = {
+        "half a TLS handshake": {"event": "no TLS handshake", "peer": half},
+        "no CONNECT after the handshake": {"event": "refused", "peer": silent, "code": "0xa0"},
+    }
     cases: dict[str, tuple[Any, dict[str, object]]] = {
         "garbage instead of TLS": (attacker.plain_garbage, {"event": "no TLS handshake"}),
         "garbage inside TLS": (attacker.garbage_in_tls, {"event": "refused", "code": "0x81"}),
@@ -81,13 +85,10 @@ def _wire(attacker: Attacker) -> int:
     }
     for what, (do, wanted) in cases.items():
         progress(f"{what}: {attacker.once(what, do, wanted)}")
-    what = "half a TLS handshake"
-    entry = attacker.log.expect_line(
-        half, what, {"event": "no TLS handshake", "peer": peer}, HALF_HANDSHAKE_S
-    )
+    for what, wanted in slow.items():
+        progress(f"{what}: {attacker.log.expect_line(start, what, wanted, PATIENCE_S)['reason']}")
     attacker.hang_up()
-    progress(f"{what}: {entry['reason']}")
-    return len(cases) + 1
+    return len(cases) + len(slow)
 
 
 def _messages(attacker: Attacker) -> int:
