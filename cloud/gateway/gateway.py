@@ -1,6 +1,7 @@
 """What the connections of one gateway process share: admission, writers, limits, counters."""
 
 import asyncio
+import itertools
 import secrets
 import time
 from typing import Final
@@ -52,6 +53,7 @@ class Gateway:
         self._held_bytes = 0
         self._lines = Bucket(LINES_PER_S, 1000 // LINES_PER_S)
         self._unsaid = 0
+        self._lanes = itertools.cycle(range(settings.writers))
         self._writers = [
             Writer(Store(settings.dsn, f"writer {i}"), f"writer-{i}", self._decided, metrics)
             for i in range(settings.writers)
@@ -129,6 +131,7 @@ class Gateway:
             peer=peer,
             nonce=secrets.token_bytes(NONCE_BYTES),
             standing=outcome.standing,
+            lane=next(self._lanes),
         )
         self.hub.add(session)
         self.metrics.sessions.set(len(self.hub))
@@ -150,11 +153,11 @@ class Gateway:
     # --- uploads --------------------------------------------------------------------------------------------
 
     def store(self, session: Session, upload: Upload) -> None:
-        """Have the device's writer store this."""
+        """Have the session's writer store this."""
         self._held_bytes += upload.bytes_held()
         if self._held_bytes > MAX_HELD_BYTES:
             self.full = True
-        self._writers[session.device_id % len(self._writers)].put(session, upload)
+        self._writers[session.lane].put(session, upload)
 
     def _decided(self, done: Done) -> None:
         """A writer's thread has decided some uploads."""

@@ -59,6 +59,8 @@ class Session:
     peer: str
     nonce: bytes
     standing: Standing
+    lane: int
+    """Which of the gateway's writers stores what it sends."""
     fence: Fence | None = None
     """What the writer believes of ``latest``. Its writer's alone."""
     heard_s: float = 0.0

@@ -2,7 +2,8 @@
 
 Theory of operation
 -------------------
-A device belongs to one writer (by its id), so its uploads stay in order. A writer takes whatever has arrived,
+A session belongs to one writer (sessions take turns), so its uploads stay in order; should two writers have
+sessions of one device, the fence lets one of them write. A writer takes whatever has arrived,
 up to ``MAX_ROWS``; while it commits, the next batch gathers: no timer, and the batch grows with the load.
 
 A batch is made from what the writer believes of each device (:class:`Fence`). Where the database says
