@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from protocol.codec import BATCH_HEADER, ENTRY_BYTES, MAX_TELEMETRY_BYTES, OFFSETS, TAGS
 from protocol.errors import DecodeError, ErrorCode
-from protocol.points import POINTS, Wire
+from protocol.points import POINTS, Point, Wire
 
 MAX_SAMPLES = 4096
 """Samples in one payload, at most."""
@@ -196,26 +196,24 @@ def _checked(rows: Rows) -> Rows:
 
 def out_of_range(rows: Rows) -> str | None:
     """Name of the first point with a value outside its range (points.py), if any; NaN is in range."""
-    if not len(rows):
+    if in_range(rows).all():
         return None
-    for point in POINTS:
+    return next(point.name for point in POINTS if not in_range(rows, (point,)).all())
+
+
+@np.errstate(invalid="ignore")
+def in_range(rows: Rows, points: Sequence[Point] = POINTS) -> NDArray[np.bool_]:
+    """Which rows have all their values within their ranges. Shape (n,).
+
+    By comparing every value: a signalling NaN would hide the others from a maximum.
+    """
+    outside = np.zeros(len(rows), np.bool_)
+    for point in points:
         column = rows[point.name]
+        outside |= column > point.high
         if point.low != 0 or column.dtype.kind == "f":
-            low = np.fmin.reduce(column)
-            if low < point.low:
-                return point.name
-        if np.fmax.reduce(column) > point.high:
-            return point.name
-    return None
-
-
-def in_range(rows: Rows) -> NDArray[np.bool_]:
-    """Which rows have all their values within their ranges. Shape (n,)."""
-    fine = np.ones(len(rows), np.bool_)
-    for point in POINTS:
-        column = rows[point.name]
-        fine &= ~((column < point.low) | (column > point.high))  # NaN is neither
-    return fine
+            outside |= column < point.low
+    return ~outside
 
 
 # --- protobuf, the ordinary way -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -188,6 +189,8 @@ def _sample(seq: int, **values: float) -> bytes:
     return pack_sample({"ts": 1000, "seq": seq, **values})
 
 
+NAN = struct.pack("<f", math.nan)
+SIGNALLING_NAN = struct.pack("<I", 0x7F800001)
 protobuf_payloads = st.one_of(
     st.lists(st.integers(0, 9), min_size=1, max_size=3).map(lambda seqs: pack_batch(map(_sample, seqs))),
     st.sampled_from(
@@ -197,6 +200,7 @@ protobuf_payloads = st.one_of(
             bytes(ENTRY_BYTES),
             pack_batch([_sample(1), _sample(2, state_of_charge=1e9)]),
             pack_batch([_sample(1, input_voltage=math.inf)]),
+            pack_batch([_sample(1, input_voltage=math.nan)]).replace(NAN, SIGNALLING_NAN),
             pack_batch([_sample(1)]) + pack_batch([_sample(2)])[:-1],
             columns.Batch(samples=[{"ts": 5, "seq": 6}]).SerializeToString(),
             columns.Batch(samples=[{"seq": 6}]).SerializeToString(),
@@ -228,3 +232,15 @@ def test_payloads_together_decode_as_they_do_alone(payloads: list[bytes]) -> Non
 @given(st.lists(json_payloads, max_size=8))
 def test_json_payloads_together_decode_as_they_do_alone(payloads: list[bytes]) -> None:
     _assert_same(columns.decode_json_payloads(payloads), _one_by_one(payloads, columns.decode_json))
+
+
+def test_a_signalling_nan_hides_no_other_value() -> None:
+    """A maximum over a column that has one is NaN, which is above no bound."""
+    hidden = pack_batch([_sample(1, output_voltage=math.nan)]).replace(NAN, SIGNALLING_NAN)
+    impossible = pack_batch([_sample(2, output_voltage=math.inf)])
+    for order in ([hidden, impossible], [impossible, hidden]):
+        decoded = columns.decode_payloads(order)
+        assert decoded.rows["seq"].tolist() == [1]
+        assert [error.code for error in decoded.errors.values()] == [ErrorCode.OUT_OF_RANGE]
+        with pytest.raises(DecodeError):
+            columns.decode_batch(b"".join(order))
