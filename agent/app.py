@@ -28,6 +28,7 @@ from agent.poller import Poller
 from agent.spool_file import LEDGER_NAME, SpoolFile
 from agent.state import StateFile
 from agent.talker import Talker
+from agent.time_service import TimeService
 from agent.uplink import tls_context
 from protocol.codec import decode
 from protocol.errors import DecodeError, IdentityError, SignatureError
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.config import Settings, UpsSettings
-    from agent.core.ports import Clock
 
 LOCK: Final = "lock"
 MAX_INSTALLATION_BYTES: Final = 65_536
@@ -84,11 +84,11 @@ class Agent:
         self.lines = Lines()
         self._executor = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
         self._environment = environment
-        clock = SystemClock()
-        self.devices = [self._device(ups, clock) for ups in settings.ups]
-        self.pollers = [self._poller(device, clock) for device in self.devices]
+        self._clock = SystemClock()
+        self.devices = [self._device(ups) for ups in settings.ups]
+        self.pollers = [self._poller(device) for device in self.devices]
 
-    def _device(self, ups: UpsSettings, clock: Clock) -> Device:
+    def _device(self, ups: UpsSettings) -> Device:
         disk = OsDisk(private_directory(self.settings.state_dir / ups.name))
         try:
             state = StateFile(disk)
@@ -96,7 +96,7 @@ class Agent:
             kept = load_label(disk)
             spool = SpoolFile(
                 disk,
-                clock,
+                self._clock,
                 max_bytes=self.settings.spool_max_mb * MIB,
                 trace=trace.opened(self._environment, ups.name),
             )
@@ -107,7 +107,7 @@ class Agent:
         device = Device(
             ups,
             Identity(key, label),
-            clock=clock,
+            clock=self._clock,
             disk=disk,
             state=state,
             spool=spool,
@@ -120,10 +120,10 @@ class Agent:
                 _log.warning("the kept key set is not used", ups=ups.name, reason=str(error))
         return device
 
-    def _poller(self, device: Device, clock: Clock) -> Poller:
+    def _poller(self, device: Device) -> Poller:
         ups = device.settings
         link = self.lines.link(ups.modbus, ups.unit, ups.baud_rate)
-        poller = Poller(link, clock, device, name=ups.name, interval_s=ups.poll_interval_s)
+        poller = Poller(link, self._clock, device, name=ups.name, interval_s=ups.poll_interval_s)
         device.poller = poller
         return poller
 
@@ -131,6 +131,7 @@ class Agent:
         """Work until told to stop; then what was collected is made durable and every line is closed."""
         tls = tls_context(self.installation.ca_pem)
         gate = asyncio.Semaphore(CONNECTS_AT_ONCE)
+        time_service = TimeService(self.installation, self._clock)
         control = ControlServer(self.settings.state_dir, self._answer)
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -138,7 +139,7 @@ class Agent:
                 await configured_label(device)
             await control.start()
             for device, poller in zip(self.devices, self.pollers, strict=True):
-                talker = Talker(device, self.installation, tls, gate)
+                talker = Talker(device, self.installation, tls, gate, time_service)
                 for what, work in (("poller", poller.run), ("talker", talker.run)):
                     name = f"{what} of {device.settings.name}"
                     tasks.append(asyncio.create_task(kept_running(name, work), name=name))

@@ -11,6 +11,7 @@
     │   └── LinkUntrustedError    the verification block is not what it must be
     └── UplinkError               the line to the cloud
         ├── UplinkDownError       no connection, or it broke
+        │   └── UplinkDatesError  the gateway's certificate fails on its dates alone
         └── UplinkRefusedError    the cloud said no to the log-in
 """
 
@@ -55,6 +56,10 @@ class UplinkError(AgentError):
 
 class UplinkDownError(UplinkError):
     """No connection, or it broke."""
+
+
+class UplinkDatesError(UplinkDownError):
+    """The gateway's certificate fails on its dates alone: one of the two clocks is wrong."""
 
 
 class UplinkRefusedError(UplinkError):

@@ -11,19 +11,19 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import threading
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from agent.errors import UplinkDownError, UplinkRefusedError
+from agent.background import in_daemon_thread
+from agent.errors import UplinkDatesError, UplinkDownError, UplinkRefusedError
 from protocol.errors import Reason
 from protocol.faults import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from protocol.messages import Installation
 
@@ -31,6 +31,7 @@ KEEP_ALIVE_S: Final = 30  # finds a dead path within 45 s, and costs two bytes e
 CONNECT_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 2.0
 OWN_WINDOW: Final = 20  # unacknowledged messages; an announcement, an event and a batch at the most
+DATES_ONLY: Final = {9, 10}  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 REFUSED_FROM: Final = 0x80
 CONTROL_QUEUE: Final = 256  # control messages waiting; more than a gateway ever sends at once
 _log = structlog.get_logger(__name__)
@@ -59,7 +60,16 @@ class _Client(paho.Client):
 class Uplink:
     """One MQTT connection. `open` it, `subscribe`, `publish`; `closed` is set once it is gone."""
 
-    def __init__(self, installation: Installation, tls: ssl.SSLContext, kid: str, password: str) -> None:
+    def __init__(
+        self,
+        installation: Installation,
+        tls: ssl.SSLContext,
+        kid: str,
+        password: str,
+        *,
+        check_certificate: Callable[[Mapping[str, object]], None] | None = None,
+    ) -> None:
+        self._check_certificate = check_certificate
         self._loop = asyncio.get_running_loop()
         self._host, self._port = installation.gateway_host, installation.gateway_port
         self._client = _Client(
@@ -87,14 +97,15 @@ class Uplink:
     async def open(self) -> None:
         """Connect and log in. UplinkRefusedError if the gateway says no, UplinkDownError for all else."""
         try:
-            await self._in_thread(self._connect)
+            await in_daemon_thread(self._connect, late=self._release)
             self._adopt()
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._accepted
         except TimeoutError as error:
             raise UplinkDownError(f"{self._host}:{self._port} did not answer in time") from error
         except ssl.SSLCertVerificationError as error:
-            raise UplinkDownError(
+            kind = UplinkDatesError if error.verify_code in DATES_ONLY else UplinkDownError
+            raise kind(
                 f"{self._host}:{self._port} is not this installation's gateway: {error.verify_message}"
             ) from error
         except (OSError, ValueError) as error:  # ssl's errors are OSErrors, host names' ValueErrors
@@ -145,30 +156,6 @@ class Uplink:
 
     # --- driven by the loop --------------------------------------------------------------------------------
 
-    async def _in_thread(self, work: Callable[[], None]) -> None:
-        """Run blocking work in a thread that nobody waits for when the process has to stop."""
-        done: asyncio.Future[None] = self._loop.create_future()
-
-        def settle(error: BaseException | None) -> None:
-            if done.cancelled():
-                self._release()
-            elif error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-        def run() -> None:
-            error: BaseException | None = None
-            try:
-                work()
-            except Exception as raised:  # noqa: BLE001  handed over to the one who waits
-                error = raised
-            with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
-                self._loop.call_soon_threadsafe(settle, error)
-
-        threading.Thread(target=run, name=f"connect {self._host}", daemon=True).start()
-        await done
-
     def _connect(self) -> None:
         self._client.connect(self._host, self._port, keepalive=KEEP_ALIVE_S, clean_start=True)
 
@@ -178,6 +165,8 @@ class Uplink:
         if sock is None:
             raise UplinkDownError(self.close_reason or "the connection broke at once")
         self._socket = cast("socket.socket", sock)
+        if self._check_certificate is not None and isinstance(sock, ssl.SSLSocket):
+            self._check_certificate(sock.getpeercert() or {})
         self._loop.add_reader(sock, self._readable)
         self._watch_writable()
 
@@ -269,6 +258,9 @@ class Uplink:
 
     def _release(self) -> None:
         self._let_go()
+        self._client.on_socket_close = None  # the client may outlive the loop
+        self._client.on_socket_register_write = None
+        self._client.on_socket_unregister_write = None
         sock = self._client.socket()
         if sock is not None:
             with contextlib.suppress(OSError):

@@ -18,6 +18,7 @@ from agent.keys import device_key, load_label
 from agent.spool_file import SpoolFile
 from agent.state import StateFile
 from agent.talker import Talker
+from agent.time_service import TimeService
 from agent.trace import ignore
 from agent.uplink import tls_context
 from protocol.signing import label_key
@@ -86,7 +87,8 @@ class Desk:
     @contextlib.asynccontextmanager
     async def online(self, installation: Installation) -> AsyncIterator[None]:
         """Keep it connected until the block ends."""
-        talker = Talker(self.device, installation, tls_context(installation.ca_pem), asyncio.Semaphore(4))
+        tls, gate = tls_context(installation.ca_pem), asyncio.Semaphore(4)
+        talker = Talker(self.device, installation, tls, gate, TimeService(installation, self.clock))
         running = asyncio.create_task(talker.run())
         try:
             yield

@@ -36,6 +36,7 @@ from protocol.mqtt import (
 from protocol.signing import read_login_token, seal_control
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections import deque
     from collections.abc import Callable
     from pathlib import Path
@@ -54,6 +55,7 @@ class GatewayPeer:
 
     folder: Path
     host: str = "127.0.0.1"
+    made: dt.datetime | None = None  # when this cloud and its certificates were made; now
     hello: Hello | None = None
     connack: int = Reason.SUCCESS
     receive_maximum: int = 64
@@ -71,7 +73,7 @@ class GatewayPeer:
     _n: int = 0
 
     async def __aenter__(self) -> Self:
-        installation = provision(Settings(state_dir=self.folder))
+        installation = provision(Settings(state_dir=self.folder), self.made)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "tls" / "server.pem", self.folder / "tls" / "server.key")
         self._server = await asyncio.start_server(self._serve, self.host, 0, ssl=context)
