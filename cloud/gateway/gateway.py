@@ -171,6 +171,15 @@ class Gateway:
         for session, refusal in done.end:
             self.refused(session, refusal, session.peer)
             session.link.end(refusal)
+        for session, rejection in done.refused:
+            self.warn(
+                "message refused",
+                code=rejection.error.code,
+                reason=str(rejection.error),
+                kind=rejection.upload.topic.kind,
+                device_id=session.device_id,
+                peer=session.peer,
+            )
         if self.full and self._held_bytes < MAX_HELD_BYTES // 2:
             self.full = False
             for connection in list(self._connections):

@@ -59,6 +59,8 @@ class Done:
 
     flush: list[Session] = field(default_factory=list)
     end: list[tuple[Session, Refusal]] = field(default_factory=list)
+    refused: list[tuple[Session, Rejection]] = field(default_factory=list)
+    """What was kept aside."""
     freed_bytes: int = 0
 
     def decide(self, session: Session, upload: Upload) -> None:
@@ -206,19 +208,11 @@ class Writer:
             done.flush.append(share.session)
             for upload in share.uploads():
                 done.decide(share.session, upload)
-        for session, rejection in plan.rejections:
-            log.warning(
-                "message refused",
-                code=rejection.error.code,
-                reason=str(rejection.error),
-                kind=rejection.upload.topic.kind,
-                device_id=session.device_id,
-                peer=session.peer,
-            )
+        done.refused += plan.rejections
         self._metrics.batches.inc()
         self._metrics.rows.inc(plan.rows)
         self._metrics.duplicates.inc(plan.duplicates)
-        self._metrics.rejected.inc(len(plan.rejections))
+        self._metrics.rejected.inc(plan.rejected)
 
     def _store_apart(self, shares: list[Share], error: Exception) -> None:
         """Something in this batch cannot be stored: store its parts one after the other."""
