@@ -88,7 +88,8 @@ async def _events(request: web.Request, view: DeviceView) -> list[dict[str, obje
 
 
 async def stream_device(request: web.Request) -> web.StreamResponse:
-    """Live state of one device: fragments for the page, ``sample`` for the chart, ``alive`` in between.
+    """Live state of one device: fragments for the page, ``alive`` in between; for the chart ``sample``, and
+    ``history`` when more than the newest sample has changed.
 
     Ends with ``gone`` when the device is no longer this company's, or the log-in has ended.
     """
@@ -140,14 +141,12 @@ class _Feed:
         else:
             await self._stream.send("", "alive")
         if snapshot.event_mark != self._mark or view.epoch != self._epoch:
-            self._mark, self._epoch = snapshot.event_mark, view.epoch
+            first, self._mark, self._epoch = self._mark is None, snapshot.event_mark, view.epoch
             events = await _events(self._request, view)
-            await self._stream.send(
-                _partial(
-                    "#events",
-                    self._pages.render("_events.html", {"events": events, "now_ms": snapshot.at_ms}),
-                )
-            )
+            context = {"events": events, "now_ms": snapshot.at_ms}
+            await self._stream.send(_partial("#events", self._pages.render("_events.html", context)))
+            if not first:
+                await self._stream.send("", "history")
         if view.ts_ms > self._ts_ms:
             self._ts_ms = view.ts_ms
             await self._stream.send(json.dumps(sample_json(view), allow_nan=False), "sample")

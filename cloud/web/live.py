@@ -26,6 +26,7 @@ from cloud.web.state import now_ms
 
 POLL_S: Final = 1.0
 HINT_PAUSE_S: Final = 0.05  # many hints at once (a fleet's events) are one poll
+AFTER_HINT_S: Final = 0.25  # the hint of an event comes a moment before the sample that shows its state
 LEASE_MS: Final = 30_000
 RENEW_MS: Final = 10_000  # after this much of a lease
 RECONNECT_S: Final = 2.0
@@ -132,10 +133,12 @@ class Hub:
                 subscription.close()
 
     async def _poll_for_ever(self) -> None:
+        pause_s = POLL_S
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(pause_s):
                     await self._wake.wait()
+            pause_s = AFTER_HINT_S if self._wake.is_set() else POLL_S
             self._wake.clear()
             if not self._subscriptions:
                 continue

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from cloud.core.device_state import FACES, STALE, Condition, DeviceView, Face, Tone, condition_of
 from cloud.web.wording import number, span
@@ -115,6 +115,7 @@ EVENTS: Final[Mapping[str, EventWords]] = {
     EventKind.SMARTCONNECT_OFF: EventWords("SmartConnect off", Tone.CALM, "off"),
 }
 UNKNOWN_EVENT: Final = Tone.CALM
+MAX_DETAILS: Final = 4
 MAX_DETAIL_CHARS: Final = 200
 
 
@@ -124,29 +125,34 @@ def event_words(kind: str) -> EventWords:
 
 
 def detail_text(detail: Mapping[str, Any]) -> str:
-    """Values of an event as one line: known ones in our words, others by their own names."""
-    parts = [words(detail[name]) for name, words in DETAILS.items() if _is_number(detail.get(name))]
-    parts += [
-        f"{name.replace('_', ' ')} {_shown(value)}" if value is not True else name.replace("_", " ")
+    """Values of an event as one line: what matters most in our words, others by their own names."""
+    told = [text for name, words in DETAILS.items() if (text := words(detail.get(name)))]
+    told = told[:MAX_DETAILS] + [
+        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {_shown(value)}"
         for name, value in detail.items()
         if value is not None and name not in DETAILS
     ]
-    text = " · ".join(parts)
+    text = " · ".join(told)
     return text if len(text) <= MAX_DETAIL_CHARS else text[: MAX_DETAIL_CHARS - 1] + "…"
 
 
-DETAILS: Final[Mapping[str, Callable[[float], str]]] = {
-    "lasted_s": lambda value: f"lasted {span(value)}",
-    "input_voltage": lambda value: f"mains {number(value, 'V')}",
-    "state_of_charge": lambda value: f"battery {number(value, '%')}",
-    "runtime_remaining": lambda value: f"{span(value)} left",
-    "output_real_power_pct": lambda value: f"load {number(value, '%')}",
-    "off_s": lambda value: f"was off by {number(value, 's', 1)}",
+def _figure(words: Callable[[float], str]) -> Callable[[object], str]:
+    return lambda value: words(value) if _is_number(value) else ""
+
+
+DETAILS: Final[Mapping[str, Callable[[object], str]]] = {
+    "lasted_s": _figure(lambda value: f"lasted {span(value)}"),
+    "off_s": _figure(lambda value: f"was off by {number(value, 's', 1)}"),
+    "cause": lambda value: str(value).replace("_", " ") if value else "",
+    "state_of_charge": _figure(lambda value: f"battery {number(value, '%')}"),
+    "runtime_remaining": _figure(lambda value: f"{span(value)} left"),
+    "input_voltage": _figure(lambda value: f"mains {number(value, 'V')}"),
+    "output_real_power_pct": _figure(lambda value: f"load {number(value, '%')}"),
 }
-"""Values that events often carry, in the order in which they are told."""
+"""Values that events often carry, the most telling first."""
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

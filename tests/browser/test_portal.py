@@ -88,6 +88,23 @@ async def test_the_chart_draws_history_and_goes_on_live(portal: Portal, open_pag
     await expect(page.get_by_role("region", name="Readings").get_by_role("row")).not_to_have_count(0)
 
 
+async def test_a_past_that_arrives_later_is_drawn_and_live_points_stay(
+    portal: Portal, open_page: OpenPage
+) -> None:
+    owned = await portal.own_device(await portal.add_person("ada@example.org"))
+    await owned.show(state_of_charge=63.0)
+    page = await open_page()
+    await log_in(page, portal)
+    await page.goto(f"{portal.url}/devices/{owned.device_id}")
+    legend = page.locator("#charts figcaption").last
+    await expect(legend).to_contain_text("63 %")
+    await owned.add_samples([(now_ms() - age * 10_000, {}) for age in range(360, 6, -1)])
+    async with page.expect_response(lambda answer: "/history" in answer.url):
+        await owned.add_event("self_test", result="passed")
+    await page.wait_for_function(DRAWN)
+    await expect(legend).to_contain_text("63 %")
+
+
 async def test_all_of_it_works_without_javascript(portal: Portal, open_page: OpenPage) -> None:
     await portal.add_person("ada@example.org")
     page = await open_page(java_script_enabled=False)

@@ -67,6 +67,8 @@ const PLOTS: Plot[] = [
 ];
 
 const HEIGHT = 170;
+const HISTORY_PAUSE_MS = 500; // several changes at once are one reload
+const RELOAD_MS = 300_000; // keeps a page that stays open for days small
 const shortTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const fullTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
@@ -113,6 +115,7 @@ class Charts {
   private plots: uPlot[] = [];
   private range_s: number;
   private loading = 0;
+  private drawn_s = 0;
 
   constructor(
     private readonly root: HTMLElement,
@@ -130,8 +133,11 @@ class Charts {
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const history = (await answer.json()) as History;
       if (turn !== this.loading) return; // another range was chosen meanwhile
+      const before = this.history;
       this.history = history;
-      this.draw();
+      if (before) this.keepNewer(before);
+      if (this.plots.length && this.drawn_s === range_s) this.refresh();
+      else this.draw();
       this.say("");
     } catch {
       if (turn === this.loading) this.say("The chart could not be loaded. It is tried again in a moment.");
@@ -159,15 +165,36 @@ class Charts {
     this.refresh();
   }
 
+  // What was stored meanwhile, beside what came live.
+  reload(): void {
+    if (!document.hidden) void this.load(this.range_s);
+  }
+
   draw(): void {
     for (const plot of this.plots) plot.destroy();
     this.root.replaceChildren();
     if (!this.history) return;
+    this.drawn_s = this.range_s;
     this.plots = PLOTS.map((plot) => this.make(plot));
   }
 
   resize(): void {
     for (const plot of this.plots) plot.setSize({ width: this.width(), height: HEIGHT });
+  }
+
+  // Snapshots of this moment are shown, not stored: they stay until the stored readings have passed them.
+  private keepNewer(before: History): void {
+    const history = this.history;
+    if (!history) return;
+    const last_s = history.t_s.at(-1) ?? history.from_s;
+    before.t_s.forEach((t_s, index) => {
+      if (t_s <= last_s) return;
+      const values = Object.entries(before.points).map(([name, column]) => [name, column[index] ?? null] as const);
+      this.push(t_s, Object.fromEntries(values));
+    });
+    for (const [from, to] of before.on_battery) {
+      if (to > last_s) history.on_battery.push([Math.max(from, last_s), to]);
+    }
   }
 
   private push(t_s: number, values: Record<string, number | null>): void {
@@ -283,6 +310,12 @@ function start(): void {
     const data = (event as CustomEvent<{ data?: string }>).detail?.data;
     if (data) charts.add(JSON.parse(data) as Sample);
   });
+  let soon: number | undefined;
+  document.body.addEventListener("history", () => {
+    clearTimeout(soon);
+    soon = window.setTimeout(() => charts.reload(), HISTORY_PAUSE_MS);
+  });
+  setInterval(() => charts.reload(), RELOAD_MS);
   document.addEventListener("themechange", () => charts.draw());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.draw());
   new ResizeObserver(() => charts.resize()).observe(root);

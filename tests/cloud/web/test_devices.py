@@ -114,6 +114,7 @@ async def test_events_and_samples_come_live(portal: Portal, ada: Somebody) -> No
         assert sample["on_battery"] is False
         await owned.add_event("self_test", result="passed")
         assert "result passed" in (await stream.until("Self-test")).data
+        await stream.until_event("history")
 
 
 async def test_an_open_page_says_every_two_seconds_that_it_is_alive(portal: Portal, ada: Somebody) -> None:

@@ -106,6 +106,9 @@ def test_values_of_an_event_are_told_in_order() -> None:
     }
     assert (
         detail_text(detail)
-        == "lasted 1 min · mains 230 V · battery 98 % · cause high line · imported · on no · x 1.5 · y nan"
+        == "lasted 1 min · high line · battery 98 % · mains 230 V · imported · on no · x 1.5 · y nan"
+    )
+    assert detail_text({**detail, "runtime_remaining": 60.0}).startswith(
+        "lasted 1 min · high line · battery 98 % · 1 min left · imported"
     )
     assert len(detail_text({"reason": "x" * 500})) == 200
