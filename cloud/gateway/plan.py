@@ -57,7 +57,9 @@ class Plan:
     """What to believe of each share's device after the commit."""
     rows: int
     duplicates: int
-    rejections: list[tuple[Session, Rejection]]
+    rejected: int
+    aside: list[tuple[Session, Rejection]]
+    """Those of the rejected messages that are kept and logged."""
 
 
 def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Plan:
@@ -83,7 +85,7 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
     sifted = sift(uploads, owner, fences, now_ms)
     refused += sifted.rejections
     table = build_table(sifted, fences, devices, snapshots, now_ms, days)
-    rejections = _whose(shares, refused) if refused else []
+    aside = _kept_aside(shares, refused, now_ms) if refused else []
     for rejection in refused:
         rejection.upload.reasons[rejection.message] = Reason.PAYLOAD_FORMAT_INVALID
     return Plan(
@@ -93,7 +95,7 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
             fence=table.fence,
             copies=table.copies,
             events=events,
-            rejected=[rejected_row(session, rejection, now_ms) for session, rejection in rejections],
+            rejected=[rejected_row(session, rejection, now_ms) for session, rejection in aside],
         ),
         [
             Fence(fence.session_no, fence.epoch, stream, seq)
@@ -101,7 +103,8 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
         ],
         len(sifted.rows),
         sifted.duplicates,
-        rejections,
+        len(refused),
+        aside,
     )
 
 
@@ -165,9 +168,19 @@ def _newest(uploads: Sequence[Upload], refused: list[Rejection]) -> Rows | None:
     return found
 
 
-def _whose(shares: Sequence[Share], refused: Sequence[Rejection]) -> list[tuple[Session, Rejection]]:
+def _kept_aside(
+    shares: Sequence[Share], refused: Sequence[Rejection], now_ms: int
+) -> list[tuple[Session, Rejection]]:
+    """The refused messages that are kept, and whose they are."""
     sessions = {id(upload): share.session for share in shares for upload in share.uploads()}
-    return [(sessions[id(rejection.upload)], rejection) for rejection in refused]
+    kept: list[tuple[Session, Rejection]] = []
+    for rejection in refused:
+        session = sessions[id(rejection.upload)]
+        if session.aside.take(now_ms):
+            kept.append((session, rejection))
+        else:
+            session.not_kept += 1
+    return kept
 
 
 def rejected_row(session: Session, rejection: Rejection, now_ms: int) -> RejectedRow:

@@ -15,6 +15,11 @@ from protocol.signing import seal_control
 WATCH_PAUSE_MS = 5_000
 """A lease that somebody renews is told to the device at most this often."""
 
+ASIDE_BURST = 64
+"""Refused messages of one session that are kept and logged at once…"""
+ASIDE_PERIOD_MS = 10_000
+"""…and one more in this time: a device that goes wrong must not fill log and disk."""
+
 
 class Link(Protocol):
     """What carries a session. Event loop only."""
@@ -73,6 +78,10 @@ class Session:
     closed: bool = False
     watch_told_ms: int = 0
     quota: Bucket = field(default_factory=lambda: Bucket(UNOWNED_BURST, UNOWNED_PERIOD_MS))
+    aside: Bucket = field(default_factory=lambda: Bucket(ASIDE_BURST, ASIDE_PERIOD_MS))
+    """How many of its refused messages are kept; the rest is counted. Its writer's alone."""
+    not_kept: int = 0
+    """Refused messages that were only counted since the last one that was kept."""
     _n: int = 0
 
     def say_hello(self, now_ms: int) -> None:

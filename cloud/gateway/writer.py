@@ -208,7 +208,7 @@ class Writer:
             done.flush.append(share.session)
             for upload in share.uploads():
                 done.decide(share.session, upload)
-        done.refused += plan.rejections
+        done.refused += plan.aside
         self._metrics.batches.inc()
         self._metrics.rows.inc(plan.rows)
         self._metrics.duplicates.inc(plan.duplicates)
