@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import ssl
+from collections import Counter
+from functools import partial
 from typing import Final
 
 import structlog
@@ -22,9 +25,13 @@ from protocol.messages import KeyUse
 BACKLOG: Final = 1024
 HANDSHAKE_TIMEOUT_S: Final = 10.0
 SHUTDOWN_TIMEOUT_S: Final = 2.0
-MAX_HANDSHAKES: Final = 1024
+MAX_HANDSHAKES: Final = 2048
 """Handshakes at once; more wait in the backlog."""
+CROWDED: Final = MAX_HANDSHAKES // 2
+"""From here on one address may have FAIR_SHARE of them, so that half handshakes do not shut the door."""
+FAIR_SHARE: Final = MAX_HANDSHAKES // 16
 ACCEPT_PAUSE_S: Final = 0.2
+OTHER_DESCRIPTORS: Final = 256
 
 log = structlog.get_logger()
 
@@ -46,6 +53,7 @@ async def serve(settings: Settings) -> int:
         load_signer(state_dir, KeyUse.NOTICE), sealed_key_set(state_dir), load_key_set(state_dir).version
     )
     context = tls_context(settings)
+    raise_descriptor_limit(settings.max_sessions)
     with open_listener(settings.gateway_host, settings.gateway_port) as listener:
         pool = make_pool(settings.dsn, name="gateway", max_size=settings.pool_size)
         await pool.open(wait=False)
@@ -75,6 +83,17 @@ async def serve(settings: Settings) -> int:
             await pool.close(SHUTDOWN_TIMEOUT_S)
 
 
+def raise_descriptor_limit(sessions: int) -> None:
+    """Allow a descriptor for each session and handshake, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sessions + MAX_HANDSHAKES + OTHER_DESCRIPTORS
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < possible:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    if possible < wanted:
+        log.warning("fewer descriptors than max_sessions may need", limit=possible, wanted=wanted)
+
+
 def tls_context(settings: Settings) -> ssl.SSLContext:
     """TLS 1.2 or newer with the server's certificate; devices show who they are by their token."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -99,28 +118,69 @@ def open_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
+class Door:
+    """Who is shaking hands, by address."""
+
+    def __init__(self) -> None:
+        self._of_address: Counter[str] = Counter()
+        self._free = asyncio.Semaphore(MAX_HANDSHAKES)
+
+    async def wait_free(self) -> None:
+        """Until there is room for one more."""
+        await self._free.acquire()
+
+    def enter(self, address: str) -> bool:
+        """Whether this address may begin a handshake, after :meth:`wait_free`."""
+        if self._of_address.total() >= CROWDED and self._of_address[address] >= FAIR_SHARE:
+            self._free.release()
+            return False
+        self._of_address[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """A handshake has ended, either way."""
+        self._of_address[address] -= 1
+        if not self._of_address[address]:
+            del self._of_address[address]
+        self._free.release()
+
+    def cancel(self) -> None:
+        """Give back what wait_free took."""
+        self._free.release()
+
+
 async def accept(listener: socket.socket, context: ssl.SSLContext, gateway: Gateway) -> None:
     """Accept connections until cancelled."""
     loop = asyncio.get_running_loop()
-    handshakes = asyncio.Semaphore(MAX_HANDSHAKES)
+    door = Door()
     tasks: set[asyncio.Task[None]] = set()
     try:
         while True:
-            await handshakes.acquire()
+            await door.wait_free()
             try:
                 connected, address = await loop.sock_accept(listener)
             except OSError as error:  # out of descriptors, or a peer that has gone already
-                handshakes.release()
+                door.cancel()
                 gateway.warn("cannot accept", reason=str(error))
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            task = loop.create_task(shake_hands(connected, f"{address[0]}:{address[1]}", context, gateway))
+            peer = f"{address[0]}:{address[1]}"
+            if not door.enter(address[0]):
+                connected.close()
+                gateway.metrics.handshakes_failed.inc()
+                gateway.warn("no TLS handshake", peer=peer, reason="too many handshakes of this address")
+                continue
+            task = loop.create_task(shake_hands(connected, peer, context, gateway))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-            task.add_done_callback(lambda _: handshakes.release())
+            task.add_done_callback(partial(_leave, door, address[0]))
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _leave(door: Door, address: str, _task: asyncio.Task[None]) -> None:
+    door.leave(address)
 
 
 async def shake_hands(connected: socket.socket, peer: str, context: ssl.SSLContext, gateway: Gateway) -> None:

@@ -172,6 +172,7 @@ class Gateway:
             self.refused(session, refusal, session.peer)
             session.link.end(refusal)
         for session, rejection in done.refused:
+            not_kept, session.not_kept = session.not_kept, 0
             self.warn(
                 "message refused",
                 code=rejection.error.code,
@@ -179,6 +180,7 @@ class Gateway:
                 kind=rejection.upload.topic.kind,
                 device_id=session.device_id,
                 peer=session.peer,
+                not_kept=not_kept or None,
             )
         if self.full and self._held_bytes < MAX_HELD_BYTES // 2:
             self.full = False

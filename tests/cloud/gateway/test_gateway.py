@@ -186,6 +186,16 @@ async def test_a_bad_message_is_kept_aside_and_others_are_stored(site: Site) -> 
     assert kept == [("malformed", bad.payload), ("out_of_range", impossible.payload)]
 
 
+async def test_a_device_that_goes_wrong_fills_neither_table_nor_log(site: Site) -> None:
+    device, epoch = await site.owned()
+    name = topics.telemetry(device.identity.kid, epoch, 5)
+    for _ in range(4):
+        await device.send(*(device.publish(name, b"wrong") for _ in range(50)))
+        assert {ack.reason for ack in await device.wait_acks(50)} == {0x99}
+    (kept,) = await site.rows("SELECT count(*) FROM rejected")
+    assert kept == (64,)
+
+
 async def test_epochs_cut_what_is_taken(site: Site) -> None:
     device, epoch = await site.owned()
     await device.send(
