@@ -17,7 +17,7 @@ from protocol.codec import encode
 from protocol.identity import ProductId, ProductKey
 from protocol.signing import label_key, public_bytes
 from simulators.control import send
-from tests.accept import progress, wait_until
+from tests.accept import expect, progress, wait_until
 from tests.faults.checker import Row, Verdict, judge, read_rows
 from tests.faults.processes import Part, Parts, script
 from tests.faults.seed import Label, claim_labels, count_owned
@@ -143,10 +143,15 @@ class Site:
         return wait_until(what, lambda: not self.verdict(evidence).lost_waiting, timeout_s, 0.2)
 
     def wait_progress(self, timeout_s: float) -> float:
-        """Until every device had samples of after now acknowledged; the seconds that took. CheckError."""
+        """Until every device had samples of after now acknowledged; the seconds that took.
+
+        CheckError when that takes too long, or when a part ends meanwhile.
+        """
         before = {device_id: _last_spooled(trace) for device_id, trace in self.evidence().items()}
 
         def holds() -> bool:
+            for part in (self.gateway, self.simulator, *self.agents):
+                expect(part.alive, f"{part.name} ended with status {part.status}")
             return all(
                 max(trace.acked.items(), default=(0, 0)) > before.get(device_id, (0, 0))
                 for device_id, trace in self.evidence().items()
