@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from cloud.core.device_state import DeviceView
 from cloud.postgres.pool import CONNECT_TIMEOUT_S, KEEPALIVE, Pool
+from cloud.postgres.transaction import Connection
 from protocol.points import VALUES, SampleFlag, Wire
 
 CHANNEL: Final = "device"
@@ -146,6 +147,35 @@ async def renew_watch(pool: Pool, device_ids: Sequence[int], *, until_ms: int, n
             " SELECT pg_notify('device', device_id::text) FROM renewed WHERE watch_until_ms <= %(now)s",
             {"ids": sorted(device_ids), "until": until_ms, "now": now_ms},
         )
+
+
+async def set_profile(
+    connection: Connection,
+    device_id: int,
+    *,
+    company_id: int,
+    account_id: int,
+    name: str,
+    description: str,
+    now_ms: int,
+) -> bool:
+    """Write what its owner calls a device, with an audit row; False where this company does not own it."""
+    found = await connection.execute(
+        "WITH changed AS (UPDATE ownership SET name = %(name)s, description = %(description)s"
+        "  WHERE device_id = %(device)s AND company_id = %(company)s AND until_ms IS NULL"
+        "  RETURNING device_id, epoch, company_id)"
+        " INSERT INTO device_audit (device_id, ts_ms, kind, epoch, company_id, account_id)"
+        " SELECT device_id, %(now)s, 'profile', epoch, company_id, %(account)s FROM changed",
+        {
+            "name": name,
+            "description": description,
+            "device": device_id,
+            "company": company_id,
+            "account": account_id,
+            "now": now_ms,
+        },
+    )
+    return found.rowcount == 1
 
 
 async def read_buckets(

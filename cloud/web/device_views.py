@@ -1,21 +1,24 @@
 """The list of devices, the page of one device, its table, and its live stream."""
 
 import json
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
 
+from cloud.core.authz import Action
 from cloud.core.device_state import DeviceView
 from cloud.postgres import accounts, devices
-from cloud.services import charting
+from cloud.services import charting, naming
+from cloud.services.naming import ProfileError, UnknownDeviceError
 from cloud.web import sse
 from cloud.web.api.device_json import sample_json
 from cloud.web.live import Snapshot
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.responses import page
+from cloud.web.responses import page, see_other
 from cloud.web.sentences import detail_text, event_words, summary_of
 from cloud.web.sessions import IDLE_MS
-from cloud.web.state import HUB, PAGES, POOL, now_ms, session_of
+from cloud.web.state import HUB, PAGES, POOL, actor_of, now_ms, session_of
 
 BEAT_S: Final = 2.0
 RECHECK_MS: Final = 10_000
@@ -59,7 +62,12 @@ def range_of(request: web.Request) -> int:
 
 async def show_device(request: web.Request) -> web.Response:
     """The page of one device."""
-    view = await own_device(request)
+    return await _device_page(request, await own_device(request))
+
+
+async def _device_page(
+    request: web.Request, view: DeviceView, fault: ProfileError | None = None, typed: DeviceView | None = None
+) -> web.Response:
     range_s, at_ms = range_of(request), now_ms()
     return page(
         request,
@@ -71,8 +79,32 @@ async def show_device(request: web.Request) -> web.Response:
             "rows": await charting.read_table(request.app[POOL], view, range_s, at_ms),
             "range_s": range_s,
             "ranges": RANGE_NAMES,
+            "typed": typed or view,
+            "fault": fault,
+            "may_name": actor_of(request).may(Action.NAME),
         },
+        status=200 if fault is None else 422,
     )
+
+
+async def save_profile(request: web.Request) -> web.Response:
+    """Take the UPS Profile."""
+    view, form = await own_device(request), await request.post()
+    name, description = str(form.get("name", "")), str(form.get("description", ""))
+    try:
+        await naming.save_profile(
+            request.app[POOL],
+            actor_of(request),
+            view.device_id,
+            name=name,
+            description=description,
+            now_ms=now_ms(),
+        )
+    except UnknownDeviceError:
+        raise Problem(ProblemCode.NOT_FOUND) from None
+    except ProfileError as fault:
+        return await _device_page(request, view, fault, replace(view, name=name, description=description))
+    return see_other(f"/devices/{view.device_id}")
 
 
 async def show_table(request: web.Request) -> web.Response:
@@ -161,5 +193,6 @@ def add_routes(app: web.Application) -> None:
     """Register these views."""
     app.router.add_get("/devices", list_devices)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}", show_device)
+    app.router.add_post(r"/devices/{device_id:\d{1,19}}/profile", save_profile)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}/table", show_table)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}/live", stream_device, allow_head=False)

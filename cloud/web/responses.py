@@ -10,6 +10,7 @@ from aiohttp import web
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import PAGES, REQUEST_ID, VISIT, now_ms
 
+THEMES: Final = frozenset({"light", "dark"})
 PROBLEM_TYPE: Final = "application/problem+json"
 
 
@@ -17,7 +18,7 @@ def page(
     request: web.Request, template: str, context: Mapping[str, Any] | None = None, *, status: int = 200
 ) -> web.Response:
     """A page or fragment; every template knows the visit, the time and the request's number."""
-    visit = request.get(VISIT)
+    visit, theme = request.get(VISIT), request.cookies.get("theme")
     text = request.app[PAGES].render(
         template,
         {
@@ -26,6 +27,7 @@ def page(
             "now_ms": now_ms(),
             "request_id": request.get(REQUEST_ID, "-"),
             "path": request.path,
+            "theme": theme if theme in THEMES else None,
             **(context or {}),
         },
     )

@@ -316,6 +316,7 @@ function start(): void {
     soon = window.setTimeout(() => charts.reload(), HISTORY_PAUSE_MS);
   });
   setInterval(() => charts.reload(), RELOAD_MS);
+  document.addEventListener("visibilitychange", () => charts.reload()); // nothing came while it was hidden
   document.addEventListener("themechange", () => charts.draw());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.draw());
   new ResizeObserver(() => charts.resize()).observe(root);

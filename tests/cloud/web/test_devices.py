@@ -215,3 +215,40 @@ async def test_the_chart_has_averages_and_gaps(portal: Portal, ada: Somebody) ->
     table = await ada.browser.get(f"/devices/{owned.device_id}/table")
     assert "no readings" in table.text
     assert "on battery" in table.text
+
+
+async def test_the_profile_names_a_device_for_its_company(
+    portal: Portal, ada: Somebody, eve: Somebody
+) -> None:
+    owned = await portal.own_device(ada.actor)
+    path = f"/devices/{owned.device_id}/profile"
+    form = {"name": "  Server  <room> ", "description": "Second floor"}
+    assert (await eve.browser.post(path, form)).status == 404
+    saved = await ada.browser.post(path, form)
+    assert (saved.status, saved.headers["Location"]) == (303, f"/devices/{owned.device_id}")
+    page = (await ada.browser.get(f"/devices/{owned.device_id}")).text
+    assert "<h1>Server &lt;room&gt;</h1>" in page
+    assert "Second floor" in page
+    assert "Server &lt;room&gt;" in (await ada.browser.get("/devices")).text
+    async with portal.pool.connection() as connection:
+        cursor = await connection.execute("SELECT account_id FROM device_audit WHERE kind = 'profile'")
+        assert await cursor.fetchall() == [(ada.actor.account_id,)]
+    await ada.browser.post(path, {"name": "", "description": ""})
+    assert "<h1>Smart-UPS 1500</h1>" in (await ada.browser.get(f"/devices/{owned.device_id}")).text
+
+
+@pytest.mark.parametrize("name", ["x" * 61, "bell \x07", "null \x00"])
+async def test_a_name_that_cannot_be_shown_is_refused(portal: Portal, ada: Somebody, name: str) -> None:
+    owned = await portal.own_device(ada.actor)
+    answer = await ada.browser.post(f"/devices/{owned.device_id}/profile", {"name": name})
+    assert answer.status == 422
+    assert 'id="name-fault"' in answer.text
+    assert "<h1>Smart-UPS 1500</h1>" in answer.text
+
+
+async def test_a_viewer_may_not_name(portal: Portal, ada: Somebody) -> None:
+    owned = await portal.own_device(ada.actor)
+    async with portal.pool.connection() as connection:
+        await connection.execute("UPDATE membership SET role = 'viewer'")
+    assert (await ada.browser.post(f"/devices/{owned.device_id}/profile", {"name": "x"})).status == 403
+    assert "UPS Profile" not in (await ada.browser.get(f"/devices/{owned.device_id}")).text

@@ -1,0 +1,58 @@
+"""The UPS Profile: what the owner's company calls a device."""
+
+from typing import Final
+
+from cloud.core.authz import Action, Actor
+from cloud.postgres import claims, devices
+from cloud.postgres.pool import Pool
+from cloud.postgres.transaction import Connection, in_transaction
+
+NAME_MAX_CHARS: Final = 60
+DESCRIPTION_MAX_CHARS: Final = 200
+
+
+class ProfileError(Exception):
+    """Something typed cannot be shown; ``field`` names it, the text tells the person why."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownDeviceError(Exception):
+    """The company owns no such device now."""
+
+
+async def save_profile(
+    pool: Pool, actor: Actor, device_id: int, *, name: str, description: str, now_ms: int
+) -> None:
+    """Name and describe a device of the actor's company; an empty name shows its model again.
+
+    Raises NotAllowedError, ProfileError, UnknownDeviceError, DatabaseUnavailableError.
+    """
+    actor.must(Action.NAME)
+    name = _text("name", "UPS Name", name, NAME_MAX_CHARS)
+    description = _text("description", "UPS Description", description, DESCRIPTION_MAX_CHARS)
+
+    async def work(connection: Connection) -> None:
+        if not await claims.lock_known(connection, device_id) or not await devices.set_profile(
+            connection,
+            device_id,
+            company_id=actor.company_id,
+            account_id=actor.account_id,
+            name=name,
+            description=description,
+            now_ms=now_ms,
+        ):
+            raise UnknownDeviceError(device_id)
+
+    await in_transaction(pool, work)
+
+
+def _text(field: str, label: str, text: str, limit: int) -> str:
+    value = " ".join(text.split())
+    if len(value) > limit:
+        raise ProfileError(field, f"The {label} may have {limit} characters at most.")
+    if not value.isprintable():
+        raise ProfileError(field, f"The {label} holds a character that cannot be shown.")
+    return value
