@@ -18,6 +18,8 @@ from bench.setting import Place, place
 from bench.wire import Shape
 
 LINES: Final = 14
+ALWAYS: Final = 0.995
+"""A function that a thread never leaves says nothing."""
 WAITS_EVERY_S: Final = 0.005
 _ACTIVITY: Final = """
 SELECT CASE WHEN state = 'idle' THEN 'idle: its writer does something else'
@@ -70,7 +72,8 @@ def _text(name: str, rate: float, cores: dict[str, float], sample: Sample, waits
             continue
         lines.append(f"\n-- thread {thread.name}: {thread.cores:.2f} cores")
         lines.append("   in the function or what it calls:")
-        lines += [f"   {share:7.1%}  {place}" for place, share in list(thread.anywhere.items())[:LINES]]
+        inner = [(place, share) for place, share in thread.anywhere.items() if share < ALWAYS]
+        lines += [f"   {share:7.1%}  {place}" for place, share in inner[:LINES]]
         lines.append("   at this line:")
         lines += [f"   {share:7.1%}  {place}" for place, share in list(thread.innermost.items())[:LINES]]
     lines.append("\n-- database connections of the writers")
