@@ -131,19 +131,29 @@ class Sifted:
 
 def decode_uploads(uploads: Sequence[Upload]) -> Decoded:
     """Rows of all messages of these uploads, in order."""
-    if not uploads:
-        return Decoded(np.zeros(0, ROW), np.zeros(0, np.int64), {})
-    runs = [(json, list(run)) for json, run in groupby(uploads, key=lambda upload: upload.topic.json)]
-    parts = [decode_json_payloads(_split(run)) if json else _decode_protobuf(run) for json, run in runs]
-    if len(parts) == 1:
-        return parts[0]
+    json = np.array([upload.topic.json for upload in uploads], np.bool_)
+    if not json.any():
+        return _decode_protobuf(uploads)
+    if json.all():
+        return _decode_json(uploads)
+    whose = np.repeat(json, [upload.messages for upload in uploads])
+    counts = np.zeros(len(whose), np.int64)
     errors: dict[int, DecodeError] = {}
-    before = 0
-    for part in parts:
-        errors |= {before + message: error for message, error in part.errors.items()}
-        before += len(part.counts)
-    rows = np.concatenate([part.rows.astype(ROW) for part in parts])
-    return Decoded(rows, np.concatenate([part.counts for part in parts]), errors)
+    rows: list[Rows] = []
+    of_row: list[Ints] = []
+    for kind, decode in ((False, _decode_protobuf), (True, _decode_json)):
+        part = decode([upload for upload in uploads if upload.topic.json is kind])
+        places = np.flatnonzero(whose == kind)
+        counts[places] = part.counts
+        errors |= {int(places[message]): error for message, error in part.errors.items()}
+        rows.append(part.rows.astype(ROW))
+        of_row.append(np.repeat(places, part.counts))
+    order = np.argsort(np.concatenate(of_row), kind="stable")
+    return Decoded(np.concatenate(rows)[order], counts, errors)
+
+
+def _decode_json(uploads: Sequence[Upload]) -> Decoded:
+    return decode_json_payloads(_split(uploads))
 
 
 def _split(uploads: Sequence[Upload]) -> list[bytes]:
