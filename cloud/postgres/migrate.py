@@ -1,7 +1,8 @@
 """Numbered SQL migrations, applied in order, each in its own transaction, under an advisory lock.
 
 ``migrations/NNNN_name.sql`` are applied once and never edited: their checksums are kept beside them, and a
-changed file, a gap or a database that is ahead of this program stops the start instead of guessing.
+changed file or a database that is ahead of this program stops the start instead of guessing. Numbers may be
+reserved, so a lower one may come later: whatever a database lacks is applied, in order.
 """
 
 import hashlib
@@ -58,8 +59,9 @@ def packaged_migrations() -> list[Migration]:
 def migrate(dsn: str, migrations: Sequence[Migration] | None = None) -> list[str]:
     """Bring the database to the newest migration; returns the names applied now (none when it was there)."""
     wanted = packaged_migrations() if migrations is None else list(migrations)
-    if [migration.number for migration in wanted] != list(range(1, len(wanted) + 1)):
-        raise MigrationError("migrations must be numbered 1, 2, 3 … without gaps")
+    numbers = [migration.number for migration in wanted]
+    if numbers != sorted(set(numbers)):
+        raise MigrationError("every migration needs a number of its own, in order")
     options = f"-c lock_timeout={LOCK_TIMEOUT} -c statement_timeout=0"
     with psycopg.connect(
         dsn, autocommit=True, connect_timeout=10, application_name="smartconnect migrate", options=options
@@ -74,13 +76,17 @@ def migrate(dsn: str, migrations: Sequence[Migration] | None = None) -> list[str
 def _apply(connection: psycopg.Connection, wanted: Sequence[Migration]) -> list[str]:
     connection.execute(LEDGER)
     rows = connection.execute("SELECT number, name, sha256 FROM schema_migration ORDER BY number").fetchall()
-    if len(rows) > len(wanted):
-        raise MigrationError(f"the database is newer than this program: it has {rows[-1][1]}")
-    for (number, name, sha256), migration in zip(rows, wanted, strict=False):
-        if (number, sha256) != (migration.number, migration.sha256):
+    known = {migration.number: migration for migration in wanted}
+    for number, name, sha256 in rows:
+        if number not in known:
+            raise MigrationError(f"the database is newer than this program: it has {name}")
+        if sha256 != known[number].sha256:
             raise MigrationError(f"{name} was changed after it was applied")
+    there = {row[0] for row in rows}
     applied = []
-    for migration in wanted[len(rows) :]:
+    for migration in wanted:
+        if migration.number in there:
+            continue
         with connection.transaction():
             connection.execute(migration.text.encode())
             connection.execute(

@@ -29,14 +29,21 @@ def test_a_failing_migration_leaves_nothing_of_itself(empty_database: str) -> No
     assert migrate(empty_database, [FIRST, SECOND]) == ["0002_second.sql"]
 
 
-def test_refuses_a_changed_file_a_gap_and_a_newer_database(empty_database: str) -> None:
+def test_refuses_a_changed_file_a_number_twice_and_a_newer_database(empty_database: str) -> None:
     migrate(empty_database, [FIRST, SECOND])
     with pytest.raises(MigrationError, match="changed"):
         migrate(empty_database, [Migration(1, FIRST.name, FIRST.text + " "), SECOND])
     with pytest.raises(MigrationError, match="newer"):
         migrate(empty_database, [FIRST])
-    with pytest.raises(MigrationError, match="gaps"):
-        migrate(empty_database, [FIRST, Migration(3, "0003_x.sql", "")])
+    with pytest.raises(MigrationError, match="number of its own"):
+        migrate(empty_database, [FIRST, SECOND, Migration(2, "0002_x.sql", "")])
+
+
+def test_a_reserved_number_may_come_later(empty_database: str) -> None:
+    third = Migration(3, "0003_third.sql", "CREATE TABLE c (n integer);")
+    assert migrate(empty_database, [FIRST, third]) == ["0001_first.sql", "0003_third.sql"]
+    assert migrate(empty_database, [FIRST, SECOND, third]) == ["0002_second.sql"]
+    assert migrate(empty_database, [FIRST, SECOND, third]) == []
 
 
 def test_many_processes_at_once_apply_it_once(empty_database: str) -> None:
