@@ -6,17 +6,20 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.config import ENVIRONMENT_PREFIX, Settings, UpsSettings, load, table
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError, ConfigError, LockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 FAILED: Final = 1
 MISUSED: Final = 2
+WAIT_S: Final = 10.0  # an agent that starts or stops is done with it by then
+PAUSE_S: Final = 0.1
 
 COMMANDS: Final = {
     "run": "read the UPSs and tell the cloud, until SIGTERM or Ctrl-C",
@@ -102,13 +105,32 @@ def _obey(options: argparse.Namespace, settings: Settings) -> int:
     if options.command == "run":
         app.run(settings, os.environ)
     elif options.command == "enable":
-        answer = control.ask(settings.state_dir, {"order": "enable", "ups": options.ups})
-        names = app.enable_offline(settings, options.ups) if answer is None else answer["enabled"]
+        names = _ask_or_do(
+            lambda: control.ask(settings.state_dir, {"order": "enable", "ups": options.ups}),
+            lambda: {"enabled": app.enable_offline(settings, options.ups)},
+        )["enabled"]
         print(f"SmartConnect is on: {', '.join(names)}")
     else:
-        shown = control.ask(settings.state_dir, {"order": "status"}) or app.status_offline(settings)
+        shown = _ask_or_do(
+            lambda: control.ask(settings.state_dir, {"order": "status"}), lambda: app.status_offline(settings)
+        )
         print(json.dumps(shown, indent=1) if options.json else _readable(shown))
     return 0
+
+
+def _ask_or_do(ask: Callable[[], dict[str, Any] | None], do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The running agent's answer, or our own if none runs; one that is starting or stopping is waited for."""
+    deadline_s = time.monotonic() + WAIT_S
+    while True:
+        answer = ask()
+        if answer is not None:
+            return answer
+        try:
+            return do()
+        except LockedError:
+            if time.monotonic() > deadline_s:
+                raise
+        time.sleep(PAUSE_S)
 
 
 def _readable(status: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import random
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,7 @@ from agent.control import ControlServer
 from agent.core.backoff import Backoff
 from agent.device import Device
 from agent.disk import OsDisk
-from agent.errors import ConfigError, StateError
+from agent.errors import ConfigError, LockedError, StateError
 from agent.identity import Identity, Label
 from agent.keys import device_key, load_label, private_directory, read_product_key
 from agent.modbus import Lines
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from agent.config import Settings, UpsSettings
 
 LOCK: Final = "lock"
+LOCK_WAIT_S: Final = 3.0  # `status` and `enable` hold it for a moment, an agent for its life
+LOCK_PAUSE_S: Final = 0.05
 MAX_INSTALLATION_BYTES: Final = 65_536
 MIB: Final = 1024 * 1024
 DISK_THREADS: Final = 4  # an fsync waits for the disk, not for the processor
@@ -61,18 +64,27 @@ def load_installation(path: Path) -> Installation:
 
 
 @contextlib.contextmanager
-def locked(state_dir: Path) -> Iterator[None]:
-    """Be the only agent on this state directory; StateError if another one runs."""
+def locked(state_dir: Path, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Be the only agent on this state directory; LockedError if another one still runs after a while."""
     private_directory(state_dir)
     handle = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StateError(f"another agent runs on {state_dir}") from None
+        deadline_s = time.monotonic() + wait_s
+        while not _try_lock(handle):
+            if time.monotonic() >= deadline_s:
+                raise LockedError(f"another agent runs on {state_dir}")
+            time.sleep(LOCK_PAUSE_S)
         yield
     finally:
         os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Agent:
@@ -242,7 +254,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> None:
     if not settings.ups:
         raise ConfigError("there is no [[ups]] table, so there is nothing to do")
     faultswitch.arm(environment)
-    with locked(settings.state_dir):
+    with locked(settings.state_dir, wait_s=LOCK_WAIT_S):
         asyncio.run(_run(settings, environment))
 
 

@@ -5,6 +5,7 @@
     AgentError
     ├── ConfigError               a setting that does not exist, or a value that does not fit
     ├── StateError                key or state files that are missing, damaged or open to others
+    │   └── LockedError           another agent works on them
     ├── LinkError                 the line to a UPS
     │   ├── LinkDownError         no connection, no answer, or garbage: try again later
     │   ├── LinkRefusedError      the UPS answered with a Modbus exception
@@ -28,6 +29,10 @@ class ConfigError(AgentError):
 
 class StateError(AgentError):
     """Key or state files that are missing, damaged, or readable by others."""
+
+
+class LockedError(StateError):
+    """Another agent works on this state directory."""
 
 
 class LinkError(AgentError):
