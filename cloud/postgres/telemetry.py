@@ -51,8 +51,20 @@ _OPTIONS: Final = {
 }
 
 
+_TROUBLE: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+    psycopg.ProgrammingError,
+    psycopg.NotSupportedError,
+)
+"""Errors that say nothing about what is written, only about the database: also a table, column or right that
+is missing while somebody upgrades it. A message must not be refused for it, its sender would delete it.
+"""
+
+
 class ConnectionTroubleError(Exception):
-    """The database is away, or asks to try again: a dead connection, a deadlock, a time-out."""
+    """The database is away, asks to try again (deadlock, time-out), or is not as it should be."""
 
 
 class FencedError(Exception):
@@ -228,7 +240,7 @@ class Store:
         try:
             with connection.cursor() as cursor:
                 return work(cursor)
-        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
+        except _TROUBLE as error:
             self._rollback()
             raise ConnectionTroubleError(str(error).strip()) from error
         except BaseException:

@@ -28,6 +28,7 @@ from tests.support.ingest import (
     make_batch,
     own_devices,
     positions,
+    rejected,
     run,
     sample,
     stored,
@@ -171,6 +172,36 @@ def test_a_database_that_is_not_there_is_trouble(empty_database: str) -> None:
         with pytest.raises(ConnectionTroubleError):
             store.connect()
         assert store._connection is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend"),
+    [
+        ("ALTER TABLE latest RENAME efficiency TO old", "ALTER TABLE latest RENAME old TO efficiency"),
+        ("ALTER TABLE telemetry RENAME TO old", "ALTER TABLE old RENAME TO telemetry"),
+        ("ALTER TABLE event RENAME TO old", "ALTER TABLE old RENAME TO event"),
+        ("ALTER TABLE rejected RENAME payload TO old", "ALTER TABLE rejected RENAME old TO payload"),
+    ],
+)
+def test_a_schema_that_is_not_ours_condemns_no_message(
+    store: Store, owned: str, spoil: str, mend: str
+) -> None:
+    """An upgrade under way, a right taken away: the batch waits, it is not refused."""
+    store.write(make_batch(store, {ONE: [sample(1)]}))
+    batch = make_batch(
+        store,
+        {ONE: [sample(2)], TWO: [sample(1)]},
+        {ONE: Fence(1, 1, 1, 1)},
+        events=[event()],
+        rejected=[rejected()],
+    )
+    run(owned, spoil)
+    with pytest.raises(ConnectionTroubleError):
+        store.write(batch)
+    run(owned, mend)
+    store.connect()
+    store.write(batch)
+    assert counts(owned) == (3, 1, 1)
 
 
 def test_a_store_that_could_not_read_the_days_looks_again(
