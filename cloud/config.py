@@ -19,6 +19,7 @@ from typing import Any, Final
 
 ENVIRONMENT_PREFIX: Final = "SMARTCONNECT_"
 OTHERS_PREFIXES: Final = ("SMARTCONNECT_FAULT", "SMARTCONNECT_AGENT_", "SMARTCONNECT_DEMO_")
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 TRUTH: Final = {
     "1": True,
     "true": True,
@@ -78,12 +79,31 @@ class Settings:
     pending_days: int = _setting(7, "days a claim waits for its device, 1 to 30")
     raw_days: int = _setting(14, "days that full telemetry is kept")
     session_days: int = _setting(30, "days after which a log-in to the portal ends")
+    mail: str = _setting(
+        "off",
+        "smtp sends mails by smtp_host; mailbox shows them to everybody on the page /mailbox (for trying out"
+        " only); off keeps them unsent",
+    )
+    mail_from: str = _setting("smartconnect@localhost", "sender of mails, as in UPS portal <ups@example.org>")
+    smtp_host: str = _setting("localhost", "mail server that takes our mails")
+    smtp_port: int = _setting(587, "its port")
+    smtp_tls: str = _setting("starttls", "starttls, tls from the first byte, or none (loopback only)")
+    smtp_user: str | None = _setting(None, "log-in at the mail server")
+    smtp_password_file: Path | None = _setting(None, "file with the password of smtp_user")
+    smtp_ca_file: Path | None = _setting(
+        None, "certificate authority (PEM) of the mail server, where it is no public one"
+    )
+    secrets_key_file: Path | None = _setting(
+        None,
+        "key (32 bytes, hexadecimal) that seals secrets in the database; made in the state directory when"
+        " unset; every portal of one database needs the same, and a backup of its own",
+    )
     log_level: str = _setting("info", "debug, info, warning or error")
     log_format: str = _setting("auto", "human, json, or auto: human on a terminal, JSON elsewhere")
 
     def __post_init__(self) -> None:
         """Check what a type alone does not say."""
-        for name in ("gateway_port", "gateway_metrics_port", "portal_port"):
+        for name in ("gateway_port", "gateway_metrics_port", "portal_port", "smtp_port"):
             _check(0 <= getattr(self, name) <= 65535, f"{name} is not a port")
         for name in ("receive_maximum", "max_sessions", "writers", "pool_size", "raw_days", "session_days"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")
@@ -94,6 +114,12 @@ class Settings:
         _check(
             (self.tls_certificate is None) == (self.tls_key is None),
             "tls_certificate and tls_key go together",
+        )
+        _check(self.mail in {"smtp", "mailbox", "off"}, "mail is smtp, mailbox or off")
+        _check(self.smtp_tls in {"starttls", "tls", "none"}, "smtp_tls is starttls, tls or none")
+        _check(
+            self.mail != "smtp" or self.smtp_tls != "none" or self.smtp_host in LOOPBACK,
+            "smtp_tls = none is for a mail server on this machine only",
         )
         _check(self.log_format in {"auto", "human", "json"}, "log_format is auto, human or json")
         _check(self.log_level in {"debug", "info", "warning", "error"}, f"no log_level {self.log_level!r}")
@@ -113,6 +139,11 @@ class Settings:
         if self.tls_certificate is not None and self.tls_key is not None:
             return self.tls_certificate, self.tls_key
         return self.state_dir / "tls" / "server.pem", self.state_dir / "tls" / "server.key"
+
+    @property
+    def secrets_key_path(self) -> Path:
+        """Where the key lies that seals secrets in the database."""
+        return self.secrets_key_file or self.state_dir / "keys" / "secrets.key"
 
     @property
     def dsn(self) -> str:

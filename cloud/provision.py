@@ -5,6 +5,7 @@
 ``tls/server.pem, .key``  the server's certificate for the configured hosts; renewed 30 days before its end
 ``keys/root.key``         Ed25519; signs the key set; agents pin its public half
 ``keys/USE.key``          Ed25519 of the uses notice, command and time; a process reads only those it needs
+``keys/secrets.key``      32 bytes, hexadecimal: seals secrets in the database (:mod:`cloud.services.vault`)
 ``keyset.bin``            the signed key set (:func:`protocol.signing.seal_key_set`)
 ``installation.json``     :class:`protocol.messages.Installation`, the file an agent is given
 ========================  ==================================================================================
@@ -16,6 +17,7 @@ import contextlib
 import datetime as dt
 import fcntl
 import ipaddress
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +68,9 @@ def provision(settings: Settings, now: dt.datetime | None = None) -> Installatio
         if settings.tls_certificate is None:
             _ensure_certificates(state_dir / "tls", settings.hosts, moment)
         _ensure_keys(state_dir / "keys", int(moment.timestamp() * 1000))
+        secrets_path = settings.secrets_key_path
+        if settings.secrets_key_file is None and not secrets_path.exists():
+            write_private(secrets_path, secrets.token_hex(32) + "\n")
         installation = _installation(settings)
         content = encode(installation)
         path = state_dir / "installation.json"

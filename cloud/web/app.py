@@ -9,23 +9,23 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from cloud.config import ConfigError, Settings
+from cloud.config import LOOPBACK, ConfigError, Settings
+from cloud.notify.mailer import Mailer, SmtpServer, SmtpTls
 from cloud.postgres.pool import make_pool
 from cloud.services.accounts import Authenticator
 from cloud.services.derivation import LabelKeys
 from cloud.services.passwords import Passwords
-from cloud.web import claim_views, device_views, login_views, middleware, system_views
+from cloud.web import background, claim_views, device_views, login_views, middleware, system_views
 from cloud.web.api import claims, devices
 from cloud.web.housekeeping import keeping_house
 from cloud.web.live import Hub
 from cloud.web.metrics import Metrics
 from cloud.web.render import Pages, built
-from cloud.web.state import AUTHENTICATOR, HUB, LABEL_KEYS, METRICS, PAGES, POOL, SETTINGS, is_secure
+from cloud.web.state import AUTHENTICATOR, HUB, LABEL_KEYS, METRICS, PAGES, POOL, SETTINGS, is_secure, now_ms
 
 MAX_BODY_BYTES: Final = 64 * 1024
 STOP_TIMEOUT_S: Final = 3.0
 KEEP_ALIVE_S: Final = 75.0
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 log = structlog.get_logger()
 
@@ -52,7 +52,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             app[POOL] = pool
             app[AUTHENTICATOR] = Authenticator(pool, passwords)
             hub = app[HUB] = Hub(pool, settings.dsn, app[METRICS])
-            async with hub.run(), keeping_house(pool):
+            mailer = Mailer(pool, mail_server(settings), now_ms)
+            async with hub.run(), keeping_house(pool), background.running({"mailer": mailer.run()}):
                 yield
 
 
@@ -93,6 +94,21 @@ async def run(settings: Settings) -> None:
         log.info("stopping")
     finally:
         await runner.cleanup()
+
+
+def mail_server(settings: Settings) -> SmtpServer | None:
+    """Where mails are sent; None leaves them in the outbox."""
+    if settings.mail != "smtp":
+        return None
+    return SmtpServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        sender=settings.mail_from,
+        tls=SmtpTls(settings.smtp_tls),
+        user=settings.smtp_user,
+        password_file=settings.smtp_password_file,
+        ca_file=settings.smtp_ca_file,
+    )
 
 
 def server_tls(settings: Settings) -> ssl.SSLContext | None:

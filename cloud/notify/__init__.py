@@ -1,0 +1,1 @@
+"""What leaves the cloud for people: the outbox's mails."""
