@@ -71,10 +71,11 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Averages over one piece of time, and whether the UPS was on battery at any moment of it."""
+    """Averages over one piece of time; was the UPS on battery at any moment of it, was any of it imported."""
 
     ts_ms: int
     on_battery: bool
+    imported: bool
     values: tuple[float | None, ...]
 
 
@@ -195,7 +196,7 @@ async def read_buckets(
     averages = sql.SQL(", ").join(
         sql.SQL("avg(nullif({}, 'NaN'))").format(sql.Identifier(name)) for name in points
     )
-    columns = sql.SQL(", ").join(map(sql.Identifier, ("ts", "ups_status", *points)))
+    columns = sql.SQL(", ").join(map(sql.Identifier, ("ts", "ups_status", "flags", *points)))
     one = sql.SQL(
         "SELECT {columns} FROM {table} WHERE device_id = %(device)s AND epoch = %(epoch)s"
         " AND ts >= to_timestamp(%(from)s / 1000.0) AND ts < to_timestamp(%(to)s / 1000.0)"
@@ -207,8 +208,13 @@ async def read_buckets(
     )
     statement = sql.SQL(
         "SELECT (floor(extract(epoch FROM ts) * 1000 / %(bucket)s) * %(bucket)s)::bigint AS at,"
-        " bool_or(ups_status & {bit} <> 0), {averages} FROM ({tables}) AS samples GROUP BY at ORDER BY at"
-    ).format(bit=sql.Literal(1 << ON_BATTERY_BIT), averages=averages, tables=tables)
+        " bool_or(ups_status & {bit} <> 0), bool_or(flags & {imported} <> 0), {averages} FROM ({tables}) AS samples GROUP BY at ORDER BY at"
+    ).format(
+        bit=sql.Literal(1 << ON_BATTERY_BIT),
+        imported=sql.Literal(int(SampleFlag.IMPORTED)),
+        averages=averages,
+        tables=tables,
+    )
     arguments = {
         "device": device_id,
         "epoch": epoch,
@@ -218,7 +224,7 @@ async def read_buckets(
     }
     async with pool.connection() as connection:
         cursor = await connection.execute(statement, arguments)
-        return [Bucket(row[0], row[1], row[2:]) async for row in cursor]
+        return [Bucket(row[0], row[1], row[2], row[3:]) async for row in cursor]
 
 
 @asynccontextmanager

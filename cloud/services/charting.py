@@ -32,6 +32,8 @@ class History:
     gap_s: float
     from_s: float
     to_s: float
+    imported_until_s: float | None
+    """End of the newest piece that no session of the device delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def history_of(
         gap_ms / 1000,
         from_ms / 1000,
         to_ms / 1000,
+        max(((one.ts_ms + bucket_ms) / 1000 for one in buckets if one.imported), default=None),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from protocol.points import SampleFlag
 from tests.browser.conftest import OpenPage, log_in
 from tests.support.claiming import TestDevice
 from tests.support.portal import ON_BATTERY, Portal, labelled_device, now_ms, running_portal
@@ -98,10 +99,12 @@ async def test_a_past_that_arrives_later_is_drawn_and_live_points_stay(
     await page.goto(f"{portal.url}/devices/{owned.device_id}")
     legend = page.locator("#charts figcaption").last
     await expect(legend).to_contain_text("63 %")
-    await owned.add_samples([(now_ms() - age * 10_000, {}) for age in range(360, 6, -1)])
+    flags = {"flags": int(SampleFlag.IMPORTED)}
+    await owned.add_samples([(now_ms() - age * 10_000, flags) for age in range(360, 6, -1)])
     async with page.expect_response(lambda answer: "/history" in answer.url):
         await owned.add_event("self_test", result="passed")
     await page.wait_for_function(DRAWN)
+    await expect(page.get_by_text("were imported")).to_be_visible()
     await expect(legend).to_contain_text("63 %")
 
 

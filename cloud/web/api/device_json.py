@@ -51,6 +51,7 @@ def history_json(history: History) -> JSON:
         "gap_s": history.gap_s,
         "from_s": history.from_s,
         "to_s": history.to_s,
+        "imported_until_s": history.imported_until_s,
     }
 
 

@@ -23,6 +23,7 @@ interface History {
   gap_s: number;
   from_s: number;
   to_s: number;
+  imported_until_s: number | null;
 }
 
 interface Sample {
@@ -138,7 +139,8 @@ class Charts {
       if (before) this.keepNewer(before);
       if (this.plots.length && this.drawn_s === range_s) this.refresh();
       else this.draw();
-      this.say("");
+      const until_s = history.imported_until_s;
+      this.say(until_s === null ? "" : `Readings up to ${shortTime.format(until_s * 1000)} were imported.`);
     } catch {
       if (turn === this.loading) this.say("The chart could not be loaded. It is tried again in a moment.");
       setTimeout(() => {

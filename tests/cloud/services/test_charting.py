@@ -7,9 +7,9 @@ POINTS = ("state_of_charge",)
 MINUTE = 60_000
 
 
-def bucket(at_ms: int, value: float | None, *, on_battery: bool = False) -> Bucket:
+def bucket(at_ms: int, value: float | None, *, on_battery: bool = False, imported: bool = False) -> Bucket:
     """One piece of time."""
-    return Bucket(at_ms, on_battery, (value,))
+    return Bucket(at_ms, on_battery, imported, (value,))
 
 
 def history(*buckets: Bucket) -> tuple[list[float], list[float | None], list[tuple[float, float]]]:
@@ -43,6 +43,14 @@ def test_time_on_battery_is_joined_but_not_across_silence_or_mains() -> None:
         bucket(30 * MINUTE, 1, on_battery=True),
     )
     assert periods == [(0, 20), (30, 40), (1800, 1810)]
+
+
+def test_an_imported_past_is_said_to_be_one() -> None:
+    buckets = [bucket(0, 1, imported=True), bucket(MINUTE, 1, imported=True), bucket(2 * MINUTE, 1)]
+    found = history_of(buckets, POINTS, from_ms=0, to_ms=3_600_000, bucket_ms=10_000)
+    assert found.imported_until_s == 70
+    found = history_of(buckets[2:], POINTS, from_ms=0, to_ms=3_600_000, bucket_ms=10_000)
+    assert found.imported_until_s is None
 
 
 def test_a_table_is_newest_first_and_says_where_nothing_was_received() -> None:
