@@ -208,7 +208,8 @@ async def read_buckets(
     )
     statement = sql.SQL(
         "SELECT (floor(extract(epoch FROM ts) * 1000 / %(bucket)s) * %(bucket)s)::bigint AS at,"
-        " bool_or(ups_status & {bit} <> 0), bool_or(flags & {imported} <> 0), {averages} FROM ({tables}) AS samples GROUP BY at ORDER BY at"
+        " bool_or(ups_status & {bit} <> 0), bool_or(flags & {imported} <> 0), {averages}"
+        " FROM ({tables}) AS samples GROUP BY at ORDER BY at"
     ).format(
         bit=sql.Literal(1 << ON_BATTERY_BIT),
         imported=sql.Literal(int(SampleFlag.IMPORTED)),
