@@ -113,7 +113,8 @@ class Writer:
                 self._wake.wait(DAYS_EVERY_S)
                 self._wake.clear()
                 while self._inbox:
-                    self._store_all(self._take())
+                    if not self._store_all(self._take()):
+                        return
                 if self._stopping:
                     break
         except BaseException as error:  # the process must not go on without its writer
@@ -138,8 +139,13 @@ class Writer:
 
     # --- one batch ------------------------------------------------------------------------------------------
 
-    def _store_all(self, shares: list[Share]) -> None:
-        """Store these shares; returns when all their uploads are decided, or when we are asked to stop."""
+    def _store_all(self, shares: list[Share]) -> bool:
+        """Store these shares until all their uploads are decided.
+
+        False when asked to stop before: then nothing later may be stored either. It would move positions past
+        what was not, and the devices would take that for stored.
+        """
+        decided = True
         done = Done()
         attempts = 0
         staged = False
@@ -154,7 +160,7 @@ class Writer:
                 _doubt(shares)
                 attempts += 1
                 if attempts > MAX_FENCED and not self._pause(attempts - MAX_FENCED):
-                    return
+                    return False
             except NoPartitionError:
                 self._days_at = -DAYS_EVERY_S
             except DuplicateRowsError as error:
@@ -166,16 +172,17 @@ class Writer:
                 _doubt(shares)
                 attempts += 1
                 if not self._pause(attempts):
-                    return
+                    return False
             except Exception as error:  # noqa: BLE001 - one message must not hold up all others
                 _doubt(shares)
-                self._store_apart(shares, error)
+                decided = self._store_apart(shares, error)
                 break
             else:
                 self._found()
                 self._finish(plan, shares, done)
                 break
         self._report(done)
+        return decided
 
     def _connect(self) -> None:
         self._store.connect()
@@ -214,28 +221,29 @@ class Writer:
         self._metrics.duplicates.inc(plan.duplicates)
         self._metrics.rejected.inc(plan.rejected)
 
-    def _store_apart(self, shares: list[Share], error: Exception) -> None:
-        """Something in this batch cannot be stored: store its parts one after the other."""
+    def _store_apart(self, shares: list[Share], error: Exception) -> bool:
+        """Something in this batch cannot be stored: store its parts one after the other. As _store_all."""
         if len(shares) > 1:
             middle = len(shares) // 2
-            self._store_all(shares[:middle])
-            self._store_all(shares[middle:])
-            return
+            return self._store_all(shares[:middle]) and self._store_all(shares[middle:])
         session = shares[0].session
         uploads = list(shares[0].uploads())
         if len(uploads) > 1:
-            for upload in uploads:
-                self._store_all([Share.of(session, upload)])
-        elif uploads[0].messages > 1:
-            singles = uploads[0].singles()
-            for single in singles:
-                self._store_all([Share.of(session, single)])
-            acks = [single.acks for single in singles if single.acks is not None]
-            if len(acks) == len(singles):
-                uploads[0].acks = b"".join(acks)
-                self._report(Done(flush=[session]))
-        else:
-            self._refuse(session, uploads[0], error)
+            return all(self._store_all([Share.of(session, upload)]) for upload in uploads)
+        if uploads[0].messages > 1:
+            return self._store_singles(session, uploads[0])
+        self._refuse(session, uploads[0], error)
+        return True
+
+    def _store_singles(self, session: Session, upload: Upload) -> bool:
+        singles = upload.singles()
+        if not all(self._store_all([Share.of(session, single)]) for single in singles):
+            return False
+        acks = [single.acks for single in singles if single.acks is not None]
+        if len(acks) == len(singles):
+            upload.acks = b"".join(acks)
+            self._report(Done(flush=[session]))
+        return True
 
     def _refuse(self, session: Session, upload: Upload, error: Exception) -> None:
         """Keep a message that cannot be stored aside, and never ask for it again."""
