@@ -29,6 +29,7 @@ from cloud.supervisor import EXIT_CONFIGURATION, Child, Supervisor, handle_signa
 from protocol import faults
 
 DATABASE_TIMEOUT_S: Final = 90.0
+PREDECESSOR_S: Final = 10.0  # every process of ours stops within this, also one whose parent was killed
 PARTITION_PAUSE_S: Final = 6 * 3600.0  # two weeks are made ahead, so a failed round does no harm
 FAULT_VARIABLE: Final = "SMARTCONNECT_FAULT"
 REFUSALS: Final = (
@@ -50,7 +51,7 @@ def run_postgres(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: asked.append(received))
     began = time.monotonic()
-    server.start()
+    server.start(PREDECESSOR_S)
     log.info(
         "ready",
         dsn_file=str(server.dsn_path),

@@ -153,12 +153,15 @@ class EmbeddedPostgres:
         password = (self.state_dir / "pg.password").read_text().strip()
         return f"postgresql://{USER}:{password}@/{database}?host={quote(str(self._run_dir / 's'), safe='')}"
 
-    def start(self) -> str:
-        """Make the cluster if there is none, start it, wait until it answers; returns its DSN."""
+    def start(self, patience_s: float = 0.0) -> str:
+        """Make the cluster if there is none, start it, wait until it answers; returns its DSN.
+
+        Another launcher of the same state directory is given ``patience_s`` to end.
+        """
         if self._process is not None and self._process.poll() is None:
             return self.dsn()
         self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._take_lock()
+        self._take_lock(time.monotonic() + patience_s)
         try:
             self._prepare_run_dir()
             installation = self._usable_installation()
@@ -201,17 +204,18 @@ class EmbeddedPostgres:
 
     # ------------------------------------------------------------------ parts of start
 
-    def _take_lock(self) -> None:
+    def _take_lock(self, deadline: float) -> None:
         if self._lock is not None:
             return
         lock = (self.state_dir / "pg.lock").open("a+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise EmbeddedPostgresError(
-                f"a PostgreSQL for {self.state_dir} is already run by another process"
-            ) from None
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            if time.monotonic() >= deadline:
+                lock.close()
+                raise EmbeddedPostgresError(f"another process already runs a PostgreSQL for {self.state_dir}")
+            time.sleep(0.05)
         self._lock = lock
 
     def _run_dir_is_ours(self) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_a_second_launcher_is_refused(state_dir: Path) -> None:
     ):
         pass
     assert not server.dsn_path.exists()
+
+
+def test_a_launcher_may_wait_for_the_one_before_it(state_dir: Path) -> None:
+    """As when ``serve`` was killed and is started again while its children are still ending."""
+    first, second = EmbeddedPostgres(state_dir), EmbeddedPostgres(state_dir)
+    first.start()
+    ending = threading.Timer(0.2, first.stop)
+    ending.start()
+    try:
+        assert query(second.start(60.0), "SELECT 1") == 1
+    finally:
+        ending.join()
+        second.stop()
 
 
 def test_recovers_committed_rows_after_sigkill(state_dir: Path) -> None:
