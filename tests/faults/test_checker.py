@@ -1,6 +1,9 @@
 """The checker itself: it must find each loss and each duplicate that is planted."""
 
 import datetime as dt
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -133,6 +136,17 @@ def test_lines_that_a_kill_cut(tmp_path: Path) -> None:
     text = "spooled 10 1 1000\nspooled 10 2 20spooled 20 1 3000\nacked 20 1\nspooled 20 2 30"
     (tmp_path / "agent" / "ups1.trace").write_text(text)
     assert read_traces(tmp_path)["ups1"].spooled == {(10, 1): 1000, (20, 1): 3000}
+
+
+def test_what_an_agent_wrote_outlives_its_death(tmp_path: Path) -> None:
+    """A line is there once the call returned, for a process that is killed as for one that ends."""
+    code = (
+        "import os, signal; from agent import trace;"
+        f"write = trace.opened({{trace.VARIABLE: {str(tmp_path)!r}}}, 'ups1');"
+        "[write(f'spooled 10 {seq} {seq}000') for seq in range(1, 1001)]; os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert len(read_traces(tmp_path)["ups1"].spooled) == 1000
 
 
 def test_rubbish_is_refused(tmp_path: Path) -> None:
