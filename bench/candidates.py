@@ -25,7 +25,9 @@ from bench.wire import Shape
 CONNECTIONS: Final = 4
 WINDOW: Final = 1000
 OVERLOAD: Final = 1.6
-"""A baseline is offered so many times what it stored in the warm-up: saturated, its broker not drowned."""
+"""A baseline is offered so many times the most that it has stored: saturated, its broker not drowned."""
+SATURATED: Final = 0.1
+"""A baseline that at the end has less than this share of its time left to catch up could have done more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Run:
     cores: dict[str, float]
     payload_bytes: int
     generator_late_ms: float = 0.0
+    backlog_s: float = 0.0
+    """How long a baseline was still busy with what it had been sent when all had been sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,13 @@ def run_baseline(
     if report.stored != rows:
         raise BenchError(f"{module}: it stored {report.stored} samples, the table has {rows}")
     run = _run(module, outcome, rows, seconds, cores)
-    return dataclasses.replace(run, p50_ms=report.p50_ms, p99_ms=report.p99_ms, max_ms=report.max_ms)
+    return dataclasses.replace(
+        run,
+        p50_ms=report.p50_ms,
+        p99_ms=report.p99_ms,
+        max_ms=report.max_ms,
+        backlog_s=round((report.end_ns - outcome.end_ns) / 1e9, 3),
+    )
 
 
 def _sent(load: Load, outcome: Outcome) -> tuple[Sent, ...]:
