@@ -37,8 +37,10 @@ def configure(process: str, *, level: str = "info", form: str = "auto") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for noisy in ("asyncio", "aiohttp.access", "psycopg.pool"):
+    for noisy in ("asyncio", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    # Whoever asks the pool says once that the database is away; the pool would say it at every attempt.
+    logging.getLogger("psycopg.pool").setLevel(max(logging.ERROR, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
