@@ -83,7 +83,6 @@ async def log_out(request: web.Request) -> web.Response:
         )
     response = see_other("/login")
     sessions.drop_cookie(response, request.app[SETTINGS])
-    response.headers["Clear-Site-Data"] = '"cache"'
     return response
 
 
