@@ -61,7 +61,7 @@ def test_a_later_source_wins(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("", "installation must be set"),
-        ("instalation = 'x'", "there is no setting 'instalation'"),
+        ("state_folder = 'x'", "there is no setting 'state_folder'"),
         ("installation = 5", "is not a path"),
         ("installation = 'x'\nspool_max_mb = true", "is not a whole number"),
         ("installation = 'x'\nspool_max_mb = 0", "at least 1"),
