@@ -143,7 +143,8 @@ def test_what_an_agent_wrote_outlives_its_death(tmp_path: Path) -> None:
     code = (
         "import os, signal; from agent import trace;"
         f"write = trace.opened({{trace.VARIABLE: {str(tmp_path)!r}}}, 'ups1');"
-        "[write(f'spooled 10 {seq} {seq}000') for seq in range(1, 1001)]; os.kill(os.getpid(), signal.SIGKILL)"
+        "[write(f'spooled 10 {seq} {seq}000') for seq in range(1, 1001)];"
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     assert len(read_traces(tmp_path)["ups1"].spooled) == 1000
