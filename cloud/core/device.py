@@ -4,8 +4,10 @@ The facts are stored; states and reasons are computed from them and the clock (d
 that change them are in :mod:`cloud.core.claim`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 LIVE_MS: Final = 90_000
@@ -13,12 +15,46 @@ LIVE_MS: Final = 90_000
 
 
 class State(StrEnum):
-    """Where a device stands."""
+    """Where a device stands. Those after OWNED are owned devices on which something is open."""
 
     UNSEEN = "unseen"
     CANDIDATE = "candidate"
     PENDING = "pending"
     OWNED = "owned"
+    OFFERED = "offered"
+    REKEY_REQUESTED = "rekey_requested"
+    SECOND_HAND = "second_hand"
+    DISPUTED = "disputed"
+    RELEASING = "releasing"
+    CLONE_SUSPECTED = "clone_suspected"
+    STOLEN = "stolen"
+
+
+class MatterKind(StrEnum):
+    """What can be open on an owned device. Stored; append only."""
+
+    RELEASE = "release"
+    OFFER = "offer"
+    REKEY = "rekey"
+    DISPUTE = "dispute"
+    SECOND_HAND = "second_hand"
+    CLONE = "clone"
+    STOLEN = "stolen"
+
+
+class MatterStatus(StrEnum):
+    """How a matter stands or ended. Stored; append only."""
+
+    OPEN = "open"
+    DONE = "done"
+    DISMISSED = "dismissed"
+    """The owner said no."""
+    WITHDRAWN = "withdrawn"
+    """Who began it took it back."""
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    VOID = "void"
+    """Something else ended it."""
 
 
 class KeyState(StrEnum):
@@ -77,11 +113,58 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The live ownership."""
+    """The live ownership, and what was heard through it."""
 
     company_id: int
     kid: str
     epoch: int
+    connected: bool = False
+    heard_ms: int = 0
+    """Server's clock when the bound key was last heard; 0: not yet in this ownership."""
+    stored_ms: int = 0
+    """Time of the newest stored sample of this ownership."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matter:
+    """Something that is open, or was and is remembered, on an owned device: one a kind and subject.
+
+    ``subject``: the claimant's company for a dispute, the key for a re-key, else empty. ``company_id`` and
+    ``account_id``: who asks, or is offered the device. ``ref`` names the offer, or the claim that a
+    second-hand request will become. A second-hand request without ``kid`` is the bound key's own.
+    """
+
+    kind: MatterKind
+    subject: str = ""
+    opened_ms: int
+    due_ms: int | None = None
+    status: MatterStatus = MatterStatus.OPEN
+    told_ms: int = 0
+    """When the owner was told of it; 0: not at all, because of others of its kind."""
+    company_id: int | None = None
+    account_id: int | None = None
+    kid: str | None = None
+    ref: str | None = None
+    to_email: str | None = None
+    secret_hash: bytes | None = None
+
+
+REMEMBERED: Final = frozenset({MatterKind.REKEY, MatterKind.DISPUTE, MatterKind.SECOND_HAND})
+"""Kinds whose refusal holds for the rest of the ownership."""
+REFUSED: Final = frozenset({MatterStatus.DISMISSED, MatterStatus.WITHDRAWN})
+
+STATE_OF: Final[Mapping[MatterKind, State]] = MappingProxyType(
+    {
+        MatterKind.STOLEN: State.STOLEN,
+        MatterKind.CLONE: State.CLONE_SUSPECTED,
+        MatterKind.RELEASE: State.RELEASING,
+        MatterKind.DISPUTE: State.DISPUTED,
+        MatterKind.SECOND_HAND: State.SECOND_HAND,
+        MatterKind.REKEY: State.REKEY_REQUESTED,
+        MatterKind.OFFER: State.OFFERED,
+    }
+)
+"""The state that an open matter means, the gravest first: the state of a device is that of its gravest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +175,14 @@ class Device:
     pending: tuple[Pending, ...] = ()
     owner: Owner | None = None
     last_epoch: int = 0
+    matters: tuple[Matter, ...] = ()
 
     @property
     def state(self) -> State:
         """The state these facts mean."""
         if self.owner is not None:
-            return State.OWNED
+            kinds = {matter.kind for matter in self.matters if matter.status is MatterStatus.OPEN}
+            return next((state for kind, state in STATE_OF.items() if kind in kinds), State.OWNED)
         if self.pending:
             return State.PENDING
         return State.CANDIDATE if self.keys else State.UNSEEN
@@ -105,6 +190,19 @@ class Device:
     def key(self, kid: str) -> Key | None:
         """The key of this name."""
         return next((key for key in self.keys if key.kid == kid), None)
+
+    def open(self, kind: MatterKind, subject: str = "") -> Matter | None:
+        """The open matter of this kind and subject."""
+        found = self.remembered(kind, subject)
+        return found if found is not None and found.status is MatterStatus.OPEN else None
+
+    def remembered(self, kind: MatterKind, subject: str = "") -> Matter | None:
+        """The matter of this kind and subject, open or refused."""
+        return next((one for one in self.matters if (one.kind, one.subject) == (kind, subject)), None)
+
+    def all_open(self, kind: MatterKind) -> tuple[Matter, ...]:
+        """All open matters of a kind."""
+        return tuple(one for one in self.matters if one.kind is kind and one.status is MatterStatus.OPEN)
 
 
 def live_keys(device: Device, now_ms: int) -> tuple[Key, ...]:

@@ -8,8 +8,9 @@ import json
 from dataclasses import dataclass, fields
 from typing import Final
 
-from cloud.core.claim import AddClaim
-from cloud.core.device import ClaimState, Device, Key, KeyState, Owner, Pending
+from cloud.core.device import ClaimState, Device, Key, KeyState, Pending
+from cloud.core.effects import AddClaim
+from cloud.postgres import owners
 from cloud.postgres.transaction import Connection
 
 MAX_TEXT: Final = 64
@@ -110,18 +111,13 @@ async def load(connection: Connection, device_id: int) -> Device:
         " WHERE device_id = %s AND state = 'pending' ORDER BY created_ms, claim_id",
         (device_id,),
     )
-    owner = await connection.execute(
-        "SELECT d.last_epoch, o.company_id, o.kid, o.epoch FROM device d"
-        " LEFT JOIN ownership o ON o.device_id = d.device_id AND o.until_ms IS NULL"
-        " WHERE d.device_id = %s",
-        (device_id,),
-    )
-    row = await owner.fetchone()
+    owner, last_epoch, matters = await owners.load(connection, device_id)
     return Device(
         keys=tuple([Key(kid, KeyState(state), at, on) for kid, state, at, on in await keys.fetchall()]),
         pending=tuple([Pending(*values) for values in await pending.fetchall()]),
-        owner=None if row is None or row[1] is None else Owner(row[1], row[2], row[3]),
-        last_epoch=0 if row is None else row[0],
+        owner=owner,
+        last_epoch=last_epoch,
+        matters=matters,
     )
 
 
@@ -213,7 +209,9 @@ async def refresh_fence(connection: Connection, device_id: int, kid: str) -> Non
 async def forget_keys(connection: Connection, device_id: int, before_ms: int) -> int:
     """Delete the candidates that were not heard since; how many."""
     done = await connection.execute(
-        "DELETE FROM device_key WHERE device_id = %s AND state = 'candidate' AND announced_ms < %s",
+        "DELETE FROM device_key k WHERE device_id = %s AND state = 'candidate' AND announced_ms < %s"
+        " AND NOT EXISTS (SELECT 1 FROM matter m WHERE m.device_id = k.device_id AND m.kid = k.kid"
+        " AND m.status = 'open')",
         (device_id, before_ms),
     )
     return done.rowcount
@@ -370,6 +368,7 @@ async def audit(
     kind: str,
     now_ms: int,
     *,
+    epoch: int | None = None,
     company_id: int | None = None,
     account_id: int | None = None,
     kid: str | None = None,
@@ -377,7 +376,7 @@ async def audit(
 ) -> None:
     """Write down what happened to a device, and by whom."""
     await connection.execute(
-        "INSERT INTO device_audit (device_id, ts_ms, kind, company_id, account_id, kid, detail)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        (device_id, now_ms, kind, company_id, account_id, kid, json.dumps(detail)),
+        "INSERT INTO device_audit (device_id, ts_ms, kind, epoch, company_id, account_id, kid, detail)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (device_id, now_ms, kind, epoch, company_id, account_id, kid, json.dumps(detail)),
     )

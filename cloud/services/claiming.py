@@ -1,58 +1,37 @@
 """Claiming: the device's announcement and a person's claim meet, in either order, and one company wins.
 
-Each half is one transaction of one device: lock its row, load its facts, let :mod:`cloud.core.claim` decide,
-carry the effects out. Whichever half commits second finds the first, so a device is bound in the portal's
-transaction or in the gateway's. All of it may be repeated.
+Each half is one transaction of one device: lock its row, load its facts, let :mod:`cloud.core.claim`
+decide, carry the effects out. Whichever half commits second finds the first, so a device is bound in the
+portal's transaction or in the gateway's. All of it may be repeated.
 
 An unknown Product ID, a wrong Product Key and a device that has not been seen yet are one path with one
 answer: a claim that waits for its device.
 """
 
 import secrets
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
-import structlog
-
 from cloud.core.authz import Action, Actor
-from cloud.core.claim import (
-    AddClaim,
-    AlreadyYours,
-    Announced,
-    Bind,
-    Cancelled,
-    Claimed,
-    Effect,
-    EndClaim,
-    Expired,
-    IgnoreKey,
-    IllegalTransitionError,
-    Picked,
-    RecordKey,
-    Refuse,
-    SetPick,
-    Wait,
-    decide,
-)
+from cloud.core.claim import decide
 from cloud.core.claim_id import RANDOM_BITS, device_id_of_claim, make_claim_id
-from cloud.core.device import ClaimState, Device, Refusal, State
+from cloud.core.device import ClaimState
+from cloud.core.effects import AlreadyYours, Effect, IgnoreKey, Refuse
+from cloud.core.inputs import Announced, Cancelled, Claimed, Expired, IllegalTransitionError, Picked
 from cloud.postgres import claims
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
+from cloud.services.carrying import By, carry_out, refuse_at_once
 from cloud.services.claim_view import ClaimView, view_of, view_of_owned
 from protocol.codec import MAX_ANNOUNCEMENT_BYTES
 from protocol.identity import ProductId, device_id_of, kid_of
-from protocol.messages import Announcement
-from protocol.signing import open_announcement
+from protocol.messages import Announcement, Request
 
 PENDING_MS: Final = 7 * 86_400_000
 """A claim waits this long for its device unless the caller says otherwise."""
 KEEP_CANDIDATE_MS: Final = 86_400_000
 """Announcements are kept for 24 h (design section 3)."""
 EXPIRE_AT_ONCE: Final = 500
-
-log = structlog.get_logger()
 
 
 class Noted(StrEnum):
@@ -96,7 +75,8 @@ async def announced(
     async def work(connection: Connection) -> Noted:
         await claims.lock(connection, device_id, announcement.product_id, announcement.label_pub, now_ms)
         device = await claims.load(connection, device_id)
-        after, effects = decide(device, Announced(kid, announcement.smartconnect), now_ms)
+        asks = announcement.request is Request.RELEASE
+        after, effects = decide(device, Announced(kid, announcement.smartconnect, asks), now_ms)
         if any(isinstance(effect, IgnoreKey) for effect in effects):
             return Noted.REVOKED
         stored = await claims.record_key(
@@ -112,7 +92,7 @@ async def announced(
         )
         if not stored:
             raise _SupersededError
-        await _carry_out(connection, device_id, device, effects, now_ms, announcement)
+        await carry_out(connection, device_id, device, effects, now_ms, announcement=announcement)
         return Noted.BOUND if after.owner is not None and after.owner.kid == kid else Noted.RECORDED
 
     try:
@@ -152,8 +132,8 @@ async def submit(
         after, effects = decide(device, what, now_ms)
         for effect in effects:
             if isinstance(effect, Refuse) and device.owner is not None:
-                await _refuse_at_once(connection, device_id, what, effect.reason, now_ms)
-        await _carry_out(connection, device_id, device, effects, now_ms)
+                await refuse_at_once(connection, device_id, what, effect.reason, now_ms)
+        await carry_out(connection, device_id, device, effects, now_ms, by=By.of(actor))
         if any(isinstance(effect, AlreadyYours) for effect in effects):
             won = await claims.find_claim(connection, actor.company_id, device_id, state=ClaimState.WON)
             if won is not None and won.claim_id == claim_id:
@@ -200,7 +180,7 @@ async def _change(
             after, effects = decide(device, what, now_ms)
         except IllegalTransitionError as error:
             raise UnknownKeyError(claim_id) from error
-        await _carry_out(connection, device_id, device, effects, now_ms)
+        await carry_out(connection, device_id, device, effects, now_ms, by=By.of(actor))
         changed = await claims.find_claim(connection, actor.company_id, device_id, claim_id)
         return view_of(changed or row, after, now_ms)
 
@@ -252,124 +232,10 @@ async def expire(pool: Pool, now_ms: int) -> int:
                 return 0
             device = await claims.load(connection, device_id)
             effects: tuple[Effect, ...] = ()
-            if device.state is State.PENDING:
+            if device.pending or device.owner is not None:
                 _, effects = decide(device, Expired(), now_ms)
-            await _carry_out(connection, device_id, device, effects, now_ms)
+            await carry_out(connection, device_id, device, effects, now_ms)
             return len(effects) + await claims.forget_keys(connection, device_id, before_ms)
 
         count += await in_transaction(pool, work)
     return count
-
-
-# --- effects ------------------------------------------------------------------------------------------------
-
-
-async def _carry_out(
-    connection: Connection,
-    device_id: int,
-    before: Device,
-    effects: Iterable[Effect],
-    now_ms: int,
-    announcement: Announcement | None = None,
-) -> None:
-    """Write the effects of one decision; ``announcement`` is the one that led to it, if one did."""
-    waiting = {claim.claim_id: claim for claim in before.pending}
-    for effect in effects:
-        match effect:
-            case RecordKey() if announcement is not None:
-                await _note_key(connection, device_id, effect, announcement, now_ms)
-            case AddClaim(claim=claim):
-                await claims.add_claim(connection, device_id, effect)
-                await claims.audit(
-                    connection,
-                    device_id,
-                    "claimed",
-                    now_ms,
-                    company_id=claim.company_id,
-                    account_id=claim.account_id,
-                )
-            case SetPick(claim_id=claim_id, kid=kid):
-                await claims.set_pick(connection, device_id, claim_id, kid)
-                picker = waiting[claim_id]
-                await claims.audit(
-                    connection,
-                    device_id,
-                    "picked",
-                    now_ms,
-                    company_id=picker.company_id,
-                    account_id=picker.account_id,
-                    kid=kid,
-                )
-            case EndClaim(claim_id=claim_id, state=state):
-                await claims.end_claim(connection, device_id, claim_id, state, now_ms)
-                ended = waiting[claim_id]
-                await claims.audit(connection, device_id, state.value, now_ms, company_id=ended.company_id)
-                await claims.tell(connection, device_id)
-            case Bind(claim_id=claim_id, kid=kid):
-                await _bind(connection, device_id, claim_id, kid, now_ms)
-            case Refuse() | Wait() | AlreadyYours() | IgnoreKey() | RecordKey():
-                pass  # answers: bind_device and _refuse_at_once store what of them is stored
-
-
-async def _note_key(
-    connection: Connection, device_id: int, effect: RecordKey, announcement: Announcement, now_ms: int
-) -> None:
-    news = effect.changed
-    if effect.inventory:
-        news |= await claims.set_inventory(connection, device_id, _inventory(announcement))
-    if effect.bound:
-        await claims.refresh_fence(connection, device_id, effect.kid)
-    if news:
-        await claims.tell(connection, device_id)
-    if effect.changed:
-        await claims.audit(
-            connection,
-            device_id,
-            "announced",
-            now_ms,
-            kid=effect.kid,
-            smartconnect="on" if announcement.smartconnect else "off",
-        )
-
-
-async def _bind(connection: Connection, device_id: int, claim_id: str, kid: str, now_ms: int) -> None:
-    epoch = await claims.bind(connection, device_id, claim_id, kid, now_ms)
-    sealed = await claims.announcement_of(connection, device_id, kid)
-    if sealed is not None:  # where several keys announce, another one may have spoken last
-        await claims.set_inventory(connection, device_id, _inventory(open_announcement(sealed)))
-    log.info("device bound", device_id=device_id, epoch=epoch, kid=kid, claim_id=claim_id)
-
-
-async def _refuse_at_once(
-    connection: Connection, device_id: int, what: Claimed, reason: Refusal, now_ms: int
-) -> None:
-    stored = await claims.add_refused(
-        connection,
-        device_id,
-        claim_id=what.claim_id,
-        company_id=what.company_id,
-        account_id=what.account_id,
-        reason=reason.value,
-        now_ms=now_ms,
-    )
-    if stored:
-        await claims.audit(
-            connection,
-            device_id,
-            "refused",
-            now_ms,
-            company_id=what.company_id,
-            account_id=what.account_id,
-            reason=reason.value,
-        )
-
-
-def _inventory(announcement: Announcement) -> claims.Inventory:
-    return claims.Inventory(
-        model=claims.clean_text(announcement.model),
-        sku=claims.clean_text(announcement.sku),
-        serial=claims.clean_text(announcement.serial),
-        firmware=claims.clean_text(announcement.firmware),
-        rated_real_power_w=claims.clean_rating(announcement.rated_real_power_w),
-        rated_apparent_power_va=claims.clean_rating(announcement.rated_apparent_power_va),
-    )

@@ -1,0 +1,135 @@
+"""What is open on an owned device: opening, closing, and what the end of an ownership ends with it."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from cloud.core.device import (
+    REFUSED,
+    REMEMBERED,
+    Device,
+    KeyState,
+    Matter,
+    MatterKind,
+    MatterStatus,
+    Owner,
+)
+from cloud.core.effects import (
+    CloseMatter,
+    Effect,
+    Ending,
+    EndOwnership,
+    MoveOwnership,
+    Notice,
+    Notify,
+    OpenMatter,
+    Outcome,
+)
+from cloud.core.inputs import IllegalTransitionError, Input
+from cloud.core.ownership import next_epoch
+
+SECOND_HAND_MS: Final = 14 * 86_400_000
+TELL_AGAIN_MS: Final = 86_400_000
+"""The owner hears of further keys and claimants once a day."""
+
+
+# --- helpers ------------------------------------------------------------------------------------------------
+
+
+def owner_of(device: Device) -> Owner:
+    if device.owner is None:
+        raise AssertionError("the table asks this of owned devices only")
+    return device.owner
+
+
+def opened(device: Device, matter: Matter) -> Device:
+    rest = (one for one in device.matters if (one.kind, one.subject) != (matter.kind, matter.subject))
+    return replace(device, matters=(*rest, matter))
+
+
+def closed(device: Device, matter: Matter, status: MatterStatus) -> tuple[Device, CloseMatter]:
+    kept: tuple[Matter, ...] = ()
+    if matter.kind in REMEMBERED and status in REFUSED:
+        kept = (replace(matter, status=status),)
+    rest = tuple(one for one in device.matters if one is not matter)
+    return replace(device, matters=(*rest, *kept)), CloseMatter(matter.kind, matter.subject, status)
+
+
+def close_all(device: Device, matters: Iterable[Matter], status: MatterStatus) -> Outcome:
+    """Without these, and whoever asked is told."""
+    effects: list[Effect] = []
+    for matter in matters:
+        device, ended = closed(device, matter, status)
+        effects += (ended, *_tell_asker(matter))
+    return device, tuple(effects)
+
+
+def _tell_asker(matter: Matter) -> tuple[Effect, ...]:
+    """What who asked is told when something else ends the matter."""
+    if matter.kind is MatterKind.OFFER:
+        return (Notify(Notice.OFFER_WITHDRAWN, matter.company_id, matter.to_email),)
+    if matter.kind is MatterKind.SECOND_HAND and matter.company_id is not None:
+        return (Notify(Notice.SECOND_HAND_REFUSED, matter.company_id),)
+    return ()
+
+
+def need(device: Device, what: Input, kind: MatterKind, subject: str = "") -> Matter:
+    found = device.open(kind, subject)
+    if found is None:
+        raise IllegalTransitionError(device.state, what)
+    return found
+
+
+def all_open(device: Device) -> tuple[Matter, ...]:
+    return tuple(one for one in device.matters if one.status is MatterStatus.OPEN)
+
+
+def end_ownership(device: Device, reason: Ending, done: Matter | None = None) -> Outcome:
+    """Without owner: what is open ends, ``done`` as done."""
+    owner = owner_of(device)
+    others = tuple(one for one in all_open(device) if one is not done)
+    device, effects = close_all(device, others, MatterStatus.VOID)
+    if done is not None:
+        effects += (CloseMatter(done.kind, done.subject, MatterStatus.DONE),)
+    keys = tuple(
+        replace(key, state=KeyState.CANDIDATE) if key.state is KeyState.BOUND else key for key in device.keys
+    )
+    after = replace(device, keys=keys, owner=None, matters=())
+    return after, (*effects, EndOwnership(owner.epoch, reason), Notify(Notice.RELEASED, owner.company_id))
+
+
+def move_ownership(
+    device: Device, what: tuple[int, int | None], reason: Ending, now_ms: int, done: Matter | None = None
+) -> Outcome:
+    """Another company's: what is open ends, ``done`` as done."""
+    company_id, account_id = what
+    owner = owner_of(device)
+    others = tuple(one for one in all_open(device) if one is not done)
+    device, effects = close_all(device, others, MatterStatus.VOID)
+    if done is not None:
+        effects += (CloseMatter(done.kind, done.subject, MatterStatus.DONE),)
+    epoch = next_epoch(device.last_epoch, now_ms)
+    new = Owner(company_id, owner.kid, epoch, owner.connected)
+    old_told = Notice.OFFER_TAKEN if reason is Ending.TRANSFERRED else Notice.LOST
+    return replace(device, owner=new, last_epoch=epoch, matters=()), (
+        *effects,
+        MoveOwnership(owner.epoch, company_id, account_id, reason),
+        Notify(old_told, owner.company_id),
+        Notify(Notice.RECEIVED, company_id),
+    )
+
+
+def _told_lately(device: Device, kind: MatterKind, now_ms: int) -> bool:
+    return any(
+        now_ms - one.told_ms < TELL_AGAIN_MS for one in device.matters if one.kind is kind and one.told_ms
+    )
+
+
+def raise_matter(device: Device, matter: Matter, notice: Notice, now_ms: int) -> Outcome:
+    """Open a matter of which the owner is told once a day."""
+    owner = owner_of(device)
+    told = () if _told_lately(device, matter.kind, now_ms) else (Notify(notice, owner.company_id),)
+    before = device.remembered(matter.kind, matter.subject)
+    told_ms = now_ms if told else 0 if before is None else before.told_ms
+    matter = replace(matter, told_ms=told_ms)
+    return opened(device, matter), (OpenMatter(matter), *told)
