@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.agent.house import House, built_house, wait_for
+from tests.agent.house import WAIT_S, House, built_house, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,25 @@ def test_nothing_is_lost_or_doubled_through_outages_and_kills(tmp_path: Path) ->
         verdict = house.verdict()
         assert verdict.complaints(drained=True) == []
         assert verdict.spooled >= 40
+
+
+def test_nothing_is_lost_or_doubled_wherever_the_agent_is_killed(tmp_path: Path) -> None:
+    """SIGKILL at each point of the way from reading to acknowledgement, twice, each time a little later."""
+    points = ("spool.append", "spool.fsync", "spool.rename", "publish", "puback")
+    with built_house(tmp_path, poll_interval_s=0.1) as house:
+        claimed(house)
+        house.agent.kill()
+        for passing in (1, 4):
+            for point in points:
+                house.agent.start(fault=f"agent.{point}:{passing}:kill")
+                status = house.agent.wait(WAIT_S)
+                assert status == -signal.SIGKILL, f"{point} was never passed: {house.agent.tail()}"
+        house.agent.start()
+        waiting = house.spooled()
+        wait_for("it goes on", lambda: house.spooled() >= waiting + 5)
+        wait_for("everything is stored", house.is_drained)
+        assert house.verdict().complaints(drained=True) == []
+        assert house.agent.stop() == 0
 
 
 def test_the_agent_stops_at_once_and_alone_owns_its_state(tmp_path: Path) -> None:
