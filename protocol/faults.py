@@ -23,6 +23,14 @@ POINTS: dict[str, str] = {
     "gateway.hello": "before a hello is sent",
     "claim.submit.before": "before the transaction of a claim commits",
     "claim.submit.after": "after the transaction of a claim committed",
+    "owning.release.before": "before the transaction of a release, or of what time does, commits",
+    "owning.release.after": "after the transaction of a release, or of what time does, committed",
+    "owning.transfer.before": "before the transaction of an offer or its answer commits",
+    "owning.transfer.after": "after the transaction of an offer or its answer committed",
+    "owning.rekey.before": "before the transaction of an answer to a new key commits",
+    "owning.rekey.after": "after the transaction of an answer to a new key committed",
+    "owning.other.before": "before the transaction of another change of an owned device commits",
+    "owning.other.after": "after the transaction of another change of an owned device committed",
 }
 """Every fault point and where it stands."""
 

@@ -27,6 +27,10 @@ class Action(StrEnum):
     CLAIM = "claim"
     NAME = "name"
     RELEASE = "release"
+    TRANSFER = "transfer"
+    REKEY = "rekey"
+    JUDGE = "judge"
+    """Answer claimants, mark as stolen, clear a suspicion."""
 
 
 _EVERYONE: Final = frozenset(Role)
@@ -39,6 +43,9 @@ ALLOWED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.CLAIM: _WORKERS,
         Action.NAME: _WORKERS,
         Action.RELEASE: _HEADS,
+        Action.TRANSFER: _HEADS,
+        Action.REKEY: _HEADS,
+        Action.JUDGE: _HEADS,
     }
 )
 """Which roles may do it."""

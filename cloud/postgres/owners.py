@@ -249,6 +249,18 @@ async def find_offer(connection: Connection, device_id: int, offer_id: str) -> O
     return None if row is None else OfferRow(*row)
 
 
+async def took_offer(connection: Connection, device_id: int, offer_id: str) -> bool:
+    """Whether the live ownership began with this offer."""
+    found = await connection.execute(
+        "SELECT 1 FROM matter m JOIN ownership o ON o.device_id = m.device_id AND o.until_ms IS NULL"
+        " WHERE m.device_id = %s AND m.kind = 'offer' AND m.status = 'done' AND m.ref = %s::uuid"
+        " AND o.epoch = (SELECT min(epoch) FROM ownership n WHERE n.device_id = m.device_id"
+        " AND n.epoch > m.epoch)",
+        (device_id, offer_id),
+    )
+    return await found.fetchone() is not None
+
+
 async def email_of(connection: Connection, account_id: int) -> str:
     """The folded e-mail address of an account; empty where there is none."""
     found = await connection.execute("SELECT email_norm FROM account WHERE account_id = %s", (account_id,))

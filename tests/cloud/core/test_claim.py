@@ -280,6 +280,9 @@ inputs: dict[type[Input], st.SearchStrategy[Input]] = {
 }
 
 
+ALLOWED_TOGETHER = (Refuse, EndClaim, RecordKey, AddClaim, SetPick, Bind, Wait, OpenMatter, Notify)
+
+
 def check(before: Device, what: Input, after: Device, effects: tuple[Effect, ...], now_ms: int) -> None:
     """What every step must keep."""
     companies = [claim.company_id for claim in after.pending]
@@ -304,17 +307,7 @@ def check(before: Device, what: Input, after: Device, effects: tuple[Effect, ...
             assert claim.claim_id not in waits or waits[claim.claim_id] is why_waiting(after, claim, now_ms)
     assert all(
         isinstance(
-            effect,
-            Refuse
-            | EndClaim
-            | RecordKey
-            | AddClaim
-            | SetPick
-            | Bind
-            | Wait
-            | OpenMatter
-            | CloseMatter
-            | Notify,
+            effect, Refuse | EndClaim | RecordKey | AddClaim | SetPick | Bind | Wait | OpenMatter | Notify
         )
         or effects == (effect,)
         for effect in effects
