@@ -60,6 +60,7 @@ class Settings:
     gateway_metrics_port: int = _setting(
         0, "port of the gateway's Prometheus endpoint on 127.0.0.1 (/metrics); 0 offers none"
     )
+    brand: str = _setting("SmartConnect", "name of the product on pages and in mails")
     portal_host: str = _setting("127.0.0.1", "address the portal listens on; 0.0.0.0 for every one")
     portal_port: int = _setting(8080, "port of the portal; 0 takes a free one")
     portal_tls: bool = _setting(False, "serve the portal over HTTPS with the server's certificate")

@@ -10,6 +10,8 @@ import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cloud.core.refusal import RefusalCode, RefusedError
+
 PASSWORD_MIN_CHARS = 8
 PASSWORD_MAX_CHARS = 256
 PASSWORD_KINDS = 3
@@ -39,12 +41,11 @@ pass@123 pass@1234 root1234 user1234 guest123 office365 microsoft1
 _COMMON = frozenset(_COMMON_TEXT.split())
 
 
-class AccountError(Exception):
+class AccountError(RefusedError):
     """Something typed cannot be used for an account; ``field`` names it, the text tells the person why."""
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+        super().__init__(RefusalCode.FIELD_INVALID, text=message, field=field)
 
 
 @dataclass(frozen=True, slots=True)

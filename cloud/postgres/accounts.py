@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import psycopg.errors
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from cloud.core.account import FORGET_MS, Email
 from cloud.core.authz import Role
+from cloud.postgres import companies
 from cloud.postgres.pool import Pool
+from cloud.postgres.transaction import Connection
 
 MAX_USER_AGENT_CHARS = 200
 
@@ -58,6 +59,21 @@ class NewSession:
     user_agent: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAccount:
+    """An account about to be written."""
+
+    email: Email
+    password_hash: str
+    first_name: str
+    last_name: str
+    now_ms: int
+    verified: bool
+    location: str = ""
+    privacy_ms: int | None = None
+    promotions: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Failures:
     """How often, and when last, one subject failed."""
@@ -81,40 +97,44 @@ async def insert_account(
 
     EmailTakenError when the address is in use.
     """
+    new = NewAccount(
+        email=email,
+        password_hash=password_hash,
+        first_name=first_name,
+        last_name=last_name,
+        now_ms=now_ms,
+        verified=verified,
+    )
     async with pool.connection() as connection, connection.transaction():
-        try:
-            cursor = await connection.execute(
-                "INSERT INTO account (email, email_norm, password_hash, first_name, last_name,"
-                " email_verified_ms, created_ms) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING account_id",
-                [
-                    email.value,
-                    email.folded,
-                    password_hash,
-                    first_name,
-                    last_name,
-                    now_ms if verified else None,
-                    now_ms,
-                ],
-            )
-        except psycopg.errors.UniqueViolation as error:
-            raise EmailTakenError(email.value) from error
-        account_id = await _one_id(cursor)
-        cursor = await connection.execute(
-            "INSERT INTO company (name, created_ms) VALUES (%s, %s) RETURNING company_id",
-            [company_name, now_ms],
-        )
-        company_id = await _one_id(cursor)
-        await connection.execute(
-            "INSERT INTO membership (company_id, account_id, role, created_ms) VALUES (%s, %s, %s, %s)",
-            [company_id, account_id, Role.OWNER, now_ms],
-        )
+        account_id = await insert_person(connection, new)
+        company_id = await companies.insert(connection, {"name": company_name}, now_ms)
+        await companies.add_member(connection, company_id, account_id, Role.OWNER, now_ms)
     return account_id, company_id
 
 
-async def _one_id(cursor: psycopg.AsyncCursor[tuple[int, ...]]) -> int:
+async def insert_person(connection: Connection, new: NewAccount) -> int:
+    """Make an account in the caller's transaction; its number. EmailTakenError."""
+    cursor = await connection.execute(
+        "INSERT INTO account (email, email_norm, password_hash, first_name, last_name, location,"
+        " email_verified_ms, created_ms, password_ms, privacy_ms, promotions)"
+        " VALUES (%(email)s, %(norm)s, %(hash)s, %(first)s, %(last)s, %(location)s, %(verified)s, %(now)s,"
+        " %(now)s, %(privacy)s, %(promotions)s) ON CONFLICT (email_norm) DO NOTHING RETURNING account_id",
+        {
+            "email": new.email.value,
+            "norm": new.email.folded,
+            "hash": new.password_hash,
+            "first": new.first_name,
+            "last": new.last_name,
+            "location": new.location,
+            "verified": new.now_ms if new.verified else None,
+            "now": new.now_ms,
+            "privacy": new.privacy_ms,
+            "promotions": new.promotions,
+        },
+    )
     row = await cursor.fetchone()
     if row is None:
-        raise psycopg.DataError("INSERT … RETURNING returned nothing")
+        raise EmailTakenError(new.email.value)
     return int(row[0])
 
 
@@ -227,8 +247,30 @@ async def audit(
 ) -> None:
     """Write one line of the accounts' audit trail."""
     async with pool.connection() as connection:
-        await connection.execute(
-            "INSERT INTO account_audit (ts_ms, account_id, company_id, kind, detail, address)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            [now_ms, account_id, company_id, kind, Jsonb(dict(detail or {})), address],
+        await record(
+            connection,
+            kind,
+            now_ms=now_ms,
+            account_id=account_id,
+            company_id=company_id,
+            address=address,
+            detail=detail,
         )
+
+
+async def record(
+    connection: Connection,
+    kind: str,
+    *,
+    now_ms: int,
+    account_id: int | None = None,
+    company_id: int | None = None,
+    address: str = "",
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """Write one line of the audit trail in the caller's transaction."""
+    await connection.execute(
+        "INSERT INTO account_audit (ts_ms, account_id, company_id, kind, detail, address)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        [now_ms, account_id, company_id, kind, Jsonb(dict(detail or {})), address],
+    )

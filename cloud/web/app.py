@@ -14,14 +14,27 @@ from cloud.notify.mailer import Mailer, SmtpServer, SmtpTls
 from cloud.postgres.pool import make_pool
 from cloud.services.accounts import Authenticator
 from cloud.services.derivation import LabelKeys
+from cloud.services.kit import Kit
 from cloud.services.passwords import Passwords
+from cloud.services.vault import Vault, VaultError
 from cloud.web import background, claim_views, device_views, login_views, middleware, system_views
 from cloud.web.api import claims, devices
 from cloud.web.housekeeping import keeping_house
 from cloud.web.live import Hub
 from cloud.web.metrics import Metrics
 from cloud.web.render import Pages, built
-from cloud.web.state import AUTHENTICATOR, HUB, LABEL_KEYS, METRICS, PAGES, POOL, SETTINGS, is_secure, now_ms
+from cloud.web.state import (
+    AUTHENTICATOR,
+    HUB,
+    KIT,
+    LABEL_KEYS,
+    METRICS,
+    PAGES,
+    POOL,
+    SETTINGS,
+    is_secure,
+    now_ms,
+)
 
 MAX_BODY_BYTES: Final = 64 * 1024
 STOP_TIMEOUT_S: Final = 3.0
@@ -34,7 +47,7 @@ def make_app(settings: Settings) -> web.Application:
     """The application; its resources open at start-up and close at clean-up."""
     app = web.Application(middlewares=middleware.ALL, client_max_size=MAX_BODY_BYTES)
     app[SETTINGS] = settings
-    app[PAGES] = Pages()
+    app[PAGES] = Pages(settings.brand)
     app[METRICS] = Metrics()
     app.on_response_prepare.append(middleware.set_headers)
     app.cleanup_ctx.append(_resources)
@@ -46,11 +59,16 @@ def make_app(settings: Settings) -> web.Application:
 
 async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
+    try:
+        vault = Vault.load(settings.secrets_key_path)
+    except VaultError as error:
+        raise ConfigError(str(error)) from error
     with Passwords() as passwords, LabelKeys() as label_keys:
         app[LABEL_KEYS] = label_keys
         async with make_pool(settings.dsn, name="portal", max_size=settings.pool_size) as pool:
             app[POOL] = pool
             app[AUTHENTICATOR] = Authenticator(pool, passwords)
+            app[KIT] = Kit(pool, passwords, vault, settings.brand, settings.portal_url)
             hub = app[HUB] = Hub(pool, settings.dsn, app[METRICS])
             mailer = Mailer(pool, mail_server(settings), now_ms)
             async with hub.run(), keeping_house(pool), background.running({"mailer": mailer.run()}):

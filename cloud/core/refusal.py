@@ -1,0 +1,81 @@
+"""Why something about accounts and companies is refused: stable codes and the words for people.
+
+``RefusedError`` is the only error that the account services raise on purpose (``AccountError``, a field
+that cannot be used, is one of them). ``code`` never changes its meaning; ``field`` names the form field if
+there is one; ``after_s`` says when trying again makes sense.
+"""
+
+from enum import StrEnum
+
+
+class RefusalCode(StrEnum):
+    """Append only: programs rely on them."""
+
+    FIELD_INVALID = "field_invalid"
+    EMAIL_TAKEN = "email_taken"
+    SIGN_UP_GONE = "sign_up_gone"
+    PRIVACY_NEEDED = "privacy_needed"
+    CODE_WRONG = "code_wrong"
+    CODE_EXPIRED = "code_expired"
+    CODE_SPENT = "code_spent"
+    RESEND_LATER = "resend_later"
+    RESEND_ENOUGH = "resend_enough"
+    LINK_INVALID = "link_invalid"
+    LOGIN_GONE = "login_gone"
+    PASSWORD_WRONG = "password_wrong"  # noqa: S105 - no password
+    FACTOR_WRONG = "factor_wrong"
+    FACTOR_OFF = "factor_off"
+    FACTOR_ON = "factor_on"
+    FRESH_NEEDED = "fresh_needed"
+    TOO_FAST = "too_fast"
+    ALREADY_INVITED = "already_invited"
+    OTHER_ADDRESS = "other_address"
+    ALREADY_MEMBER = "already_member"
+    ROLE_NOT_ALLOWED = "role_not_allowed"
+    LAST_OWNER = "last_owner"
+    NOT_FOUND = "not_found"
+
+
+TEXTS: dict[RefusalCode, str] = {
+    RefusalCode.FIELD_INVALID: "This cannot be used.",
+    RefusalCode.EMAIL_TAKEN: "An account with this email address exists already.",
+    RefusalCode.SIGN_UP_GONE: "This registration is no longer open. Please start again.",
+    RefusalCode.PRIVACY_NEEDED: "Please read the privacy notice and accept it.",
+    RefusalCode.CODE_WRONG: "This is not the code from the newest email.",
+    RefusalCode.CODE_EXPIRED: "This code is older than 10 minutes. Please ask for a new one.",
+    RefusalCode.CODE_SPENT: "Too many wrong codes were entered. Please ask for a new one.",
+    RefusalCode.RESEND_LATER: "A code was sent a moment ago. Please wait before asking for another one.",
+    RefusalCode.RESEND_ENOUGH: "No more codes are sent for this request. Please start again.",
+    RefusalCode.LINK_INVALID: "This link has expired, has been used, or is not complete.",
+    RefusalCode.LOGIN_GONE: "This log-in took too long. Please enter your email address and password again.",
+    RefusalCode.PASSWORD_WRONG: "The password is not right.",
+    RefusalCode.FACTOR_WRONG: "This code is not right, or it was used before.",
+    RefusalCode.FACTOR_OFF: "Two-Factor Authentication is not turned on.",
+    RefusalCode.FACTOR_ON: "Two-Factor Authentication is turned on already.",
+    RefusalCode.FRESH_NEEDED: "Please confirm that it is you.",
+    RefusalCode.TOO_FAST: "Too many attempts. Please wait a moment.",
+    RefusalCode.ALREADY_INVITED: "This co-worker has already been invited to the Exchange portal. "
+    "Please invite another co-worker.",
+    RefusalCode.OTHER_ADDRESS: "This invitation was sent to another email address than that of your account.",
+    RefusalCode.ALREADY_MEMBER: "You are a member of this company already.",
+    RefusalCode.ROLE_NOT_ALLOWED: "Your role does not allow this.",
+    RefusalCode.LAST_OWNER: "A company needs an owner. Please make another member its owner first.",
+    RefusalCode.NOT_FOUND: "There is nothing here.",
+}
+
+
+class RefusedError(Exception):
+    """Something was asked that is not done; nothing has changed, unless a try was counted."""
+
+    def __init__(
+        self,
+        code: RefusalCode,
+        *,
+        text: str | None = None,
+        field: str | None = None,
+        after_s: int | None = None,
+    ) -> None:
+        super().__init__(text or TEXTS[code])
+        self.code = code
+        self.field = field
+        self.after_s = after_s

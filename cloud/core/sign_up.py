@@ -1,0 +1,172 @@
+"""The two pages of a sign-up: which fields there are, which are required, what they may hold (seed 000).
+
+Page one: email, first and last name, password, location. Page two: Company Name*, Business Type*, Area of
+Focus, Industry Segment, Address*, City*, Zip Code*, Location*, State/Province*. Whoever was invited belongs
+to the inviting company and sees no page two. Field names here are those of the forms.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from cloud.core.account import (
+    NAME_MAX_CHARS,
+    PASSWORD_TEXTS,
+    AccountError,
+    Email,
+    password_faults,
+)
+from cloud.core.location import LOCATIONS
+
+SIGN_UP_LIFE_MS: Final = 3_600_000
+TEXT_MAX_CHARS: Final = 200
+
+BUSINESS_TYPES: Final = (
+    "Business user",
+    "Consultant or designer",
+    "Contractor or installer",
+    "Distributor or wholesaler",
+    "Education or research",
+    "Government",
+    "IT reseller or service provider",
+    "Manufacturer",
+    "System integrator",
+    "Other",
+)
+AREAS_OF_FOCUS: Final = (
+    "Buildings",
+    "Data centers and server rooms",
+    "Edge and network closets",
+    "Energy and infrastructure",
+    "Industrial automation",
+    "Office and workplace",
+    "Other",
+)
+INDUSTRY_SEGMENTS: Final = (
+    "Banking and insurance",
+    "Education",
+    "Energy and utilities",
+    "Government",
+    "Healthcare",
+    "Hotels",
+    "Information technology",
+    "Manufacturing",
+    "Retail",
+    "Telecommunications",
+    "Transportation",
+    "Other",
+)
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "business_type": BUSINESS_TYPES,
+    "area_of_focus": AREAS_OF_FOCUS,
+    "industry_segment": INDUSTRY_SEGMENTS,
+}
+LABELS: Final[Mapping[str, str]] = {
+    "company_name": "Company Name",
+    "business_type": "Business Type",
+    "area_of_focus": "Area of Focus",
+    "industry_segment": "Industry Segment",
+    "address": "Address",
+    "city": "City",
+    "zip_code": "Zip Code",
+    "location": "Location",
+    "state_province": "State/Province",
+}
+"""The fields of page two with the seed's names."""
+REQUIRED: Final = frozenset(LABELS) - {"area_of_focus", "industry_segment"}
+
+
+@dataclass(frozen=True, slots=True)
+class PageOne:
+    """A checked page one."""
+
+    email: Email
+    first_name: str
+    last_name: str
+    password: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageTwo:
+    """A checked page two: the company."""
+
+    company_name: str
+    business_type: str
+    area_of_focus: str
+    industry_segment: str
+    address: str
+    city: str
+    zip_code: str
+    location: str
+    state_province: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Field name → value, as it is stored."""
+        return asdict(self)
+
+
+class FormError(AccountError):
+    """Several fields cannot be used; ``faults`` maps each to its text, ``field`` is the first."""
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        field, text = next(iter(faults.items()))
+        super().__init__(field, text)
+        self.faults = dict(faults)
+
+
+def parse_page_one(*, email: str, first_name: str, last_name: str, password: str, location: str) -> PageOne:
+    """The checked page, or FormError with everything that is wrong with it."""
+    faults: dict[str, str] = {}
+    address: Email | None = None
+    try:
+        address = Email.parse(email)
+    except AccountError as error:
+        faults["email"] = str(error)
+    names = {"first_name": first_name, "last_name": last_name}
+    for field, text in names.items():
+        try:
+            names[field] = person_name(field, text)
+        except AccountError as error:
+            faults[field] = str(error)
+    complaints = password_faults(
+        password, email=address or Email("@", "@"), first_name=first_name, last_name=last_name
+    )
+    if complaints:
+        faults["password"] = " ".join(PASSWORD_TEXTS[fault] for fault in complaints)
+    if location not in LOCATIONS:
+        faults["location"] = "Please choose a location."
+    if faults or address is None:
+        raise FormError(faults)
+    return PageOne(address, names["first_name"], names["last_name"], password, location)
+
+
+def parse_page_two(form: Mapping[str, str]) -> PageTwo:
+    """The checked page, or FormError with everything that is wrong with it. Unknown fields are ignored."""
+    values = {field: line_of(form.get(field, "")) for field in LABELS}
+    faults: dict[str, str] = {}
+    for field, value in values.items():
+        if not value and field in REQUIRED:
+            faults[field] = f"{LABELS[field]} is required."
+        elif len(value) > TEXT_MAX_CHARS:
+            faults[field] = f"{LABELS[field]} may have {TEXT_MAX_CHARS} characters at most."
+        elif value and field in CHOICES and value not in CHOICES[field]:
+            faults[field] = f"Please choose one of the list for {LABELS[field]}."
+    if values["location"] and values["location"] not in LOCATIONS:
+        faults["location"] = "Please choose a location."
+    if faults:
+        raise FormError(faults)
+    return PageTwo(**values)
+
+
+def person_name(field: str, text: str) -> str:
+    """A first or last name with single blanks; AccountError when it cannot be one."""
+    value = " ".join(text.split())
+    if not value or len(value) > NAME_MAX_CHARS or not value.isprintable():
+        raise AccountError(field, f"Please enter a name of 1 to {NAME_MAX_CHARS} characters.")
+    return value
+
+
+def line_of(text: str) -> str:
+    """One line of printable characters with single blanks."""
+    return "".join(char for char in " ".join(text.split()) if char.isprintable())

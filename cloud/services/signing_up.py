@@ -1,0 +1,235 @@
+"""Sign-up in the seed's two pages, with a 6-digit code by mail.
+
+Steps, each a function; the pages keep only the token (in a cookie of the visitor):
+
+1. ``begin(kit, …page one…, now_ms)`` → token. FormError (``faults``: field → text) for a bad page.
+2. ``look(kit, token, now_ms)`` → SignUp, for showing page two or the code page again. ``invited_by`` is set
+   for invited people, who see no page two.
+3. ``register(kit, token, page_two, privacy=…, promotions=…, check_robot=…, now_ms)`` mails the code.
+   ``check_robot`` is awaited first and raises what the proof of work's own service raises. ``page_two`` is
+   the form as a mapping; it is ignored for invited people. FormError, RefusedError privacy_needed.
+4. ``resend(kit, token, now_ms)`` mails another one. RefusedError resend_later (``after_s``), resend_enough.
+5. ``verify(kit, token, code, now_ms)`` → Identity: the account exists; log the person in
+   (``sessions.begin``), offer Two-Factor Authentication. RefusedError code_wrong, code_expired, code_spent.
+
+Every step but the first raises RefusedError sign_up_gone an hour after ``begin`` or once an account was
+made.
+
+Known and unknown addresses get the same answers with the same work; a known one gets a mail that says so,
+and no code ever fits (S11).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from cloud.core.account import Email
+from cloud.core.authz import Role
+from cloud.core.one_time_code import Purpose
+from cloud.core.refusal import RefusalCode, RefusedError
+from cloud.core.sign_up import SIGN_UP_LIFE_MS, parse_page_one, parse_page_two
+from cloud.postgres import accounts, companies, outbox, sign_ups
+from cloud.postgres.accounts import EmailTakenError
+from cloud.postgres.sign_ups import SignUpRow
+from cloud.postgres.transaction import Connection
+from cloud.services import letters, mailed_code
+from cloud.services.accounts import Identity
+from cloud.services.kit import Kit, hash_of, new_token
+
+RobotCheck = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class SignUp:
+    """What the pages may show of a sign-up. ``code_sent`` says that the code page comes next."""
+
+    email: str
+    first_name: str
+    last_name: str
+    location: str
+    invited_by: str | None
+    code_sent: bool
+
+
+async def begin(
+    kit: Kit,
+    *,
+    email: str,
+    first_name: str,
+    last_name: str,
+    password: str,
+    location: str,
+    now_ms: int,
+    invitation: str | None = None,
+) -> str:
+    """Check and keep page one; the token of this sign-up. ``invitation`` is the token of its link."""
+    page = parse_page_one(
+        email=email, first_name=first_name, last_name=last_name, password=password, location=location
+    )
+    invitation_id = None
+    if invitation is not None:
+        invitation_id = (await _invitation(kit, page.email, hash_of(invitation), now_ms)).invitation_id
+    password_hash = await kit.passwords.hash(page.password)
+    token = new_token()
+    row = SignUpRow(
+        token_hash=hash_of(token),
+        email=page.email.value,
+        email_norm=page.email.folded,
+        known=False,  # the database decides
+        password_hash=password_hash,
+        profile={
+            "first_name": page.first_name,
+            "last_name": page.last_name,
+            "location": page.location,
+        },
+        company=None,
+        promotions=None,
+        privacy_ms=None,
+        invitation_id=invitation_id,
+        created_ms=now_ms,
+        expires_ms=now_ms + SIGN_UP_LIFE_MS,
+    )
+    await sign_ups.insert(kit.pool, row)
+    return token
+
+
+async def _invitation(kit: Kit, email: Email, token_hash: bytes, now_ms: int) -> companies.Invitation:
+    async with kit.pool.connection() as connection, connection.transaction():
+        found = await companies.find_invitation(connection, token_hash=token_hash)
+    if found is None or not found.is_open(now_ms):
+        raise RefusedError(RefusalCode.LINK_INVALID)
+    if found.email_norm != email.folded:
+        raise RefusedError(RefusalCode.OTHER_ADDRESS, field="email")
+    return found
+
+
+async def look(kit: Kit, token: str, now_ms: int) -> SignUp:
+    """Where a sign-up stands."""
+    async with kit.pool.connection() as connection, connection.transaction():
+        row = await _find(connection, token, now_ms)
+        inviting = None
+        if row.invitation_id is not None:
+            inviting = await companies.find_invitation(connection, invitation_id=row.invitation_id)
+        code = await sign_ups.find_code(connection, Purpose.SIGN_UP, row.token_hash)
+    return SignUp(
+        email=row.email,
+        first_name=row.profile["first_name"],
+        last_name=row.profile["last_name"],
+        location=row.profile["location"],
+        invited_by=None if inviting is None else inviting.company_name,
+        code_sent=code is not None,
+    )
+
+
+async def register(
+    kit: Kit,
+    token: str,
+    page_two: Mapping[str, str],
+    *,
+    privacy: bool,
+    promotions: bool,
+    check_robot: RobotCheck,
+    now_ms: int,
+) -> None:
+    """Keep page two and mail the code. Asked again, it works like ``resend``."""
+    async with kit.pool.connection() as connection, connection.transaction():
+        invited = (await _find(connection, token, now_ms)).invitation_id is not None
+    company = None if invited else parse_page_two(page_two).as_dict()
+    if not privacy:
+        raise RefusedError(RefusalCode.PRIVACY_NEEDED, field="privacy")
+    await check_robot()
+    async with kit.pool.connection() as connection, connection.transaction():
+        row = await _find(connection, token, now_ms)
+        await sign_ups.complete(
+            connection, row.token_hash, company=company, promotions=promotions, now_ms=now_ms
+        )
+        await _mail_code(kit, connection, await _find(connection, token, now_ms), now_ms)
+
+
+async def resend(kit: Kit, token: str, now_ms: int) -> None:
+    """Mail another code; the one before is void."""
+    async with kit.pool.connection() as connection, connection.transaction():
+        row = await _find(connection, token, now_ms)
+        if row.privacy_ms is None:
+            raise RefusedError(RefusalCode.SIGN_UP_GONE)
+        await _mail_code(kit, connection, row, now_ms)
+
+
+async def verify(kit: Kit, token: str, code: str, now_ms: int) -> Identity:
+    """Check the code and make the account, with a company of its own or in the inviting one."""
+    async with kit.pool.connection() as connection, connection.transaction():
+        holder = (await _find(connection, token, now_ms)).token_hash
+    code_hash = await mailed_code.check(kit, Purpose.SIGN_UP, holder, code, now_ms)
+    async with kit.pool.connection() as connection, connection.transaction():
+        row = await _find(connection, token, now_ms)
+        if not await sign_ups.use_code(connection, Purpose.SIGN_UP, holder, code_hash, now_ms):
+            raise RefusedError(RefusalCode.CODE_SPENT, field="code")
+        return await _make_account(kit, connection, row, now_ms)
+
+
+async def _find(connection: Connection, token: str, now_ms: int) -> SignUpRow:
+    row = await sign_ups.find(connection, hash_of(token), now_ms)
+    if row is None:
+        raise RefusedError(RefusalCode.SIGN_UP_GONE)
+    return row
+
+
+async def _mail_code(kit: Kit, connection: Connection, row: SignUpRow, now_ms: int) -> None:
+    code = await mailed_code.issue(
+        kit, connection, Purpose.SIGN_UP, row.token_hash, now_ms, fits=not row.known
+    )
+    if row.known:
+        await outbox.put(connection, letters.sign_up_known(kit, row.email, now_ms))
+    else:
+        await outbox.put(connection, letters.sign_up_code(kit, row.email, code, now_ms))
+
+
+async def _make_account(kit: Kit, connection: Connection, row: SignUpRow, now_ms: int) -> Identity:
+    first_name, last_name = row.profile["first_name"], row.profile["last_name"]
+    new = accounts.NewAccount(
+        email=Email(row.email, row.email_norm),
+        password_hash=row.password_hash,
+        first_name=first_name,
+        last_name=last_name,
+        location=row.profile["location"],
+        now_ms=now_ms,
+        verified=True,
+        privacy_ms=row.privacy_ms,
+        promotions=bool(row.promotions),
+    )
+    try:
+        account_id = await accounts.insert_person(connection, new)
+    except EmailTakenError:  # signed up twice at once; who is here has proved the address
+        raise RefusedError(RefusalCode.EMAIL_TAKEN) from None
+    company_id = await _join(connection, row, account_id, now_ms)
+    if company_id is None:
+        details = dict(row.company or {})
+        details["name"] = details.pop("company_name", "") or f"{first_name} {last_name}"
+        company_id = await companies.insert(connection, details, now_ms)
+        await companies.add_member(connection, company_id, account_id, Role.OWNER, now_ms)
+    await sign_ups.delete(connection, row.token_hash)
+    await accounts.record(
+        connection, "signed_up", now_ms=now_ms, account_id=account_id, company_id=company_id
+    )
+    await outbox.put(connection, letters.welcome(kit, row.email, now_ms, account_id))
+    return Identity(account_id, company_id)
+
+
+async def _join(connection: Connection, row: SignUpRow, account_id: int, now_ms: int) -> int | None:
+    """The company that invited this person; None when there is none, or the invitation was withdrawn."""
+    if row.invitation_id is None:
+        return None
+    found = await companies.find_invitation(connection, invitation_id=row.invitation_id)
+    if found is None or not found.is_open(now_ms):
+        return None
+    await companies.lock(connection, found.company_id)
+    await companies.add_member(connection, found.company_id, account_id, found.role, now_ms)
+    await companies.end_invitation(connection, found.invitation_id, now_ms, account_id)
+    await accounts.record(
+        connection,
+        "joined",
+        now_ms=now_ms,
+        account_id=account_id,
+        company_id=found.company_id,
+        detail={"invitation": found.invitation_id, "role": found.role},
+    )
+    return found.company_id
