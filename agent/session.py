@@ -36,7 +36,8 @@ HELLO_TIMEOUT_S: Final = 30.0  # a gateway whose database is slow may need some
 BATCH_BYTES: Final = 64_000  # about 400 samples: a round trip each still drains a day in half a minute
 BATCH_SAMPLES: Final = BATCH_BYTES // ENTRY_BYTES
 NOW_EVERY_S: Final = 10.0  # while a backlog drains
-RETRY = Backoff(first_s=1.0, max_s=30.0)  # after "not now"
+RETRY: Final = Backoff(first_s=1.0, max_s=30.0)  # after "not now"
+ANNOUNCE_RETRY: Final = Backoff(first_s=5.0, max_s=60.0)  # a session without owner has a small quota
 
 
 class Session:
@@ -132,7 +133,7 @@ class Session:
     # --- to the cloud --------------------------------------------------------------------------------------
 
     async def _announce(self) -> None:
-        device = self._device
+        device, retry = self._device, ANNOUNCE_RETRY
         while True:
             device.has_announcement.clear()
             if device.identity.label is not self._label:
@@ -140,7 +141,12 @@ class Session:
             device.tick()
             if device.want_announcement and device.enrollment.nonce:
                 device.want_announcement = False
-                await self._publish_announcement()
+                if await self._publish_announcement():
+                    retry = ANNOUNCE_RETRY
+                else:
+                    retry = retry.failed()
+                    await asyncio.sleep(retry.delay_s(random.random()))  # noqa: S311  jitter, no secret
+                    device.want_announcement = True
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(device.seconds_to_tick()):
@@ -156,7 +162,8 @@ class Session:
                 self._uplink.publish_once(topics.now(self._kid), payload)
             await device.has_now.wait()
 
-    async def _publish_announcement(self) -> None:
+    async def _publish_announcement(self) -> bool:
+        """Whether it need not be sent again before the next one is due."""
         device = self._device
         sealed = device.identity.announcement(
             self._label,
@@ -167,10 +174,12 @@ class Session:
             smartconnect=device.enrollment.smartconnect,
         )
         reason = await self._uplink.publish(topics.announce(self._kid), sealed)
-        if judge(reason) is Verdict.STORED:
+        verdict = judge(reason)
+        if verdict is Verdict.STORED:
             self._log.debug("announced", smartconnect=device.enrollment.smartconnect)
-        else:  # the next one is due within a minute
+        else:
             self._log.warning("the announcement was refused", reason=f"{reason:#04x}")
+        return verdict is not Verdict.LATER
 
     async def _publish_events(self) -> None:
         device, retry = self._device, RETRY

@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import session
+from agent.core.backoff import Backoff
 from cloud.provision import Signer, load_key_set
 from protocol import topics
 from protocol.codec import ENTRY_BYTES, decode_event, sample_seq, sample_ts
@@ -86,6 +87,19 @@ async def test_without_owner_it_announces_and_publishes_nothing_else(peer: Gatew
         assert not open_announcement(peer.of(UpKind.ANNOUNCE)[2].payload).smartconnect
         assert len(peer.received) == 3
         assert desk.device.spool.is_empty()
+
+
+async def test_an_announcement_the_cloud_cannot_take_now_is_sent_again_soon(
+    peer: GatewayPeer, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "ANNOUNCE_RETRY", Backoff(first_s=0.1, max_s=0.2))
+    peer.hello = peer.unowned()
+    peer.reasons[UpKind.ANNOUNCE] = deque([*KEPT, Reason.NOT_AUTHORIZED])
+    async with desk.online(peer.installation):
+        await peer.until("sent again each time", lambda: len(peer.of(UpKind.ANNOUNCE)) == len(KEPT) + 1)
+        peer.say_watch(1)  # looked at before anything that would come after it
+        await peer.until("the refusal was seen", lambda: desk.device.enrollment.last_watch_n > 0)
+        assert len(peer.of(UpKind.ANNOUNCE)) == len(KEPT) + 1
 
 
 async def test_owned_it_shows_itself_and_reports(peer: GatewayPeer, desk: Desk) -> None:
