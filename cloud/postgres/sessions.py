@@ -3,10 +3,12 @@
 A log-in writes ``device_key`` first and ``latest`` after it, in the order in which a binding does.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+import functools
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import psycopg
 
@@ -14,6 +16,11 @@ from cloud.core.session import Standing
 from cloud.postgres.pool import CONNECT_TIMEOUT_S, KEEPALIVE, Pool
 from cloud.postgres.safety import DatabaseUnavailableError
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ANSWER_TIMEOUT_S: Final = 8.5
+"""More than a checkout and a lock's time-out, so that a server that works says itself what is wrong."""
 CHECKOUT_TIMEOUT_S: Final = 3.0
 """A CONNECT waits this long for a connection; then the server is unavailable, and the device comes again."""
 
@@ -67,7 +74,6 @@ FROM mine m WHERE l.device_id = m.device_id AND l.session_no = m.session_no AND 
 RETURNING l.device_id"""
 """Locks its rows in the order in which writers do."""
 HINT: Final = "SELECT pg_notify('device', hint) FROM unnest(%s::text[]) AS hint"
-ENSURE_DAYS: Final = "SELECT ensure_telemetry_days((now() AT TIME ZONE 'UTC')::date - %s, %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +84,55 @@ class StoredKey:
     revoked: bool
 
 
-@contextlib.asynccontextmanager
-async def _database() -> AsyncIterator[None]:
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        raise DatabaseUnavailableError(str(error).strip()) from error
+def _in_time(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """The same, or DatabaseUnavailableError: also where the server hangs and neither answers nor ends."""
+
+    @functools.wraps(function)
+    async def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.create_task(function(*args, **kwargs))
+        try:
+            await asyncio.wait({task}, timeout=ANSWER_TIMEOUT_S)
+        finally:
+            if not task.done():  # it cancels its query, which takes a server that hangs seconds more
+                task.cancel()
+                _ending.add(task)
+                task.add_done_callback(_ended)
+        if not task.done():
+            raise DatabaseUnavailableError(f"no answer within {ANSWER_TIMEOUT_S:.0f} s")
+        try:
+            return task.result()
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailableError(str(error).strip()) from error
+
+    return asked
 
 
+_ending: Final[set[asyncio.Task[Any]]] = set()
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    _ending.discard(task)
+    if not task.cancelled():
+        task.exception()  # said to nobody: whoever asked has been answered
+
+
+@_in_time
 async def find_key(pool: Pool, device_id: int, kid: str) -> StoredKey | None:
     """The stored key, if the cloud knows it. DatabaseUnavailableError."""
-    async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
+    async with pool.connection(CHECKOUT_TIMEOUT_S) as connection:
         found = await connection.execute(FIND_KEY, [device_id, kid])
         row = await found.fetchone()
     return None if row is None else StoredKey(bytes(row[0]), row[1] == "revoked")
 
 
+@_in_time
 async def log_in(pool: Pool, device_id: int, kid: str, iat_ms: int, now_ms: int) -> bool:
     """Take the log-in of a known key, once; False where this or a newer one was taken before.
 
     That of a bound key raises the fence in the same transaction. DatabaseUnavailableError.
     """
     values = {"device": device_id, "kid": kid, "iat": iat_ms, "now": now_ms}
-    async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection, connection.transaction():
+    async with pool.connection(CHECKOUT_TIMEOUT_S) as connection, connection.transaction():
         taken = await connection.execute(TAKE_LOGIN, values)
         row = await taken.fetchone()
         if row is None:
@@ -111,9 +143,10 @@ async def log_in(pool: Pool, device_id: int, kid: str, iat_ms: int, now_ms: int)
     return True
 
 
+@_in_time
 async def find_standings(pool: Pool, keys: Sequence[tuple[int, str]]) -> list[Standing]:
     """Where each (device_id, kid) stands. DatabaseUnavailableError."""
-    async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
+    async with pool.connection(CHECKOUT_TIMEOUT_S) as connection:
         found = await connection.execute(STANDINGS, [[key[0] for key in keys], [key[1] for key in keys]])
         return [_standing(*row) for row in await found.fetchall()]
 
@@ -143,42 +176,37 @@ def _standing(
     )
 
 
+@_in_time
 async def note_heard(pool: Pool, heard: Sequence[tuple[int, int, int]]) -> None:
     """(device_id, session_no, when) of sessions that are alive. DatabaseUnavailableError."""
     if not heard:
         return
     columns = list(zip(*sorted(heard), strict=True))
-    async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
+    async with pool.connection(CHECKOUT_TIMEOUT_S) as connection:
         await connection.execute(HEARD, [list(column) for column in columns])
 
 
+@_in_time
 async def note_come(pool: Pool, come: Sequence[tuple[int, int, int]]) -> None:
     """(device_id, session_no, when) of sessions whose device was given an owner. DatabaseUnavailableError."""
     if not come:
         return
     columns = list(zip(*sorted(come), strict=True))
-    async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
+    async with pool.connection(CHECKOUT_TIMEOUT_S) as connection:
         await connection.execute(COME, [list(column) for column in columns])
 
 
+@_in_time
 async def note_gone(pool: Pool, gone: Sequence[tuple[int, int]]) -> None:
     """(device_id, session_no) of sessions that ended, unless a newer one began. DatabaseUnavailableError."""
     if not gone:
         return
     columns = list(zip(*sorted(gone), strict=True))
-    async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
+    async with pool.connection(CHECKOUT_TIMEOUT_S) as connection:
         found = await connection.execute(GONE, [list(column) for column in columns])
         left = [str(row[0]) for row in await found.fetchall()]
         if left:
             await connection.execute(HINT, [left])
-
-
-async def ensure_days(pool: Pool, before: int, days: int) -> int:
-    """Make the partitions from ``before`` days ago on, as far as they are missing; how many were made."""
-    async with _database(), pool.connection(CHECKOUT_TIMEOUT_S) as connection:
-        found = await connection.execute(ENSURE_DAYS, [before, days])
-        row = await found.fetchone()
-    return 0 if row is None else int(row[0])
 
 
 async def listen(dsn: str, hint: Callable[[int], None]) -> None:
@@ -186,17 +214,17 @@ async def listen(dsn: str, hint: Callable[[int], None]) -> None:
 
     DatabaseUnavailableError when the connection cannot be made or is lost; hints are lost with it.
     """
-    async with (
-        _database(),
-        await psycopg.AsyncConnection.connect(
+    try:
+        async with await psycopg.AsyncConnection.connect(
             dsn,
             autocommit=True,
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name="smartconnect gateway hints",
             **_KEEPALIVE,
-        ) as connection,
-    ):
-        await connection.execute("LISTEN device")
-        async for notice in connection.notifies():
-            with contextlib.suppress(ValueError):
-                hint(int(notice.payload))
+        ) as connection:
+            await connection.execute("LISTEN device")
+            async for notice in connection.notifies():
+                with contextlib.suppress(ValueError):
+                    hint(int(notice.payload))
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(str(error).strip()) from error

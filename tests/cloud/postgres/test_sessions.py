@@ -288,3 +288,35 @@ async def test_a_row_that_somebody_holds_does_not_hold_a_log_in_for_ever(owned: 
             with pytest.raises(DatabaseUnavailableError, match="lock timeout"):
                 await log_in(pool, DEVICE, KID, 100, 5_000)
         assert await log_in(pool, DEVICE, KID, 100, 5_000), "the token was not used up"
+
+
+async def test_a_server_that_hangs_is_away_too(owned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It neither answers nor ends; its own time-outs, here longer than our patience, do not help."""
+    monkeypatch.setattr(sessions, "ANSWER_TIMEOUT_S", 0.2)
+    async with make_pool(owned, name="test", lock_timeout_ms=60_000, statement_timeout_ms=60_000) as pool:
+        with psycopg.connect(owned) as holder:
+            holder.execute("UPDATE latest SET seen_ms = 1")
+            with pytest.raises(DatabaseUnavailableError, match="no answer"):
+                await log_in(pool, DEVICE, KID, 100, 5_000)
+            async with asyncio.timeout(10):
+                while sessions._ending:
+                    await asyncio.sleep(0.01)
+        monkeypatch.undo()
+        assert await log_in(pool, DEVICE, KID, 100, 5_000), "the token was not used up"
+
+
+async def test_whoever_stops_asking_does_not_wait_for_the_answer(owned: str) -> None:
+    async with make_pool(owned, name="test") as pool:
+        with psycopg.connect(owned) as holder:
+            holder.execute("UPDATE latest SET seen_ms = 1")
+            asking = asyncio.create_task(log_in(pool, DEVICE, KID, 100, 5_000))
+            async with asyncio.timeout(10):
+                while not run(owned, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+                    await asyncio.sleep(0.01)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            async with asyncio.timeout(10):
+                while sessions._ending:
+                    await asyncio.sleep(0.01)
+    assert run(owned, "SELECT login_ms FROM device_key") == [(1,)]
