@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from agent.core.spool import Position
 from agent.spool_file import SpoolFile
 from protocol.codec import pack_sample, unpack_sample
 from tests.fakes.clock import FakeClock
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.fakes.disk import FakeDisk
