@@ -72,7 +72,13 @@ async def read_visit(pool: Pool, settings: Settings, request: web.Request, now_m
 async def begin(
     pool: Pool, settings: Settings, request: web.Request, identity: Identity, address: str, now_ms: int
 ) -> str:
-    """Write a new log-in and return its cookie; whatever log-in the browser had before ends."""
+    """Write a new log-in and return its cookie; whatever log-in the browser had before ends.
+
+    The person has just proved everything that the account asks for, so the proof is fresh. ValueError while the
+    second factor is missing.
+    """
+    if identity.needs_factor:
+        raise ValueError("a log-in without its second factor")
     cookie = new_id()
     before = request.cookies.get(cookie_name(settings), "")
     session = accounts.NewSession(
@@ -84,6 +90,7 @@ async def begin(
         expires_ms=now_ms + settings.session_days * DAY_MS,
         address=address,
         user_agent=request.headers.get("User-Agent", ""),
+        factor_ms=now_ms,
     )
     await accounts.insert_session(pool, session, hash_of(before) if _COOKIE.fullmatch(before) else None)
     return cookie

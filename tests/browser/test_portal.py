@@ -159,6 +159,23 @@ async def test_old_values_are_marked_when_the_portal_is_gone_and_mend_themselves
         await listing.close()
 
 
+async def test_a_device_that_is_not_heard_is_not_shown_as_live(portal: Portal, open_page: OpenPage) -> None:
+    owned = await portal.own_device(await portal.add_person("ada@example.org"))
+    await owned.show(at_ms=now_ms() - 18_000_000, connected=False, ups_status=ON_BATTERY, input_voltage=0.0)
+    page = await open_page()
+    await log_in(page, portal)
+    await page.goto(f"{portal.url}/devices/{owned.device_id}")
+    await expect(page.locator(".now-word")).to_have_text("Offline")
+    await expect(page.get_by_text("No readings in this range.").first).to_be_visible()
+    await expect(page.locator("html")).to_have_class("is-live")
+    await expect(page.locator(".live-mark")).to_have_count(0)
+    await expect(page.locator("#charts figcaption").first).to_contain_text("Mains –")
+    await owned.show()
+    await expect(page.locator(".now-word")).to_have_text("On mains")
+    await expect(page.locator(".live-mark")).to_be_visible()
+    await expect(page.locator("#chart-note")).to_be_empty()
+
+
 async def test_an_open_page_leaves_when_its_log_in_ends(
     portal: Portal, open_page: OpenPage, complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

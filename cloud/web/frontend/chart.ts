@@ -139,8 +139,7 @@ class Charts {
       if (before) this.keepNewer(before);
       if (this.plots.length && this.drawn_s === range_s) this.refresh();
       else this.draw();
-      const until_s = history.imported_until_s;
-      this.say(until_s === null ? "" : `Readings up to ${shortTime.format(until_s * 1000)} were imported.`);
+      this.note();
     } catch {
       if (turn === this.loading) this.say("The chart could not be loaded. It is tried again in a moment.");
       setTimeout(() => {
@@ -156,6 +155,7 @@ class Charts {
     if (!history) return;
     const last = history.t_s.at(-1);
     if (last !== undefined && sample.t_s <= last) return;
+    if (sample.t_s < this.right() - this.range_s) return; // the last known state of a device that is not heard
     if (last !== undefined && sample.t_s - last > history.gap_s) this.push(last + 0.001, {});
     this.push(sample.t_s, sample.values);
     const period = history.on_battery.at(-1);
@@ -165,6 +165,7 @@ class Charts {
     }
     this.trim(sample.t_s - this.range_s);
     this.refresh();
+    this.note();
   }
 
   // What was stored meanwhile, beside what came live.
@@ -286,9 +287,16 @@ class Charts {
     ctx.restore();
   }
 
+  private note(): void {
+    const until_s = this.history?.imported_until_s;
+    if (!this.history?.t_s.length) this.say("No readings in this range.");
+    else if (until_s == null) this.say("");
+    else this.say(`Readings up to ${shortTime.format(until_s * 1000)} were imported.`);
+  }
+
   private say(text: string): void {
     const note = document.getElementById("chart-note");
-    if (note) note.textContent = text;
+    if (note && note.textContent !== text) note.textContent = text;
   }
 }
 
