@@ -148,3 +148,38 @@ def test_a_lost_device_key_stops_the_agent_instead_of_becoming_another_device(fo
     assert done.returncode == 1
     assert "new identity" in done.stderr
     assert not (folder / "state" / "rack-1" / "device.key").exists()
+
+
+def test_a_ups_without_our_block_takes_its_codes_from_the_settings(tmp_path: Path, parts: Parts) -> None:
+    port = free_port()
+    command = [
+        script("smartconnect-simulator"),
+        "ups",
+        "--profile",
+        "ups_serial",
+        "--tcp",
+        f"127.0.0.1:{port}",
+    ]
+    parts.add("simulator", command, ready=lambda: listens(port)).start().wait_ready()
+    (tmp_path / "installation.json").write_bytes(encode(NOWHERE))
+    (tmp_path / "agent.toml").write_text(
+        'installation = "installation.json"\nstate_dir = "state"\n'
+        f'[[ups]]\nname = "rack-1"\nmodbus = "tcp://127.0.0.1:{port}"\n'
+        'product_id = "abcd-2345-efgh"\nproduct_key_file = "rack-1.key"\n'
+    )
+    key_file = tmp_path / "rack-1.key"
+    key_file.touch(0o644)
+    key_file.write_text("K0123456789XYZ\n")
+    config = str(tmp_path / "agent.toml")
+    done = agent("status", "--config", config)
+    assert (done.returncode, "open to others" in done.stderr) == (1, True)
+    key_file.chmod(0o600)
+    assert (
+        json.loads(agent("status", "--json", "--config", config).stdout)["upss"][0]["product_id"]
+        == "ABCD2345EFGH"
+    )
+    key_file.unlink()  # only the key derived from it is needed from now on
+    done = agent("enable", "--config", config)
+    assert (done.returncode, done.stdout) == (0, "SmartConnect is on: rack-1\n")
+    found = json.loads(agent("status", "--json", "--config", config).stdout)["upss"][0]
+    assert (found["product_id"], found["smartconnect"]) == ("ABCD2345EFGH", True)
