@@ -37,7 +37,7 @@ def code_at(secret: str, step: int) -> str:
 def matching_step(secret: str, code: str, *, now_ms: int, last_step: int) -> int | None:
     """The step whose code this is, if it is acceptable now and newer than the last one used."""
     found = None
-    for step in range(step_of(now_ms) - WINDOW, step_of(now_ms) + WINDOW + 1):
+    for step in range(max(step_of(now_ms) - WINDOW, 1), step_of(now_ms) + WINDOW + 1):
         # All are compared, so that the time tells nothing.
         if hmac.compare_digest(code_at(secret, step).encode(), code.encode()) and step > last_step:
             found = step if found is None else found

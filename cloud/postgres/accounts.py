@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, LiteralString
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from cloud.core.account import FORGET_MS, Email
 from cloud.core.authz import Role
+from cloud.core.second_factor import is_fresh
 from cloud.postgres import companies
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection
@@ -26,6 +28,7 @@ class Credentials:
     account_id: int
     company_id: int
     password_hash: str
+    two_factor: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,12 @@ class Session:
     last_name: str
     company_name: str
     role: Role
+    factor_ms: int | None
+    two_factor: bool
+
+    def is_fresh(self, now_ms: int) -> bool:
+        """Whether this person has proved who is here in the last 5 minutes."""
+        return is_fresh(self.factor_ms, now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class NewSession:
     expires_ms: int
     address: str
     user_agent: str
+    factor_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +155,30 @@ async def find_credentials(pool: Pool, email: Email) -> Credentials | None:
         connection.cursor(row_factory=class_row(Credentials)) as cursor,
     ):
         await cursor.execute(
-            "SELECT account_id, company_id, password_hash FROM account JOIN membership USING (account_id)"
+            "SELECT account_id, company_id, password_hash, totp.confirmed_ms IS NOT NULL AS two_factor"
+            " FROM account JOIN membership USING (account_id) LEFT JOIN totp USING (account_id)"
             " WHERE email_norm = %s AND disabled_ms IS NULL ORDER BY membership.created_ms LIMIT 1",
             [email.folded],
         )
         return await cursor.fetchone()
+
+
+async def email_of(connection: Connection, account_id: int) -> str:
+    """The address of an account; LookupError where there is none."""
+    return str(await _value(connection, "SELECT email FROM account WHERE account_id = %s", account_id))
+
+
+async def password_hash_of(connection: Connection, account_id: int) -> str:
+    """The stored hash of an account's password; LookupError where there is none."""
+    statement: Final = "SELECT password_hash FROM account WHERE account_id = %s"
+    return str(await _value(connection, statement, account_id))
+
+
+async def _value(connection: Connection, statement: LiteralString, account_id: int) -> object:
+    row = await (await connection.execute(statement, [account_id])).fetchone()
+    if row is None:
+        raise LookupError(f"there is no account {account_id}")
+    return row[0]
 
 
 async def insert_session(pool: Pool, session: NewSession, replaces: bytes | None) -> None:
@@ -161,7 +190,7 @@ async def insert_session(pool: Pool, session: NewSession, replaces: bytes | None
         )
         await connection.execute(
             "INSERT INTO web_session (session_hash, account_id, company_id, csrf_key, created_ms, seen_ms,"
-            " expires_ms, address, user_agent) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " expires_ms, factor_ms, address, user_agent) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 session.session_hash,
                 session.account_id,
@@ -170,6 +199,7 @@ async def insert_session(pool: Pool, session: NewSession, replaces: bytes | None
                 session.now_ms,
                 session.now_ms,
                 session.expires_ms,
+                session.factor_ms,
                 session.address,
                 session.user_agent[:MAX_USER_AGENT_CHARS].replace("\0", ""),
             ],
@@ -181,9 +211,10 @@ async def find_session(pool: Pool, session_hash: bytes, *, now_ms: int, idle_ms:
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Session)) as cursor:
         await cursor.execute(
             "SELECT session_hash, account_id, company_id, csrf_key, seen_ms, expires_ms, email, first_name,"
-            " last_name, company.name AS company_name, role FROM web_session"
+            " last_name, company.name AS company_name, role, factor_ms,"
+            " totp.confirmed_ms IS NOT NULL AS two_factor FROM web_session"
             " JOIN account USING (account_id) JOIN company USING (company_id)"
-            " JOIN membership USING (company_id, account_id)"
+            " JOIN membership USING (company_id, account_id) LEFT JOIN totp USING (account_id)"
             " WHERE session_hash = %s AND expires_ms > %s AND seen_ms > %s AND disabled_ms IS NULL",
             [session_hash, now_ms, now_ms - idle_ms],
         )

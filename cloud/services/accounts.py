@@ -29,10 +29,13 @@ MAX_QUEUES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a password proved."""
+    """Whom a password proved. ``needs_factor``: no session may begin before the second factor was shown, see
+    :mod:`cloud.services.second_factor`.
+    """
 
     account_id: int
     company_id: int
+    needs_factor: bool = False
 
 
 class TooFastError(Exception):
@@ -116,7 +119,7 @@ class Authenticator:
             await accounts.add_failure(self._pool, SCOPE, list(subjects.values()), now_ms)
             return None
         await accounts.clear_failures(self._pool, SCOPE, [subjects["pair"]])
-        return Identity(found.account_id, found.company_id)
+        return Identity(found.account_id, found.company_id, found.two_factor)
 
     async def _wait(self, subjects: dict[str, str], now_ms: int) -> None:
         recorded = await accounts.read_failures(self._pool, SCOPE, list(subjects.values()))

@@ -74,8 +74,8 @@ async def begin(
 ) -> str:
     """Write a new log-in and return its cookie; whatever log-in the browser had before ends.
 
-    The person has just proved everything that the account asks for, so the proof is fresh. ValueError while the
-    second factor is missing.
+    The person has just proved everything that the account asks for, so the proof is fresh. ValueError while
+    the second factor is missing.
     """
     if identity.needs_factor:
         raise ValueError("a log-in without its second factor")

@@ -2,11 +2,15 @@
 
 import contextlib
 import re
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Awaitable
 
-from cloud.postgres import outbox
+from cloud.core.refusal import RefusalCode, RefusedError
+from cloud.postgres import accounts, outbox
+from cloud.postgres.accounts import Session
 from cloud.postgres.outbox import Letter
 from cloud.postgres.pool import Pool, make_pool
+from cloud.services.accounts import Identity, create_account
 from cloud.services.kit import Kit
 from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault
@@ -59,3 +63,60 @@ async def mailed_token(pool: Pool, to_address: str) -> str:
 
 async def never_a_robot() -> None:
     """A proof of work that was done."""
+
+
+async def add_person(kit: Kit, email: str, now_ms: int, *, first_name: str = "Ada") -> Identity:
+    """An account with a company of its own; its password is ``PASSWORD``."""
+    return await create_account(
+        kit.pool,
+        kit.passwords,
+        email=email,
+        password=PASSWORD,
+        first_name=first_name,
+        last_name="North",
+        now_ms=now_ms,
+    )
+
+
+async def log_in(kit: Kit, identity: Identity, now_ms: int, *, fresh: bool = True) -> Session:
+    """A session as the portal writes it."""
+    session_hash = secrets.token_bytes(32)
+    new = accounts.NewSession(
+        session_hash=session_hash,
+        account_id=identity.account_id,
+        company_id=identity.company_id,
+        csrf_key=b"k" * 32,
+        now_ms=now_ms,
+        expires_ms=now_ms + 86_400_000,
+        address="192.0.2.1",
+        user_agent="a browser",
+        factor_ms=now_ms if fresh else None,
+    )
+    await accounts.insert_session(kit.pool, new, None)
+    found = await session_of(kit, session_hash, now_ms)
+    if found is None:
+        raise AssertionError("no session")
+    return found
+
+
+async def session_of(kit: Kit, session_hash: bytes, now_ms: int) -> Session | None:
+    """A session as a request finds it."""
+    return await accounts.find_session(kit.pool, session_hash, now_ms=now_ms, idle_ms=86_400_000)
+
+
+async def refusal_of(work: Awaitable[object]) -> RefusalCode:
+    """Why something is refused; AssertionError where it is not."""
+    try:
+        await work
+    except RefusedError as error:
+        return error.code
+    raise AssertionError("it was not refused")
+
+
+async def audit_kinds(kit: Kit, account_id: int) -> list[str]:
+    """The audit trail of an account, oldest first."""
+    async with kit.pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT kind FROM account_audit WHERE account_id = %s ORDER BY audit_id", [account_id]
+        )
+        return [kind for (kind,) in await cursor.fetchall()]
