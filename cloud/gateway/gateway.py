@@ -1,7 +1,7 @@
 """What the connections of one gateway process share: admission, writers, limits, counters."""
 
 import asyncio
-import itertools
+import contextlib
 import secrets
 import time
 from typing import Final
@@ -13,6 +13,7 @@ from cloud.core.session import Bucket, LoginRequest, Refusal
 from cloud.core.upload import Upload
 from cloud.gateway.connection import Connection
 from cloud.gateway.hub import Hub
+from cloud.gateway.lanes import Lanes
 from cloud.gateway.login import admit
 from cloud.gateway.metrics import Metrics
 from cloud.gateway.session import Session, Voice
@@ -29,6 +30,7 @@ UNOWNED_SHARE: Final = 0.5
 """Anybody may make a key and log in: devices without owner get this share of the sessions, no more."""
 NONCE_BYTES: Final = 32
 STOP_TIMEOUT_S: Final = 4.0
+PRESENCE_TIMEOUT_S: Final = 1.5
 LINES_PER_S: Final = 20
 """Log lines about what peers do wrong; a flood is counted, not written."""
 
@@ -50,10 +52,9 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._logins = asyncio.Semaphore(MAX_LOGINS_AT_ONCE)
-        self._held_bytes = 0
         self._lines = Bucket(LINES_PER_S, 1000 // LINES_PER_S)
         self._unsaid = 0
-        self._lanes = itertools.cycle(range(settings.writers))
+        self._lanes = Lanes(settings.writers)
         self._writers = [
             Writer(Store(settings.dsn, f"writer {i}"), f"writer-{i}", self._decided, metrics)
             for i in range(settings.writers)
@@ -69,7 +70,9 @@ class Gateway:
         for session in self.hub.sessions():
             session.link.end(Refusal(Reason.SERVER_SHUTTING_DOWN, "the gateway stops", ends=True))
         await asyncio.gather(*(asyncio.to_thread(writer.stop, STOP_TIMEOUT_S) for writer in self._writers))
-        await self.hub.flush_presence()
+        with contextlib.suppress(TimeoutError):  # a database that hangs must not hold us
+            async with asyncio.timeout(PRESENCE_TIMEOUT_S):
+                await self.hub.flush_presence()
 
     # --- connections ----------------------------------------------------------------------------------------
 
@@ -131,7 +134,6 @@ class Gateway:
             peer=peer,
             nonce=secrets.token_bytes(NONCE_BYTES),
             standing=outcome.standing,
-            lane=next(self._lanes),
         )
         self.hub.add(session)
         self.metrics.sessions.set(len(self.hub))
@@ -153,19 +155,20 @@ class Gateway:
     # --- uploads --------------------------------------------------------------------------------------------
 
     def store(self, session: Session, upload: Upload) -> None:
-        """Have the session's writer store this."""
-        self._held_bytes += upload.bytes_held()
-        if self._held_bytes > MAX_HELD_BYTES:
+        """Have a writer store this."""
+        lane = self._lanes.enter(session, upload)
+        if self._lanes.held_bytes > MAX_HELD_BYTES:
             self.full = True
-        self._writers[session.lane].put(session, upload)
+        self._writers[lane].put(session, upload)
 
     def _decided(self, done: Done) -> None:
         """A writer's thread has decided some uploads."""
         self._loop.call_soon_threadsafe(self._settle, done)
 
     def _settle(self, done: Done) -> None:
-        self._held_bytes -= done.freed_bytes
-        self.metrics.held_bytes.set(self._held_bytes)
+        for session, upload in done.decided:
+            self._lanes.leave(session, upload)
+        self.metrics.held_bytes.set(self._lanes.held_bytes)
         for session in done.flush:
             session.link.flush()
         for session, refusal in done.end:
@@ -182,7 +185,7 @@ class Gateway:
                 peer=session.peer,
                 not_kept=not_kept or None,
             )
-        if self.full and self._held_bytes < MAX_HELD_BYTES // 2:
+        if self.full and self._lanes.held_bytes < MAX_HELD_BYTES // 2:
             self.full = False
             for connection in list(self._connections):
                 connection.regulate()

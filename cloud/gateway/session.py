@@ -64,8 +64,6 @@ class Session:
     peer: str
     nonce: bytes
     standing: Standing
-    lane: int
-    """Which of the gateway's writers stores what it sends."""
     fence: Fence | None = None
     """What the writer believes of ``latest``. Its writer's alone."""
     heard_s: float = 0.0
@@ -74,6 +72,10 @@ class Session:
     """Monotonic time of the last announcement, at first of the log-in."""
     heard_ms: int = 0
     """The server's clock at them, to be noted; 0 once noted."""
+    lane: int = 0
+    """Which of the gateway's writers has what it sent last."""
+    waiting: int = 0
+    """Messages that the writer has not decided."""
     subscribed: bool = False
     closed: bool = False
     watch_told_ms: int = 0

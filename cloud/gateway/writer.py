@@ -2,9 +2,10 @@
 
 Theory of operation
 -------------------
-A session belongs to one writer (sessions take turns), so its uploads stay in order; should two writers have
-sessions of one device, the fence lets one of them write. A writer takes whatever has arrived,
-up to ``MAX_ROWS``; while it commits, the next batch gathers: no timer, and the batch grows with the load.
+A session stays with one writer while that has something of it (:mod:`cloud.gateway.lanes`), so its uploads
+stay in order; should two writers have sessions of one device, the fence lets one of them write. A writer
+takes whatever has arrived, up to ``MAX_ROWS``; while it commits, the next batch gathers: no timer, and the
+batch grows with the load.
 
 A batch is made from what the writer believes of each device (:class:`Fence`). Where the database says
 otherwise, nothing is written; the writer looks, judges again and repeats: uploads of an earlier ownership are
@@ -55,17 +56,17 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Done:
-    """What a writer has decided: sessions to flush, sessions to end, bytes no longer held."""
+    """What a writer has decided: sessions to flush, sessions to end, uploads no longer held."""
 
     flush: list[Session] = field(default_factory=list)
     end: list[tuple[Session, Refusal]] = field(default_factory=list)
     refused: list[tuple[Session, Rejection]] = field(default_factory=list)
     """What was kept aside."""
-    freed_bytes: int = 0
+    decided: list[tuple[Session, Upload]] = field(default_factory=list)
 
     def decide(self, session: Session, upload: Upload) -> None:
         """The upload is stored or refused for good: its PUBACKs may leave."""
-        self.freed_bytes += upload.bytes_held()
+        self.decided.append((session, upload))
         refusal = acknowledge(upload, session.version)
         if refusal is not None:
             self.end.append((session, refusal))
@@ -74,7 +75,7 @@ class Done:
         """The share's session may not write (any more): nothing of it is stored or acknowledged."""
         why = Refusal(Reason.SESSION_TAKEN_OVER, "another session may write", ends=True)
         self.end.append((share.session, why))
-        self.freed_bytes += sum(upload.bytes_held() for upload in share.uploads())
+        self.decided += [(share.session, upload) for upload in share.uploads()]
 
 
 class Writer:

@@ -44,7 +44,6 @@ def session(device_id: int) -> Session:
         peer="127.0.0.1:1",
         nonce=b"",
         standing=Standing(),
-        lane=0,
     )
 
 
