@@ -1,6 +1,8 @@
 """Real gateway and PostgreSQL processes that die under a device which sees every packet."""
 
 import asyncio
+import contextlib
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -17,6 +19,7 @@ from protocol import codec, topics
 from protocol.errors import Reason
 from protocol.messages import Event, EventKind
 from protocol.mqtt import V5, V311, ConnAck, PingReq, PingResp, PubAck, Publish, encode
+from tests.faults.processes import STOP_TIMEOUT_S, descendants, signal_all
 from tests.support.claiming import make_actors
 from tests.support.parts import CloudParts, running_parts
 from tests.support.raw_mqtt import RawDevice
@@ -95,6 +98,18 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+@contextlib.contextmanager
+def frozen(cloud: CloudParts) -> Iterator[None]:
+    """A database that neither answers nor ends: all its processes are stopped, until the block ends."""
+    part = cloud.parts["postgres"]
+    pids = [pid for pid in descendants(part.pid) if pid != part.pid]
+    signal_all(pids, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_all(pids, signal.SIGCONT)
 
 
 async def ping(device: RawDevice) -> None:
@@ -243,3 +258,35 @@ async def test_an_announcement_while_the_database_is_away_is_answered_when_it_is
     assert (await announcing).reason == 0
     await place.claim(device)
     assert (await device.hello(lambda hello: hello.owned)).owned
+
+
+async def test_a_database_that_hangs_is_waited_for(place: Field) -> None:
+    """Sessions stay, log-ins are refused in time, and what was sent is acknowledged when it is stored."""
+    device, epoch = await place.owned()
+    stranger = place.device()
+    sent = [device.telemetry(epoch, STREAM, seq) for seq in (2, 3)]
+    with frozen(place.cloud):
+        await device.send(*sent)
+        await stranger.open()
+        await stranger.send(stranger.connect_packet())
+        with contextlib.suppress(TimeoutError):  # on a busy machine it takes a second wait
+            await stranger.wait_closed()
+        assert (await stranger.wait(ConnAck)).code == Reason.SERVER_UNAVAILABLE
+        await ping(device)
+        assert acks(device) == []
+    assert [ack.packet_id for ack in await device.wait_acks(2)] == [packet.packet_id for packet in sent]
+    assert place.stored(device) == [1, 2, 3]
+
+
+async def test_a_gateway_stops_while_its_database_hangs(place: Field) -> None:
+    device, epoch = await place.owned()
+    with frozen(place.cloud):
+        await device.send(device.telemetry(epoch, STREAM, 2))
+        await ping(device)
+        assert place.cloud.parts["gateway"].stop(2 * STOP_TIMEOUT_S) == 0  # some 8 s on a quiet machine
+    place.cloud.start("gateway")
+    hello = await device.greet()
+    assert (hello.stream, hello.seq) in {(STREAM, 1), (STREAM, 2)}
+    await device.send(device.telemetry(epoch, STREAM, 2, 3))
+    assert (await device.wait(PubAck)).reason == 0
+    assert place.stored(device) == [1, 2, 3]
