@@ -109,7 +109,7 @@ def move_ownership(
     if done is not None:
         effects += (CloseMatter(done.kind, done.subject, MatterStatus.DONE),)
     epoch = next_epoch(device.last_epoch, now_ms)
-    new = Owner(company_id, owner.kid, epoch, owner.connected)
+    new = Owner(company_id, owner.kid, epoch, owner.connected, owner.heard_ms)
     old_told = Notice.OFFER_TAKEN if reason is Ending.TRANSFERRED else Notice.LOST
     return replace(device, owner=new, last_epoch=epoch, matters=()), (
         *effects,

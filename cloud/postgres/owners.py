@@ -249,6 +249,17 @@ async def find_offer(connection: Connection, device_id: int, offer_id: str) -> O
     return None if row is None else OfferRow(*row)
 
 
+async def last_owner(connection: Connection, device_id: int) -> tuple[int, str] | None:
+    """The company whose ownership ended last, and why it ended."""
+    found = await connection.execute(
+        "SELECT company_id, ended_by FROM ownership WHERE device_id = %s AND until_ms IS NOT NULL"
+        " ORDER BY epoch DESC LIMIT 1",
+        (device_id,),
+    )
+    row = await found.fetchone()
+    return None if row is None else (row[0], row[1])
+
+
 async def took_offer(connection: Connection, device_id: int, offer_id: str) -> bool:
     """Whether the live ownership began with this offer."""
     found = await connection.execute(

@@ -1,6 +1,6 @@
 """One act on an owned device: its transaction, its refusals, its fault points."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -13,6 +13,8 @@ from cloud.postgres import claims
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.carrying import NOBODY, By, carry_out
+
+Done = Callable[[Connection, Device], Awaitable[bool]]
 
 
 class OwningCode(StrEnum):
@@ -84,6 +86,7 @@ async def own(
     points: Points = OTHER,
     *,
     link: str = "",
+    done: Done | None = None,
 ) -> Device:
     """An act of the owner."""
     return await act(
@@ -95,6 +98,7 @@ async def own(
         lambda device: not foreign(device, actor),
         By.of(actor),
         link,
+        done,
     )
 
 
@@ -107,13 +111,23 @@ async def act(
     may: Callable[[Device], bool] | None = None,
     by: By = NOBODY,
     link: str = "",
+    done: Done | None = None,
 ) -> Device:
-    """Decide and carry out; ``may`` says whether the device is known to who asks."""
+    """Decide and carry out; ``may`` says whether the device is known to who asks.
+
+    ``done`` says of a refused act whether an earlier request has done it: a repeated one is answered alike.
+    """
 
     async def work(connection: Connection) -> Device:
         if not await claims.lock_known(connection, device_id):
             raise OwningError(OwningCode.UNKNOWN_DEVICE)
-        return await decide_and_carry(connection, device_id, what, now_ms, may, by, link)
+        try:
+            return await decide_and_carry(connection, device_id, what, now_ms, may, by, link)
+        except OwningError:
+            device = await claims.load(connection, device_id)
+            if done is None or not await done(connection, device):
+                raise
+            return device
 
     return await in_transaction(pool, work, before_commit=points.before, after_commit=points.after)
 

@@ -14,6 +14,7 @@ from cloud.core.authz import Action, Actor
 from cloud.core.claim import decide, is_due
 from cloud.core.claim_id import RANDOM_BITS, make_claim_id
 from cloud.core.device import Device, MatterKind, State
+from cloud.core.effects import Ending
 from cloud.core.inputs import (
     Cancelled,
     CloneCleared,
@@ -64,7 +65,12 @@ async def release(pool: Pool, actor: Actor, device_id: int, now_ms: int, *, fres
     """
     actor.must(Action.RELEASE)
     need_fresh(fresh)
-    return await own(pool, actor, device_id, ReleaseAsked(), now_ms, RELEASE)
+
+    async def done(connection: Connection, device: Device) -> bool:
+        last = await owners.last_owner(connection, device_id)
+        return device.owner is None and last == (actor.company_id, Ending.RELEASED)
+
+    return await own(pool, actor, device_id, ReleaseAsked(), now_ms, RELEASE, done=done)
 
 
 async def cancel_release(pool: Pool, actor: Actor, device_id: int, now_ms: int) -> Device:
@@ -79,7 +85,12 @@ async def approve_rekey(
     """From now on the device goes on with this key; the old one is revoked."""
     actor.must(Action.REKEY)
     need_fresh(fresh)
-    return await own(pool, actor, device_id, RekeyApproved(kid), now_ms, REKEY)
+
+    async def done(_connection: Connection, device: Device) -> bool:
+        owner = device.owner
+        return owner is not None and (owner.company_id, owner.kid) == (actor.company_id, kid)
+
+    return await own(pool, actor, device_id, RekeyApproved(kid), now_ms, REKEY, done=done)
 
 
 async def dismiss_rekey(pool: Pool, actor: Actor, device_id: int, kid: str, now_ms: int) -> Device:
@@ -242,11 +253,12 @@ async def close_company(
     left = OwnerLeft(hand_to_company_id, account_id)
     moved = 0
     for device_id in owned:
+        await pass_time(pool, device_id, now_ms)
         try:
             await act(pool, device_id, left, now_ms, OTHER, theirs, by)
             moved += 1
         except OwningError as error:
-            if error.code is not OwningCode.UNKNOWN_DEVICE:  # somebody was faster: no longer theirs
+            if error.code is not OwningCode.UNKNOWN_DEVICE:  # no longer theirs, be it by time or by a person
                 raise
     for device_id, claim_id in awaited:
         try:

@@ -10,14 +10,14 @@ from cloud.core.authz import Actor, Role
 from cloud.postgres.pool import Pool
 from cloud.services import claiming
 from protocol.identity import ProductId, device_id_of, kid_of
-from protocol.messages import Announcement
+from protocol.messages import Announcement, Request
 from protocol.signing import public_bytes, seal_announcement
 
 NOW = 1_800_000_000_000
 
 
-def make_actors(dsn: str, count: int) -> list[Actor]:
-    """So many people, each the owner of a company of their own."""
+def make_actors(dsn: str, count: int, name: str = "p") -> list[Actor]:
+    """So many people, each the owner of a company of their own; ``name`` begins their addresses."""
     actors = []
     with psycopg.connect(dsn, autocommit=True) as connection:
         for number in range(count):
@@ -28,7 +28,7 @@ def make_actors(dsn: str, count: int) -> list[Actor]:
             account = connection.execute(
                 "INSERT INTO account (email, email_norm, password_hash, created_ms)"
                 " VALUES (%s, %s, '', %s) RETURNING account_id",
-                (f"p{number}@example.org", f"p{number}@example.org", NOW),
+                (f"{name}{number}@example.org", f"{name}{number}@example.org", NOW),
             ).fetchone()
             assert company is not None
             assert account is not None
@@ -70,7 +70,9 @@ class TestDevice:
         """The same label on another card."""
         return TestDevice(self.product_id, self.label, model="Smart-UPS twin")
 
-    def announcement(self, *, smartconnect: bool = True, watts: int = 1000) -> Announcement:
+    def announcement(
+        self, *, smartconnect: bool = True, watts: int = 1000, request: Request = Request.NONE
+    ) -> Announcement:
         """What the device would sign."""
         return Announcement(
             product_id=self.product_id.value,
@@ -86,13 +88,21 @@ class TestDevice:
             rated_real_power_w=watts,
             rated_apparent_power_va=1500,
             smartconnect=smartconnect,
+            request=request,
         )
 
     async def announce(
-        self, pool: Pool, now_ms: int = NOW, *, smartconnect: bool = True, iat_ms: int = 1, watts: int = 1000
+        self,
+        pool: Pool,
+        now_ms: int = NOW,
+        *,
+        smartconnect: bool = True,
+        iat_ms: int = 1,
+        watts: int = 1000,
+        request: Request = Request.NONE,
     ) -> claiming.Noted:
         """Announce as through a session that the gateway has verified."""
-        announcement = self.announcement(smartconnect=smartconnect, watts=watts)
+        announcement = self.announcement(smartconnect=smartconnect, watts=watts, request=request)
         return await claiming.announced(
             pool,
             kid=self.kid,

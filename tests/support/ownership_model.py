@@ -1,0 +1,247 @@
+"""Random lives of devices: plain rules and a *world* (the core, or the services) say and hold the same."""
+
+from collections import Counter
+from typing import Any, ClassVar, Final, Protocol
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from tests.support.ownership_rules import (
+    COMPANIES,
+    DAY,
+    DEVICES,
+    KEYS,
+    SECOND,
+    START_MS,
+    IllegalError,
+    Model,
+)
+
+
+class World(Protocol):
+    """What is compared with the model; IllegalError where it refuses."""
+
+    def start(self) -> None:
+        """Fresh devices."""
+
+    def do(self, what: str, device: int, now: int, *arguments: int | None, **flags: bool) -> str:
+        """The operation of this name of ``Model``."""
+
+    def hear(self, device: int, now: int, *, connected: bool) -> None:
+        """The bound key is heard, and is connected or not."""
+
+    def store(self, device: int, at: int) -> None:
+        """A sample of this time is stored."""
+
+    def restart(self) -> None:
+        """Every process stops and starts again."""
+
+    def facts(self, device: int) -> tuple[Any, ...]:
+        """As ``Model.facts``."""
+
+
+companies = st.integers(0, COMPANIES - 1)
+kids = st.integers(0, KEYS - 1)
+which = st.integers(0, DEVICES - 1)
+spans = st.sampled_from(
+    [1, SECOND, 30 * SECOND, 61 * SECOND, 95 * SECOND, DAY + 1, 7 * DAY, 14 * DAY, -1, -SECOND, -DAY]
+)
+
+
+COMPANY_ACTS: Final = (
+    *("cancel", "ask_release", "cancel_release", "take_offer", "take_offer", "decline_offer"),
+    *("withdraw_offer", "object_second_hand", "clear_clone", "mark_stolen", "lift_stolen", "lift_stolen"),
+    *("withdraw_dispute", "grant_dispute"),
+)
+
+
+def allowed_acts(model: Model, now: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Acts that the rules allow now, suspicion and theft aside, since they forbid most others."""
+    pairs = [(one, other) for one in range(COMPANIES) for other in range(COMPANIES)]
+    acts: list[tuple[str, tuple[int, ...]]]
+    acts = [(what, (one,)) for what in sorted({*COMPANY_ACTS} - {"mark_stolen"}) for one in range(COMPANIES)]
+    acts += [("make_offer", pair) for pair in pairs] + [("dismiss_dispute", pair) for pair in pairs]
+    for company in range(COMPANIES):
+        for kid in range(KEYS):
+            acts += [
+                (what, (company, kid))
+                for what in ("pick", "approve_rekey", "dismiss_rekey", "ask_second_hand")
+            ]
+    found = []
+    for what, arguments in acts:
+        one = model.copy()
+        try:
+            one.pass_time(now)
+            getattr(one, what)(now, *arguments)
+        except IllegalError:
+            continue
+        found.append((what, arguments))
+    return found
+
+
+class OwnershipLife(RuleBasedStateMachine):
+    """Random lives of two devices; ``world`` is set by a subclass."""
+
+    world: World
+    tally: ClassVar[Counter[tuple[str, str]]]
+    """How often each operation was answered how: the steps made so far."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = START_MS
+        self.models = [Model() for _ in range(DEVICES)]
+        self.world.start()
+
+    def both(self, what: str, device: int, *arguments: int | None, **flags: bool) -> None:
+        """The same to model and world; they must say and hold the same."""
+        before = self.models[device]
+        after = before.copy()
+        try:
+            after.pass_time(self.now)
+            said = getattr(after, what)(self.now, *arguments, **flags)
+        except IllegalError:
+            after, said = before, "illegal"
+        try:
+            heard = self.world.do(what, device, self.now, *arguments, **flags)
+        except IllegalError:
+            heard = "illegal"
+        assert heard == said, (what, arguments, flags, heard, said)
+        self.tally[what, said] += 1
+        self.models[device] = after
+        self.agree(device)
+
+    def agree(self, device: int) -> None:
+        """World and model hold the same, and the model's rules hold."""
+        model = self.models[device]
+        assert self.world.facts(device) == model.facts()
+        assert (model.owner is None) == (model.bound is None)
+        assert model.owner is None or not model.pending
+        assert model.bound is None or not model.keys[model.bound].revoked
+
+    @rule(device=which, kid=kids, on=st.sampled_from([True, True, True, False]), release=st.booleans())
+    def announce(self, device: int, kid: int, *, on: bool, release: bool) -> None:
+        self.both("announce", device, kid, on=on, release=release)
+
+    @rule(device=which, kid=kids)
+    def announce_twice(self, device: int, kid: int) -> None:
+        self.both("announce", device, kid, on=True, release=False)
+        self.both("announce", device, kid, on=True, release=False)
+
+    @rule(device=which, company=companies)
+    def claim(self, device: int, company: int) -> None:
+        self.both("claim", device, company)
+
+    @rule(device=which)
+    def race(self, device: int) -> None:
+        for company in range(COMPANIES):
+            self.both("claim", device, company)
+
+    @rule(device=which, company=companies, kid=kids)
+    def pick(self, device: int, company: int, kid: int) -> None:
+        self.both("pick", device, company, kid)
+
+    @rule(
+        device=which,
+        company=companies,
+        what=st.sampled_from(COMPANY_ACTS),
+    )
+    def act(self, device: int, company: int, what: str) -> None:
+        self.both(what, device, company)
+
+    @rule(
+        device=which,
+        what=st.sampled_from(["ask_release", "mark_stolen", "lift_stolen", "clear_clone", "withdraw_offer"]),
+    )
+    def owner_acts(self, device: int, what: str) -> None:
+        self.both(what, device, self.models[device].owner or 0)
+
+    @rule(device=which, company=companies, to=companies)
+    def offer(self, device: int, company: int, to: int) -> None:
+        self.both("make_offer", device, self.models[device].owner if to % 2 else company, to)
+
+    @rule(device=which, kid=kids, company=companies, what=st.sampled_from(["approve_rekey", "dismiss_rekey"]))
+    def rekey(self, device: int, kid: int, company: int, what: str) -> None:
+        owner = self.models[device].owner
+        self.both(what, device, company if owner is None else owner, kid)
+
+    @rule(device=which, claimant=companies)
+    def dismiss_dispute(self, device: int, claimant: int) -> None:
+        self.both("dismiss_dispute", device, self.models[device].owner or 0, claimant)
+
+    @rule(device=which, claimant=companies, kid=kids)
+    def second_hand(self, device: int, claimant: int, kid: int) -> None:
+        self.both("ask_second_hand", device, claimant, kid)
+
+    @rule(device=which, choice=st.integers(0, 1000), more=st.integers(0, 1000))
+    def allowed(self, device: int, choice: int, more: int) -> None:
+        """Two acts that are allowed: most of the others are not."""
+        for number in (choice, more):
+            acts = allowed_acts(self.models[device], self.now)
+            if acts:
+                kinds = sorted({what for what, _arguments in acts})
+                of_kind = [act for act in acts if act[0] == kinds[number % len(kinds)]]
+                what, arguments = of_kind[number // len(kinds) % len(of_kind)]
+                self.both(what, device, *arguments)
+
+    @rule(device=which, company=companies, kid=kids)
+    def come_to_own(self, device: int, company: int, kid: int) -> None:
+        """As most people do."""
+        self.both("claim", device, company)
+        self.both("announce", device, kid, on=True, release=False)
+        self.hear(device, connected=True)
+
+    @rule(device=which, claimant=companies, kid=kids, span=st.sampled_from([DAY, 14 * DAY]))
+    def buy_second_hand(self, device: int, claimant: int, kid: int, span: int) -> None:
+        """As somebody does whose seller is gone."""
+        self.both("claim", device, claimant)
+        self.both("announce", device, kid, on=True, release=False)
+        self.both("ask_second_hand", device, claimant, kid)
+        self.now += span
+        self.both("announce", device, kid, on=True, release=False)
+
+    @rule(device=which)
+    def suspect_clone(self, device: int) -> None:
+        self.both("suspect_clone", device)
+
+    @rule(device=which, company=companies, to=st.none() | companies)
+    def close_company(self, device: int, company: int, to: int | None) -> None:
+        if to != company:
+            for one in (device, 1 - device):
+                self.both("close_company", one, company, to)
+
+    @rule(device=which, connected=st.booleans())
+    def contact(self, device: int, *, connected: bool) -> None:
+        self.hear(device, connected=connected)
+
+    def hear(self, device: int, *, connected: bool) -> None:
+        """The bound key comes or goes."""
+        model = self.models[device]
+        if model.owner is not None:
+            model.connected, model.heard = connected, max(model.heard, self.now)
+            self.world.hear(device, self.now, connected=connected)
+
+    @rule(device=which, late=st.sampled_from([0, SECOND, DAY]))
+    def store(self, device: int, late: int) -> None:
+        model = self.models[device]
+        if model.owner is not None:
+            model.stored = max(model.stored, self.now - late)
+            self.world.store(device, self.now - late)
+
+    @rule(span=spans)
+    def let_time_pass(self, span: int) -> None:
+        self.now += span
+
+    @rule(device=which)
+    def sweep(self, device: int) -> None:
+        model = self.models[device]
+        held = model.facts()
+        model.pass_time(self.now)
+        self.world.do("pass_time", device, self.now)
+        self.tally["pass_time", "nothing" if held == model.facts() else "ok"] += 1
+        self.agree(device)
+
+    @rule()
+    def restart(self) -> None:
+        self.world.restart()
+        for device in range(DEVICES):
+            self.agree(device)
