@@ -31,6 +31,10 @@ class Action(StrEnum):
     REKEY = "rekey"
     JUDGE = "judge"
     """Answer claimants, mark as stolen, clear a suspicion."""
+    MEMBERS = "members"
+    """Invite, promote and remove, within the rules of :mod:`cloud.core.membership`."""
+    COMPANY = "company"
+    """Change what the company says about itself."""
 
 
 _EVERYONE: Final = frozenset(Role)
@@ -46,6 +50,8 @@ ALLOWED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.TRANSFER: _HEADS,
         Action.REKEY: _HEADS,
         Action.JUDGE: _HEADS,
+        Action.MEMBERS: _HEADS,
+        Action.COMPANY: _HEADS,
     }
 )
 """Which roles may do it."""

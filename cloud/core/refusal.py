@@ -34,6 +34,7 @@ class RefusalCode(StrEnum):
     ROLE_NOT_ALLOWED = "role_not_allowed"
     LAST_OWNER = "last_owner"
     NOT_FOUND = "not_found"
+    TOO_MANY_OPEN = "too_many_open"
 
 
 TEXTS: dict[RefusalCode, str] = {
@@ -61,6 +62,7 @@ TEXTS: dict[RefusalCode, str] = {
     RefusalCode.ROLE_NOT_ALLOWED: "Your role does not allow this.",
     RefusalCode.LAST_OWNER: "A company needs an owner. Please make another member its owner first.",
     RefusalCode.NOT_FOUND: "There is nothing here.",
+    RefusalCode.TOO_MANY_OPEN: "Too many of these are open. Please wait until some are done.",
 }
 
 

@@ -73,6 +73,12 @@ LABELS: Final[Mapping[str, str]] = {
     "state_province": "State/Province",
 }
 """The fields of page two with the seed's names."""
+CONTACT: Final[Mapping[str, str]] = {
+    "contact_name": "Contact Name",
+    "contact_email": "Contact Email",
+    "contact_phone": "Contact Phone",
+}
+"""The company's contact, for a personalized service and faster technical support."""
 REQUIRED: Final = frozenset(LABELS) - {"area_of_focus", "industry_segment"}
 
 
@@ -143,6 +149,35 @@ def parse_page_one(*, email: str, first_name: str, last_name: str, password: str
 
 def parse_page_two(form: Mapping[str, str]) -> PageTwo:
     """The checked page, or FormError with everything that is wrong with it. Unknown fields are ignored."""
+    values, faults = _page_two(form)
+    if faults:
+        raise FormError(faults)
+    return PageTwo(**values)
+
+
+def parse_company(form: Mapping[str, str]) -> dict[str, str]:
+    """Page two with the company's contact, as it is changed later: column → value.
+
+    FormError with everything that is wrong with it.
+    """
+    values, faults = _page_two(form)
+    for field in CONTACT:
+        values[field] = line_of(form.get(field, ""))
+        if len(values[field]) > TEXT_MAX_CHARS:
+            faults[field] = f"{CONTACT[field]} may have {TEXT_MAX_CHARS} characters at most."
+    if values["contact_email"]:
+        try:
+            Email.parse(values["contact_email"])
+        except AccountError as error:
+            faults["contact_email"] = str(error)
+    if faults:
+        raise FormError(faults)
+    values["name"] = values.pop("company_name")
+    return values
+
+
+def _page_two(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Values, and what is wrong with them."""
     values = {field: line_of(form.get(field, "")) for field in LABELS}
     faults: dict[str, str] = {}
     for field, value in values.items():
@@ -154,9 +189,7 @@ def parse_page_two(form: Mapping[str, str]) -> PageTwo:
             faults[field] = f"Please choose one of the list for {LABELS[field]}."
     if values["location"] and values["location"] not in LOCATIONS:
         faults["location"] = "Please choose a location."
-    if faults:
-        raise FormError(faults)
-    return PageTwo(**values)
+    return values, faults
 
 
 def person_name(field: str, text: str) -> str:

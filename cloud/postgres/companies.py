@@ -125,6 +125,13 @@ async def find(pool: Pool, company_id: int) -> Company | None:
         return await cursor.fetchone()
 
 
+async def name_of(connection: Connection, company_id: int) -> str:
+    """What a company is called; empty where there is none."""
+    cursor = await connection.execute("SELECT name FROM company WHERE company_id = %s", [company_id])
+    row = await cursor.fetchone()
+    return "" if row is None else str(row[0])
+
+
 async def lock(connection: Connection, company_id: int) -> None:
     """Hold the company's row: changes of its members happen one after the other."""
     await connection.execute("SELECT 1 FROM company WHERE company_id = %s FOR NO KEY UPDATE", [company_id])
@@ -157,6 +164,15 @@ async def add_member(
         [company_id, account_id, role, now_ms],
     )
     return done.rowcount == 1
+
+
+async def role_of(connection: Connection, company_id: int, account_id: int) -> Role | None:
+    """What somebody is in a company; None for a stranger."""
+    cursor = await connection.execute(
+        "SELECT role FROM membership WHERE company_id = %s AND account_id = %s", [company_id, account_id]
+    )
+    row = await cursor.fetchone()
+    return None if row is None else Role(row[0])
 
 
 async def set_role(connection: Connection, company_id: int, account_id: int, role: Role) -> None:
