@@ -157,7 +157,8 @@ class OwnershipLife(RuleBasedStateMachine):
 
     @rule(device=which, company=companies, to=companies)
     def offer(self, device: int, company: int, to: int) -> None:
-        self.both("make_offer", device, self.models[device].owner if to % 2 else company, to)
+        owner = self.models[device].owner
+        self.both("make_offer", device, company if owner is None or to % 2 else owner, to)
 
     @rule(device=which, kid=kids, company=companies, what=st.sampled_from(["approve_rekey", "dismiss_rekey"]))
     def rekey(self, device: int, kid: int, company: int, what: str) -> None:

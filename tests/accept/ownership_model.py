@@ -1,0 +1,92 @@
+"""Acceptance ``ownership-model``: random lives of devices, in the core and on PostgreSQL, and a model.
+
+``OWNERSHIP_STEPS`` asks for more steps on the core than the 20 000 of every run (a million took what
+docs/claiming.md says). A step is one act, announcement or sweep, compared with the model.
+"""
+
+import logging
+import os
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import structlog
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from cloud.embedded import EmbeddedPostgres
+from cloud.postgres.admin import create_database
+from cloud.postgres.migrate import migrate
+from tests.accept import expect, passed, progress
+from tests.support.core_world import CoreWorld
+from tests.support.ownership_model import OwnershipLife
+from tests.support.postgres_world import PostgresWorld
+
+CORE_STEPS: Final = 20_000
+POSTGRES_STEPS: Final = 2_000
+ROUND: Final = 100
+"""Lives at once; Hypothesis chooses better within a larger round."""
+
+Tally = Counter[tuple[str, str]]
+
+
+def live(world: CoreWorld | PostgresWorld, steps: int, lives: int) -> tuple[Tally, float]:
+    """Lives until so many steps were made; what was answered how often, and the seconds it took."""
+    their_world = world
+    counted: Tally = Counter()
+
+    class Life(OwnershipLife):
+        world = their_world
+        tally = counted
+
+    began, told = time.monotonic(), 0
+    while counted.total() < steps:
+        run_state_machine_as_test(
+            Life,
+            settings=settings(
+                max_examples=lives,
+                stateful_step_count=50,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate, Phase.shrink] if isinstance(world, CoreWorld) else [Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        if counted.total() - told > steps / 10:
+            told = counted.total()
+            progress(f"{told} steps")
+    return counted, time.monotonic() - began
+
+
+def kinds_missing(tally: Tally) -> list[str]:
+    """Acts that never succeeded: a life that never gets there compares nothing."""
+    tried = {what for what, _said in tally}
+    done = {what for what, said in tally if said not in {"illegal", "nothing", "revoked"}}
+    return sorted(tried - done)
+
+
+def main() -> int:
+    """Run the check."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    wanted = int(os.environ.get("OWNERSHIP_STEPS", CORE_STEPS))
+    progress(f"{wanted} steps on the core")
+    core, core_s = live(CoreWorld(), wanted, ROUND)
+    expect(not kinds_missing(core), f"never done on the core: {kinds_missing(core)}")
+    progress(f"{POSTGRES_STEPS} steps on PostgreSQL")
+    with tempfile.TemporaryDirectory(prefix="sc-model-") as name, EmbeddedPostgres(Path(name)) as server:
+        create_database(server.dsn("postgres"), "model")
+        migrate(server.dsn("model"))
+        world = PostgresWorld(server.dsn("model"))
+        try:
+            stored, stored_s = live(world, POSTGRES_STEPS, 10)
+        finally:
+            world.close()
+    expect(not kinds_missing(stored), f"never done on PostgreSQL: {kinds_missing(stored)}")
+    refused = sum(count for (_what, said), count in core.items() if said == "illegal")
+    return passed(
+        "ownership-model",
+        f"""core {core.total()} steps in {core_s:.0f} s, {len({what for what, _ in core})} kinds, {refused}
+        refused; PostgreSQL {stored.total()} steps in {stored_s:.0f} s; no difference""",
+    )
