@@ -1,7 +1,7 @@
 """mosquitto for the two baselines: devices on TLS, the consumer on plain TCP, nothing persistent.
 
-It is a Debian package. Where it is not installed, its package and the libraries that are missing are fetched
-with ``apt-get download`` into ``.cache`` and run from there; nothing is installed.
+It is a Debian package. Where it is not installed, it is fetched with its libraries from the configured
+archive into ``.cache`` and run from there; nothing is installed.
 """
 
 import contextlib
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from bench.processes import BenchError, free_port, listens, running, wait_for
+from tests.accept import CheckError
+from tests.accept._debian import fetch, release
 
-CACHE: Final = Path(".cache/mosquitto")
 PACKAGES: Final = (
     "mosquitto",
     "libmosquitto1",
@@ -41,44 +42,19 @@ class Broker:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Program:
-    path: str
-    environment: dict[str, str]
-
-
-def find_mosquitto() -> _Program:
-    """The installed program, else one fetched into ``.cache``; BenchError where neither is possible."""
+def find_mosquitto() -> list[str]:
+    """How to start the installed program, else a fetched one; BenchError where neither is possible."""
     path = shutil.which("mosquitto") or shutil.which("mosquitto", path=PLACES)
     if path is not None:
-        return _Program(path, dict(os.environ))
-    unpacked = CACHE.absolute() / "root"
-    program = unpacked / "usr/sbin/mosquitto"
-    if not program.exists():
-        _fetch(unpacked)
-    libraries = os.pathsep.join(str(folder) for folder in (unpacked / "usr/lib").glob("*-linux-gnu"))
-    return _Program(str(program), {**os.environ, "LD_LIBRARY_PATH": libraries})
+        return [path]
+    try:
+        return fetch((release(),), PACKAGES).command("mosquitto")
+    except CheckError as error:
+        raise BenchError(f"no mosquitto here, and none to be fetched: {error}") from error
 
 
-def _fetch(unpacked: Path) -> None:
-    if shutil.which("apt-get") is None:
-        raise BenchError("no mosquitto here, and no apt-get to fetch it with")
-    downloads = CACHE / "deb"
-    downloads.mkdir(parents=True, exist_ok=True)
-    for package in PACKAGES:  # one by one: a release may not have all of these libraries, nor need them
-        done = subprocess.run(
-            ["apt-get", "download", package], cwd=downloads, capture_output=True, check=False
-        )
-        if done.returncode != 0 and package == "mosquitto":
-            raise BenchError(f"apt-get download mosquitto: {done.stderr.decode(errors='replace').strip()}")
-    for archive in downloads.glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", archive, unpacked], check=True)
-
-
-def _version(program: _Program) -> str:
-    said = subprocess.run(
-        [program.path, "-h"], env=program.environment, capture_output=True, text=True, check=False
-    )
+def _version(command: list[str]) -> str:
+    said = subprocess.run([*command, "-h"], capture_output=True, text=True, check=False)
     words = said.stdout.split()
     if words[1:2] != ["version"]:
         raise BenchError(f"mosquitto does not run: {said.stderr.strip()}")
@@ -109,12 +85,11 @@ def _configuration(folder: Path, certificate: tuple[Path, Path], plain_port: int
 @contextlib.contextmanager
 def broker(folder: Path, certificate: tuple[Path, Path]) -> Iterator[Broker]:
     """A mosquitto that runs until the block ends."""
-    program = find_mosquitto()
-    version = _version(program)
+    command = find_mosquitto()
+    version = _version(command)
     plain_port, tls_port = free_port(), free_port()
     path = _configuration(folder, certificate, plain_port, tls_port)
-    command = [program.path, "-c", str(path)]
-    with running(command, folder / "mosquitto.log", program.environment) as process:
+    with running([*command, "-c", str(path)], folder / "mosquitto.log") as process:
         wait_for(
             "mosquitto listens",
             lambda: process.poll() is not None or (listens(plain_port) and listens(tls_port)),
