@@ -195,9 +195,21 @@ class Site:
             self.order(name, *words)
 
     def drain(self, timeout_s: float) -> float:
-        """Stop the UPSs, so that no more samples come, and wait until the table holds all; the seconds."""
+        """Stop the UPSs, so that no more samples come, and wait until the table holds all; the seconds.
+
+        The agents are asked to stop at the end: what they still had in memory is on disk then, and is sent by
+        their next start, which has nothing to read. So the evidence is whole.
+        """
         self.simulator.stop()
-        return self.wait_stored(self.evidence(), timeout_s)
+        took_s = self.wait_stored(self.evidence(), timeout_s)
+        for agent in self.agents:
+            expect(agent.stop() == 0, f"{agent.name} did not end well")
+        for agent in self.agents:
+            agent.start()
+        took_s += self.wait_stored(self.evidence(), timeout_s)
+        for agent in self.agents:
+            agent.stop()  # perhaps so early that it had no time to say goodbye
+        return took_s
 
 
 def _last_spooled(trace: Trace) -> Place:

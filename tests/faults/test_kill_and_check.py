@@ -46,8 +46,6 @@ def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
         site.postgres.wait_ready()
         site.wait_progress(PROGRESS_S)
         site.drain(DRAIN_S)
-        for agent in site.agents:
-            assert agent.stop() == 0
         evidence = site.evidence()
         found = site.verdict(evidence)
         assert found.complaints(drained=True) == []
