@@ -16,7 +16,7 @@ help:
 	@echo "make test            run all tests (ARGS='-k claim' picks some)"
 	@echo "make check           format, lint, types, import rule, spelling"
 	@echo "make accept NAME=x   run one acceptance check"
-	@echo "make bench           measure against a plain and a careful consumer"
+	@echo "make bench           measure against a plain and a careful consumer (ARGS=--quick: roughly)"
 
 install: .venv/run.stamp
 
@@ -43,7 +43,7 @@ format: .venv/test.stamp
 	$(BIN)/ruff check --fix .
 
 bench: .venv/test.stamp
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(ARGS)
 
 accept: .venv/test.stamp
 	@test -n "$(NAME)" || { echo "say which: make accept NAME=demo" >&2; exit 2; }
