@@ -16,6 +16,7 @@ from cloud.gateway.session import Session
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import DatabaseUnavailableError
 from cloud.postgres.sessions import find_standings, listen, note_come, note_gone, note_heard
+from cloud.services.owning import note_takeover
 from protocol.errors import Reason
 
 POLL_S: Final = 1.5
@@ -26,6 +27,8 @@ LISTEN_AGAIN_S: Final = 1.0
 KEEP_ALIVE_SLACK: Final = 1.5
 """A session ends after one and a half times its keep-alive in silence (MQTT 5.0, section 3.1.2.10)."""
 
+ALIVE_S: Final = 30.0
+"""A session heard so lately was alive when another log-in took its place; a link that broke was not."""
 UNANNOUNCED_S: Final = 300.0
 """A session that owns nothing ends so long after its last announcement (S5); a device sends one a minute."""
 
@@ -44,6 +47,7 @@ class Hub:
         self._ask = asyncio.Event()
         self._come: list[Session] = []
         self._gone: list[Session] = []
+        self._taken_over: list[Session] = []
         self._away = False
 
     def __len__(self) -> int:
@@ -64,6 +68,7 @@ class Hub:
         self._by_kid[session.kid] = session
         self._by_device.setdefault(session.device_id, set()).add(session)
         if older is not None:
+            self._note_taken_over(older)
             older.link.end(Refusal(Reason.SESSION_TAKEN_OVER, "the key has logged in elsewhere", ends=True))
 
     def remove(self, session: Session) -> None:
@@ -127,6 +132,8 @@ class Hub:
         refusal = judge_standing(standing, session.login_ms)
         if refusal is not None:
             log.info("session ended by the cloud", kid=session.kid, reason=refusal.why)
+            if refusal.reason is Reason.SESSION_TAKEN_OVER:
+                self._note_taken_over(session)
             session.link.end(refusal)
             return
         if standing.hello_differs(before):
@@ -137,6 +144,13 @@ class Hub:
         if greet:
             session.say_hello(_now_ms())
         session.say_watch(_now_ms())
+
+    def _note_taken_over(self, session: Session) -> None:
+        """A session that was alive when its key logged in elsewhere may be one of two holders of the key."""
+        alive = time.monotonic() - session.heard_s < ALIVE_S
+        if alive and session.standing.owned and not session.closed and not session.taken_over:
+            session.taken_over = True
+            self._taken_over.append(session)
 
     def _note_away(self, reason: str) -> None:
         if not self._away:
@@ -200,6 +214,7 @@ class Hub:
         """Write down whose sessions came to have an owner and which have ended, in this order, since one may
         be both; what cannot be written stays for the next time.
         """
+        await self._tell_taken_over()
         come, self._come = self._come, []
         gone, self._gone = self._gone, []
         now_ms = _now_ms()
@@ -210,6 +225,19 @@ class Hub:
             self._come = come + self._come
             self._gone = gone + self._gone
             self._note_away(str(error))
+
+    async def _tell_taken_over(self) -> None:
+        taken, self._taken_over = self._taken_over, []
+        while taken:
+            session = taken[0]
+            try:
+                if await note_takeover(self._pool, session.device_id, session.kid, _now_ms()):
+                    log.warning("two holders of one device key", device_id=session.device_id, kid=session.kid)
+            except DatabaseUnavailableError as error:
+                self._taken_over = taken + self._taken_over
+                self._note_away(str(error))
+                return
+            del taken[0]
 
 
 def _now_ms() -> int:

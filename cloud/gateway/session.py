@@ -78,6 +78,8 @@ class Session:
     """Messages that the writer has not decided."""
     subscribed: bool = False
     closed: bool = False
+    taken_over: bool = False
+    """Whether it was noted that another log-in took its place."""
     watch_told_ms: int = 0
     quota: Bucket = field(default_factory=lambda: Bucket(UNOWNED_BURST, UNOWNED_PERIOD_MS))
     aside: Bucket = field(default_factory=lambda: Bucket(ASIDE_BURST, ASIDE_PERIOD_MS))

@@ -139,7 +139,10 @@ async def submit(
             if won is not None and won.claim_id == claim_id:
                 return view_of(won, after, now_ms)
             return view_of_owned(won, after, device_id, product_id, now_ms)
-        row = await claims.find_claim(connection, actor.company_id, device_id)
+        # By state, not by age: a clock that goes back must not bring an earlier ownership's answer.
+        lost = after.owner is not None and after.owner.company_id != actor.company_id
+        state = ClaimState.REFUSED if lost else None
+        row = await claims.find_claim(connection, actor.company_id, device_id, state=state)
         if row is None:
             raise AssertionError("a claim that was submitted is stored")
         return view_of(row, after, now_ms)

@@ -97,6 +97,8 @@ class OwnershipLife(RuleBasedStateMachine):
         before = self.models[device]
         after = before.copy()
         try:
+            if what in {"pick", "cancel"}:  # nobody can name a claim that time is only about to make
+                before.need(arguments[0] in before.pending)
             after.pass_time(self.now)
             said = getattr(after, what)(self.now, *arguments, **flags)
         except IllegalError:
