@@ -221,6 +221,20 @@ async def find_session(pool: Pool, session_hash: bytes, *, now_ms: int, idle_ms:
         return await cursor.fetchone()
 
 
+async def session_rights(
+    pool: Pool, session_hashes: Sequence[bytes], *, now_ms: int, idle_ms: int
+) -> dict[bytes, tuple[int, str]]:
+    """(company_id, role) of those of these sessions that are live; the others are missing."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT session_hash, company_id, role FROM web_session JOIN account USING (account_id)"
+            " JOIN membership USING (company_id, account_id) WHERE session_hash = ANY(%s)"
+            " AND expires_ms > %s AND seen_ms > %s AND disabled_ms IS NULL",
+            [list(session_hashes), now_ms, now_ms - idle_ms],
+        )
+        return {bytes(session_hash): (company_id, role) async for session_hash, company_id, role in cursor}
+
+
 async def touch_session(pool: Pool, session_hash: bytes, now_ms: int) -> None:
     """Remember that the session is in use."""
     async with pool.connection() as connection:
@@ -232,8 +246,13 @@ async def touch_session(pool: Pool, session_hash: bytes, now_ms: int) -> None:
 
 async def delete_session(pool: Pool, session_hash: bytes) -> None:
     """End a session at once, on every portal process."""
-    async with pool.connection() as connection:
-        await connection.execute("DELETE FROM web_session WHERE session_hash = %s", [session_hash])
+    async with pool.connection() as connection, connection.transaction():
+        cursor = await connection.execute(
+            "DELETE FROM web_session WHERE session_hash = %s RETURNING account_id", [session_hash]
+        )
+        row = await cursor.fetchone()
+        if row is not None:
+            await companies.hint(connection, row[0])
 
 
 async def read_failures(pool: Pool, scope: str, subjects: Sequence[str]) -> dict[str, Failures]:

@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from cloud.core.device_state import DeviceView
+from cloud.postgres import companies
 from cloud.postgres.pool import CONNECT_TIMEOUT_S, KEEPALIVE, Pool
 from cloud.postgres.transaction import Connection
 from protocol.points import VALUES, SampleFlag, Wire
@@ -228,9 +229,17 @@ async def read_buckets(
         return [Bucket(row[0], row[1], row[2], row[3:]) async for row in cursor]
 
 
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Somebody says that a device, or an account's rights, may have changed."""
+
+    channel: str
+    number: int
+
+
 @asynccontextmanager
-async def listen(dsn: str) -> AsyncIterator[AsyncIterator[int]]:
-    """Hints that a device has changed: its id each time somebody notifies. Lost hints must do no harm."""
+async def listen(dsn: str) -> AsyncIterator[AsyncIterator[Hint]]:
+    """Hints about devices and accounts as they come. Lost hints must do no harm."""
     connection = await psycopg.AsyncConnection.connect(
         dsn,
         autocommit=True,
@@ -239,13 +248,14 @@ async def listen(dsn: str) -> AsyncIterator[AsyncIterator[int]]:
         **cast("dict[str, Any]", KEEPALIVE),
     )
     async with connection:
-        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
-        yield _device_ids(connection)
+        for channel in (CHANNEL, companies.CHANNEL):
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        yield _hints(connection)
 
 
-async def _device_ids(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[int]:
+async def _hints(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[Hint]:
     async for notice in connection.notifies():
         try:
-            yield int(notice.payload)
+            yield Hint(notice.channel, int(notice.payload))
         except ValueError:
             continue  # somebody else's payload is no hint

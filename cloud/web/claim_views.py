@@ -112,7 +112,7 @@ def claim_context(view: ClaimView) -> dict[str, object]:
 async def stream_claim(request: web.Request) -> web.StreamResponse:
     """The claim's steps as they happen; ends once it is decided."""
     view, session = await find_claim(request), session_of(request)
-    with request.app[HUB].watch(view.device_id, session.account_id) as subscription:
+    with request.app[HUB].watch(view.device_id, session) as subscription:
         async with sse.EventStream(request) as stream:
             shown = ""
             while not subscription.closed:
@@ -127,6 +127,9 @@ async def stream_claim(request: web.Request) -> web.StreamResponse:
                     break
                 while await subscription.next(BEAT_S) is None and not subscription.closed:
                     await stream.beat()
+                if subscription.revoked:
+                    await stream.send("", "gone")
+                    break
                 view = await find_claim(request)
         return stream.response
 

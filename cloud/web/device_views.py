@@ -8,7 +8,7 @@ from aiohttp import web
 
 from cloud.core.authz import Action
 from cloud.core.device_state import DeviceView
-from cloud.postgres import accounts, devices
+from cloud.postgres import devices
 from cloud.services import charting, naming
 from cloud.services.naming import ProfileError, UnknownDeviceError
 from cloud.web import sse
@@ -17,11 +17,9 @@ from cloud.web.live import Snapshot
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
 from cloud.web.sentences import detail_text, event_words, summary_of
-from cloud.web.sessions import IDLE_MS
 from cloud.web.state import HUB, PAGES, POOL, actor_of, now_ms, session_of
 
 BEAT_S: Final = 2.0
-RECHECK_MS: Final = 10_000
 RANGE_NAMES: Final = {600: "10 min", 3600: "1 h", 86_400: "24 h"}
 
 
@@ -126,30 +124,21 @@ async def stream_device(request: web.Request) -> web.StreamResponse:
     Ends with ``gone`` when the device is no longer this company's, or the log-in has ended.
     """
     view, session = await own_device(request), session_of(request)
-    with request.app[HUB].watch(view.device_id, session.account_id) as subscription:
+    with request.app[HUB].watch(view.device_id, session) as subscription:
         async with sse.EventStream(request) as stream:
             feed = _Feed(request, view.epoch, stream)
-            checked_ms = now_ms()
             while not subscription.closed:
                 snapshot = await subscription.next(BEAT_S)
                 if snapshot is None:
                     await stream.beat()
                     continue
-                if snapshot.at_ms - checked_ms > RECHECK_MS:
-                    checked_ms = snapshot.at_ms
-                    if not await _still_logged_in(request, session.session_hash):
-                        await stream.send("", "gone")
-                        break
                 if snapshot.view is None or snapshot.view.company_id != session.company_id:
                     await stream.send("", "gone")
                     break
                 await feed.show(snapshot, snapshot.view)
+            if subscription.revoked:
+                await stream.send("", "gone")
         return stream.response
-
-
-async def _still_logged_in(request: web.Request, session_hash: bytes) -> bool:
-    found = await accounts.find_session(request.app[POOL], session_hash, now_ms=now_ms(), idle_ms=IDLE_MS)
-    return found is not None
 
 
 class _Feed:

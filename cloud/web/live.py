@@ -3,6 +3,8 @@
 Once a second, and at once when a hint (NOTIFY) names a watched device, all watched devices are read with one
 query each for state and events; every open page gets the newest snapshot of its device and only that one.
 While pages are open, the watch leases of their devices are renewed, so that agents send a snapshot a second.
+Each poll first looks whether the log-ins behind the pages still have the rights they began with: whoever was
+removed, logged out or given another role gets nothing more (≤ 1 s; at once by the hint of an account).
 Hints are only hints: without them a change shows at the next poll.
 """
 
@@ -16,12 +18,14 @@ from typing import Final
 import structlog
 
 from cloud.core.device_state import DeviceView
-from cloud.postgres import devices
+from cloud.postgres import accounts, companies, devices
+from cloud.postgres.accounts import Session
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.web import background
 from cloud.web.metrics import Metrics
 from cloud.web.problems import Problem, ProblemCode
+from cloud.web.sessions import IDLE_MS
 from cloud.web.state import now_ms
 
 POLL_S: Final = 1.0
@@ -47,10 +51,15 @@ class Snapshot:
 
 
 class Subscription:
-    """One page's view of one device: the newest snapshot, never a queue."""
+    """One page's view of one device: the newest snapshot, never a queue.
 
-    def __init__(self, device_id: int) -> None:
+    ``closed`` once nothing more comes; ``revoked`` where that is because the log-in has lost its rights.
+    """
+
+    def __init__(self, device_id: int, session: Session) -> None:
         self.device_id = device_id
+        self.session = session
+        self.revoked = False
         self._newest: Snapshot | None = None
         self._fresh = asyncio.Event()
         self.closed = False
@@ -64,6 +73,11 @@ class Subscription:
         """The portal stops."""
         self.closed = True
         self._fresh.set()
+
+    def revoke(self) -> None:
+        """The log-in ended, or its rights are others now."""
+        self.revoked = True
+        self.close()
 
     async def next(self, timeout_s: float) -> Snapshot | None:
         """The newest snapshot that was not seen yet; None after ``timeout_s``, or at the end."""
@@ -90,12 +104,13 @@ class Hub:
         self._failing = False
 
     @contextlib.contextmanager
-    def watch(self, device_id: int, account_id: int) -> Iterator[Subscription]:
+    def watch(self, device_id: int, session: Session) -> Iterator[Subscription]:
         """Snapshots of a device while the block runs. Problem (too_many) past the bounds."""
+        account_id = session.account_id
         total = sum(self._accounts.values())
         if total >= MAX_STREAMS or self._accounts[account_id] >= MAX_STREAMS_OF_ACCOUNT:
             raise Problem(ProblemCode.TOO_MANY, retry_after_s=30)
-        subscription = Subscription(device_id)
+        subscription = Subscription(device_id, session)
         self._subscriptions[device_id].add(subscription)
         self._accounts[account_id] += 1
         self._metrics.streams.set(total + 1)
@@ -157,6 +172,7 @@ class Hub:
 
     async def poll(self) -> None:
         """Read all watched devices once and hand the snapshots out."""
+        await self._revoke()
         watched = sorted(self._subscriptions)
         views = await devices.watched_views(self._pool, watched)
         await self._renew(views.values())
@@ -169,6 +185,16 @@ class Hub:
             for subscription in self._subscriptions.get(device_id, ()):
                 subscription.offer(snapshot)
 
+    async def _revoke(self) -> None:
+        """End the pages whose log-in is no longer what it was when they were opened."""
+        open_pages = [page for pages in self._subscriptions.values() for page in pages]
+        hashes = {page.session.session_hash for page in open_pages}
+        rights = await accounts.session_rights(self._pool, sorted(hashes), now_ms=now_ms(), idle_ms=IDLE_MS)
+        for page in open_pages:
+            session = page.session
+            if rights.get(session.session_hash) != (session.company_id, session.role):
+                page.revoke()
+
     async def _renew(self, views: Iterable[DeviceView]) -> None:
         at_ms = now_ms()
         due = [view.device_id for view in views if view.watch_until_ms - at_ms < LEASE_MS - RENEW_MS]
@@ -179,8 +205,9 @@ class Hub:
         while True:
             try:
                 async with devices.listen(self._dsn) as hints:
-                    async for device_id in hints:
-                        if device_id in self._subscriptions:
+                    async for hint in hints:
+                        mine = self._accounts if hint.channel == companies.CHANNEL else self._subscriptions
+                        if hint.number in mine:
                             self._wake.set()
             except UNAVAILABLE as error:
                 log.debug("no hints for the moment", error=str(error))

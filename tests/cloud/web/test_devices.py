@@ -167,19 +167,6 @@ async def test_a_stream_ends_when_the_device_is_given_away(portal: Portal, ada: 
         assert await stream.next() is None
 
 
-async def test_a_stream_ends_with_the_log_in(
-    portal: Portal, ada: Somebody, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cloud.web.device_views.RECHECK_MS", 0)
-    owned = await portal.own_device(ada.actor)
-    await owned.show()
-    async with open_stream(ada.browser, f"/devices/{owned.device_id}/live") as stream:
-        await condition(stream, "on_mains")
-        async with portal.pool.connection() as connection:
-            await connection.execute("DELETE FROM web_session")
-        await stream.until_event("gone")
-
-
 async def test_streams_are_bounded(
     portal: Portal, ada: Somebody, eve: Somebody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
