@@ -207,7 +207,7 @@ OWNED: Final[Mapping[State, Mapping[type[Input], Handler]]] = {
     State.SECOND_HAND: OPEN,
     State.DISPUTED: OPEN,
     State.RELEASING: {
-        **FREE,
+        **{what: handler for what, handler in FREE.items() if what is not Offered},
         **ANSWERS,
         ReleaseCancelled: tenure.cancel_release,
         Objected: handover.object_second_hand,

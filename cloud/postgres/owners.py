@@ -186,6 +186,52 @@ async def add_notice(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class NoticeRow:
+    """A notice nobody was mailed yet. ``link`` is the secret of an offer's link."""
+
+    device_id: int
+    notice_id: int
+    ts_ms: int
+    kind: str
+    company_id: int | None
+    to_email: str | None
+    link: str | None
+    product_id: str
+    model: str
+
+
+async def take_notices(connection: Connection, limit: int) -> list[NoticeRow]:
+    """The oldest ones; locked until the transaction ends, those of another portal left out."""
+    found = await connection.execute(
+        "SELECT n.device_id, n.notice_id, n.ts_ms, n.kind, n.company_id, n.to_email, n.detail->>'link',"
+        " d.product_id, d.model FROM ownership_notice n JOIN device d USING (device_id)"
+        " WHERE n.mailed_ms IS NULL ORDER BY n.ts_ms, n.notice_id LIMIT %s FOR UPDATE OF n SKIP LOCKED",
+        (limit,),
+    )
+    return [NoticeRow(*row) for row in await found.fetchall()]
+
+
+async def mark_mailed(connection: Connection, device_id: int, notice_id: int, now_ms: int) -> None:
+    """Its mails are in the outbox; the secret it held is forgotten."""
+    await connection.execute(
+        "UPDATE ownership_notice SET mailed_ms = %s, detail = detail - 'link'"
+        " WHERE device_id = %s AND notice_id = %s",
+        (now_ms, device_id, notice_id),
+    )
+
+
+async def heads_of(connection: Connection, company_id: int) -> list[tuple[str, int | None]]:
+    """E-mail addresses and accounts of a company's owners and administrators."""
+    found = await connection.execute(
+        "SELECT a.email, a.account_id FROM membership m JOIN account a USING (account_id)"
+        " WHERE m.company_id = %s AND m.role IN ('owner', 'admin') AND a.disabled_ms IS NULL"
+        " ORDER BY a.account_id",
+        (company_id,),
+    )
+    return [(row[0], row[1]) for row in await found.fetchall()]
+
+
 # --- looking ------------------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault, VaultError
 from cloud.web import background, claim_views, device_views, login_views, middleware, system_views
 from cloud.web.api import claims, devices
-from cloud.web.housekeeping import keeping_house
+from cloud.web.housekeeping import keeping_house, looking_after_owners
 from cloud.web.live import Hub
 from cloud.web.metrics import Metrics
 from cloud.web.render import Pages, built
@@ -71,7 +71,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             app[KIT] = Kit(pool, passwords, vault, settings.brand, settings.portal_url)
             hub = app[HUB] = Hub(pool, settings.dsn, app[METRICS])
             mailer = Mailer(pool, mail_server(settings), now_ms)
-            async with hub.run(), keeping_house(pool), background.running({"mailer": mailer.run()}):
+            owners = looking_after_owners(app[KIT])
+            async with hub.run(), keeping_house(pool), owners, background.running({"mailer": mailer.run()}):
                 yield
 
 

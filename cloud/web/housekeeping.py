@@ -1,4 +1,5 @@
-"""What time alone ends: claims that waited too long, and announcements nobody renewed for a day.
+"""What time alone ends: claims that waited too long, announcements nobody renewed for a day, and what is due
+on owned devices; and the mails of what happened to them.
 
 Nothing waits for it (pages and decisions look at the clock themselves), any number of portals may do it at
 once, and a round that fails is made up for by the next.
@@ -13,11 +14,14 @@ import structlog
 
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
-from cloud.services import claiming
+from cloud.services import claiming, ownership_letters, owning
+from cloud.services.kit import Kit
 from cloud.web import background
 from cloud.web.state import now_ms
 
 PERIOD_S: Final = 600.0
+DUE_EVERY_S: Final = 1.0
+"""Releases wait for their device to drain, and somebody for them."""
 
 log = structlog.get_logger()
 
@@ -27,6 +31,26 @@ async def keeping_house(pool: Pool, period_s: float = PERIOD_S) -> AsyncIterator
     """A round now and every ``period_s`` seconds while the block runs."""
     async with background.running({"housekeeping": _keep(pool, period_s)}):
         yield
+
+
+@contextlib.asynccontextmanager
+async def looking_after_owners(kit: Kit, period_s: float = DUE_EVERY_S) -> AsyncIterator[None]:
+    """Let happen what is due on owned devices, and write the mails about them, while the block runs."""
+    async with background.running({"owners": _look_after(kit, period_s)}):
+        yield
+
+
+async def _look_after(kit: Kit, period_s: float) -> None:
+    away = False
+    while True:
+        try:
+            await owning.sweep(kit.pool, now_ms())
+            await ownership_letters.deliver(kit, now_ms())
+            away = False
+        except UNAVAILABLE as error:
+            (log.debug if away else log.warning)("owned devices wait for the database", error=str(error))
+            away = True
+        await asyncio.sleep(period_s)
 
 
 async def _keep(pool: Pool, period_s: float) -> None:

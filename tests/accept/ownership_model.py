@@ -25,7 +25,7 @@ from tests.support.ownership_model import OwnershipLife
 from tests.support.postgres_world import PostgresWorld
 
 CORE_STEPS: Final = 20_000
-POSTGRES_STEPS: Final = 2_000
+POSTGRES_STEPS: Final = 5_000
 ROUND: Final = 100
 """Lives at once; Hypothesis chooses better within a larger round."""
 

@@ -5,7 +5,17 @@ from typing import Any
 
 from cloud.core.claim import decide, is_due
 from cloud.core.device import ClaimState, Device, KeyState, MatterStatus
-from cloud.core.effects import Bind, Effect, EndClaim, EndOwnership, MoveOwnership, Notice, Notify, Refuse
+from cloud.core.effects import (
+    Bind,
+    CloseMatter,
+    Effect,
+    EndClaim,
+    EndOwnership,
+    MoveOwnership,
+    Notice,
+    Notify,
+    Refuse,
+)
 from cloud.core.inputs import (
     Announced,
     Cancelled,
@@ -122,7 +132,8 @@ class CoreWorld:
         subjects = [(one.kind, one.subject) for one in after.matters]
         assert len(subjects) == len(set(subjects))
         told = self.told[device]
-        if changes or any(key.state is KeyState.REVOKED for key in after.keys):
+        over = any(isinstance(one, CloseMatter) and one.status is MatterStatus.EXPIRED for one in effects)
+        if changes or over or any(key.state is KeyState.REVOKED for key in after.keys):
             told.clear()
         for effect in effects:
             if isinstance(effect, Notify) and effect.kind in {Notice.REKEY_REQUESTED, Notice.DISPUTED}:

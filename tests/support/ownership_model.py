@@ -234,8 +234,9 @@ class OwnershipLife(RuleBasedStateMachine):
     def let_time_pass(self, span: int) -> None:
         self.now += span
 
-    @rule(device=which)
-    def sweep(self, device: int) -> None:
+    @rule(device=which, span=st.sampled_from([0, 0, 61 * SECOND, 7 * DAY, 14 * DAY]))
+    def sweep(self, device: int, span: int) -> None:
+        self.now += span
         model = self.models[device]
         held = model.facts()
         model.pass_time(self.now)

@@ -1,0 +1,159 @@
+"""Mails about owned devices: each notice of an ownership's life becomes mails to the heads of a company.
+
+Notices are written with the change they tell of, by whichever process made it; a portal turns them into mails
+here, once each. The link of an offer is forgotten as soon as its mail is in the outbox.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from cloud.core.effects import Notice
+from cloud.core.mail import Mail
+from cloud.postgres import outbox, owners
+from cloud.postgres.owners import NoticeRow
+from cloud.postgres.transaction import Connection, in_transaction
+from cloud.services.kit import Kit
+
+AT_ONCE: Final = 50
+
+TEXTS: Final[Mapping[Notice, tuple[str, str]]] = MappingProxyType(
+    {
+        Notice.RELEASE_ASKED: (
+            "{ups} is being released",
+            (
+                "Somebody of your company releases {ups}. Within a minute, with its last readings stored, it"
+                " belongs to nobody. Until then you can keep it on its page."
+            ),
+        ),
+        Notice.RELEASE_CANCELLED: ("{ups} is kept", "The release of {ups} was cancelled. It stays yours."),
+        Notice.RELEASED: (
+            "{ups} is no longer yours",
+            (
+                "{ups} was released. Whoever holds its label may claim it again; nobody else sees what it"
+                " reported while it was yours."
+            ),
+        ),
+        Notice.OFFERED: (
+            "You are offered {ups}",
+            "The owner of {ups} offers to transfer it to you. You have seven days to accept or decline.",
+        ),
+        Notice.OFFER_TAKEN: (
+            "{ups} was transferred",
+            "Your offer was accepted: {ups} belongs to another company now. They see nothing of your time.",
+        ),
+        Notice.OFFER_DECLINED: ("Your offer was declined", "{ups} was not accepted. It stays yours."),
+        Notice.OFFER_WITHDRAWN: ("An offer was withdrawn", "{ups} is no longer offered to you."),
+        Notice.OFFER_EXPIRED: ("An offer has expired", "Nobody accepted the offer of {ups} in seven days."),
+        Notice.RECEIVED: ("{ups} is yours", "{ups} belongs to your company now."),
+        Notice.REKEY_REQUESTED: (
+            "A new device key asks for {ups}",
+            (
+                "Something with the label of {ups} announces itself with an unknown device key. After a"
+                " factory reset or a new board, approve it on the device's page once its fingerprint matches."
+                " If it is not yours, dismiss it. Nothing has changed."
+            ),
+        ),
+        Notice.REKEYED: (
+            "{ups} has a new device key",
+            "The new device key of {ups} was approved; the old one is revoked.",
+        ),
+        Notice.REKEY_DISMISSED: (
+            "A device key was dismissed",
+            "The device key that asked for {ups} was dismissed.",
+        ),
+        Notice.DISPUTED: (
+            "Somebody else claims {ups}",
+            (
+                "Another account entered the codes of the label of {ups}. Nothing has changed: it is yours."
+                " On its page you can dismiss the claim, release the device or offer it."
+            ),
+        ),
+        Notice.DISPUTE_DISMISSED: (
+            "Your claim was dismissed",
+            "The claim of {ups} was dismissed: it is associated with another account.",
+        ),
+        Notice.DISPUTE_WITHDRAWN: (
+            "A claim was withdrawn",
+            "The other account no longer claims {ups}.",
+        ),
+        Notice.LOST: ("{ups} is no longer yours", "{ups} was given to another company."),
+        Notice.SECOND_HAND_ASKED: (
+            "{ups} will leave your company in 14 days unless you object",
+            (
+                "{ups} was reset, or its holder says that its owner is gone. If you still own it, object on"
+                " its page within 14 days; you may also mark it as stolen there."
+            ),
+        ),
+        Notice.SECOND_HAND_REFUSED: (
+            "Your request was refused",
+            "The owner of {ups} is there: your request has ended.",
+        ),
+        Notice.SECOND_HAND_DONE: (
+            "{ups} can be yours",
+            "Nobody objected: {ups} is yours as soon as it announces itself with the device key you named.",
+        ),
+        Notice.CLONE_SUSPECTED: (
+            "Two devices use the key of {ups}",
+            (
+                "Two devices took turns with the device key of {ups}. Until you decide on its page, it can"
+                " neither be released nor transferred. Give it a new key by a factory reset, or clear the"
+                " suspicion."
+            ),
+        ),
+        Notice.CLONE_CLEARED: ("A suspicion was cleared", "{ups} is no longer suspected to have a clone."),
+        Notice.STOLEN_MARKED: (
+            "{ups} is marked as stolen",
+            "{ups} can be neither released, transferred nor re-keyed until the mark is lifted.",
+        ),
+        Notice.STOLEN_LIFTED: ("{ups} is no longer marked as stolen", "The mark on {ups} was lifted."),
+    }
+)
+OWNERS: Final = frozenset(
+    {
+        *(Notice.RELEASE_ASKED, Notice.RELEASE_CANCELLED, Notice.OFFER_DECLINED, Notice.RECEIVED),
+        *(Notice.REKEY_REQUESTED, Notice.REKEYED, Notice.REKEY_DISMISSED, Notice.DISPUTED),
+        *(Notice.DISPUTE_WITHDRAWN, Notice.SECOND_HAND_ASKED, Notice.CLONE_SUSPECTED),
+        *(Notice.CLONE_CLEARED, Notice.STOLEN_MARKED, Notice.STOLEN_LIFTED),
+    }
+)
+"""Those who are told of these see the device's page."""
+
+
+def letter(notice: NoticeRow, to: str, kit: Kit, account_id: int | None) -> Mail:
+    """The mail of a notice to one person."""
+    kind = Notice(notice.kind)
+    ups = f"{notice.model or 'UPS'} ({notice.product_id})"
+    subject, text = (part.format(ups=ups) for part in TEXTS[kind])
+    link = ""
+    if notice.link:
+        link = (
+            f"\n\nOpen {kit.portal_url}/transfers#{notice.link}\nor enter this code at"
+            f" {kit.portal_url}/transfers: {notice.link}"
+        )
+    elif kind is Notice.OFFERED:
+        link = f"\n\nOpen {kit.portal_url}/transfers"
+    elif kind in OWNERS:
+        link = f"\n\nIts page: {kit.portal_url}/devices/{notice.device_id}"
+    return Mail(
+        to, f"{kit.brand}: {subject}", f"{text}{link}\n", f"ownership_{kind}", notice.ts_ms, account_id
+    )
+
+
+async def deliver(kit: Kit, now_ms: int) -> int:
+    """Put the mails of new notices into the outbox; how many notices there were."""
+
+    async def work(connection: Connection) -> int:
+        notices = await owners.take_notices(connection, AT_ONCE)
+        for notice in notices:
+            people: list[tuple[str, int | None]] = []
+            if notice.company_id is not None:
+                people += await owners.heads_of(connection, notice.company_id)
+            if notice.to_email is not None:
+                people.append((notice.to_email, None))
+            for to, account_id in people:
+                await outbox.put(connection, letter(notice, to, kit, account_id))
+            await owners.mark_mailed(connection, notice.device_id, notice.notice_id, now_ms)
+        return len(notices)
+
+    return await in_transaction(kit.pool, work)
