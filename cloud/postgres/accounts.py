@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from cloud.core.account import FORGET_MS, Email
@@ -324,3 +324,14 @@ async def record(
         " VALUES (%s, %s, %s, %s, %s, %s)",
         [now_ms, account_id, company_id, kind, Jsonb(dict(detail or {})), address],
     )
+
+
+async def audit_lines(pool: Pool, account_id: int, limit: int) -> list[dict[str, Any]]:
+    """ts_ms, kind, detail, address of the newest lines about a person, newest first."""
+    async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            "SELECT ts_ms, kind, detail, address FROM account_audit WHERE account_id = %s"
+            " ORDER BY audit_id DESC LIMIT %s",
+            [account_id, limit],
+        )
+        return await cursor.fetchall()

@@ -52,7 +52,7 @@ def welcome(kit: Kit, to: str, now_ms: int, account_id: int) -> Mail:
     )
 
 
-def password_reset(kit: Kit, to: str, token: str, now_ms: int, account_id: int) -> Mail:
+def password_reset(kit: Kit, to: str, token: str, now_ms: int, account_id: int | None) -> Mail:
     """The link to a new password."""
     return Mail(
         to,
@@ -119,4 +119,15 @@ def invitation(kit: Kit, to: str, *, inviter: str, company: str, token: str, now
         "invitation",
         now_ms,
         expires_ms=now_ms + INVITATION_LIFE_MS,
+    )
+
+
+def account_deleted(kit: Kit, to: str, now_ms: int) -> Mail:
+    """The last mail."""
+    return Mail(
+        to,
+        f"Your {kit.brand} account was deleted",
+        "The account of this email address was deleted, as was asked for. Nothing personal is kept.\n",
+        "account_deleted",
+        now_ms,
     )

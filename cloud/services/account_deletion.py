@@ -1,0 +1,109 @@
+"""Delete My Account: what will happen, and doing it.
+
+``foresee(kit, session)`` → Outlook for the page *Account Deletion Request*: which companies close with the
+account and how many devices they have, which go on without the person, and which other companies of the
+person could take the devices over. ``blocked_by`` names companies whose only owner this is while others are
+members there: RefusedError last_owner until somebody else is made owner.
+
+``delete(kit, session, fresh=…, hand_to=…, now_ms)``: devices of companies that close are released, or
+handed to the company ``hand_to`` (one of ``takers``); then nothing personal stays and every log-in ends. It
+cannot be undone. It may be repeated after a crash: devices move one by one, the account goes last.
+RefusedError fresh_needed, last_owner, not_found (no such taker).
+"""
+
+from dataclasses import dataclass
+
+from cloud.core.authz import Action, Actor, Role
+from cloud.core.refusal import RefusalCode, RefusedError
+from cloud.postgres import accounts, companies, outbox, profiles
+from cloud.postgres.accounts import Session
+from cloud.postgres.transaction import Connection
+from cloud.services import letters, owning
+from cloud.services.kit import Kit
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One company of the person."""
+
+    company_id: int
+    name: str
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What deleting the account does to companies."""
+
+    closing: tuple[Part, ...]
+    staying: tuple[Part, ...]
+    blocked_by: tuple[Part, ...]
+    takers: tuple[Part, ...]
+
+
+async def foresee(kit: Kit, session: Session) -> Outlook:
+    """What will happen; nothing does yet."""
+    async with kit.pool.connection() as connection, connection.transaction():
+        return await _foresee(connection, session.account_id)
+
+
+async def delete(kit: Kit, session: Session, *, fresh: bool, hand_to: int | None = None, now_ms: int) -> None:
+    """Delete the account."""
+    if not fresh:
+        raise RefusedError(RefusalCode.FRESH_NEEDED)
+    account_id = session.account_id
+    async with kit.pool.connection() as connection, connection.transaction():
+        outlook = await _foresee(connection, account_id)
+        _must_be_possible(outlook, hand_to)
+        for part in outlook.closing:
+            await profiles.end_invitations(connection, part.company_id, now_ms)
+    for part in outlook.closing:
+        await owning.close_company(
+            kit.pool,
+            part.company_id,
+            now_ms,
+            hand_to_company_id=hand_to,
+            account_id=None if hand_to is None else account_id,
+        )
+    async with kit.pool.connection() as connection, connection.transaction():
+        outlook = await _foresee(connection, account_id)
+        _must_be_possible(outlook, hand_to)
+        email = await accounts.email_of(connection, account_id)
+        await profiles.erase(connection, account_id, now_ms)
+        for part in outlook.closing:
+            await profiles.close_company(connection, part.company_id, now_ms)
+        await companies.hint(connection, account_id)
+        await accounts.record(
+            connection,
+            "account_deleted",
+            now_ms=now_ms,
+            account_id=account_id,
+            detail={"closed": [part.company_id for part in outlook.closing], "handed_to": hand_to},
+        )
+        await outbox.put(connection, letters.account_deleted(kit, email, now_ms))
+
+
+def _must_be_possible(outlook: Outlook, hand_to: int | None) -> None:
+    if outlook.blocked_by:
+        raise RefusedError(RefusalCode.LAST_OWNER)
+    if hand_to is not None and hand_to not in {part.company_id for part in outlook.takers}:
+        raise RefusedError(RefusalCode.NOT_FOUND, field="hand_to")
+
+
+async def _foresee(connection: Connection, account_id: int) -> Outlook:
+    closing: list[Part] = []
+    staying: list[Part] = []
+    blocked_by: list[Part] = []
+    takers: list[Part] = []
+    for company_id, name, role in sorted(await companies.companies_of(connection, account_id)):
+        await companies.lock(connection, company_id)
+        people = await companies.members(connection, company_id)
+        part = Part(company_id, name, await profiles.count_devices(connection, company_id))
+        owners = [member.account_id for member in people if member.role is Role.OWNER]
+        if len(people) == 1:
+            closing.append(part)
+            continue
+        (blocked_by if owners == [account_id] else staying).append(part)
+        if Actor(account_id, company_id, role).may(Action.CLAIM):
+            takers.append(part)
+    return Outlook(tuple(closing), tuple(staying), tuple(blocked_by), tuple(takers))
