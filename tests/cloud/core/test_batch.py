@@ -294,6 +294,7 @@ FUTURE: Final = NOW_MS + 600_001
         (((NOW_MS, 1),), (NOW_MS - 9, 3), NOW_MS),
         (((FUTURE, 1),), (NOW_MS, 3), NOW_MS),
     ],
+    ids=range(10),  # the same names in every test process, whatever the time
 )
 def test_what_is_shown_is_the_newest_that_is_not_of_the_future(
     sent: tuple[tuple[int, int], ...], snapshot: tuple[int, int] | None, shown: int
