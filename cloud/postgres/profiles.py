@@ -111,8 +111,8 @@ async def log_ins(pool: Pool, account_id: int, *, now_ms: int, idle_ms: int) -> 
     """The live sessions of a person, the most recently used first."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(LogIn)) as cursor:
         await cursor.execute(
-            "SELECT session_hash, web_session.created_ms, seen_ms, expires_ms, web_session.address, user_agent,"
-            " company.name AS company_name FROM web_session JOIN company USING (company_id)"
+            "SELECT session_hash, web_session.created_ms, seen_ms, expires_ms, web_session.address,"
+            " user_agent, company.name AS company_name FROM web_session JOIN company USING (company_id)"
             " WHERE account_id = %s AND expires_ms > %s AND seen_ms > %s ORDER BY seen_ms DESC, session_hash",
             [account_id, now_ms, now_ms - idle_ms],
         )
