@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from simulators.control import send
 from simulators.demo.report import RULE
 
@@ -93,33 +95,28 @@ def reset(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_however_it_ends_nothing_is_left_and_the_next_start_remembers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("endings", [("Ctrl-C", "terminal closed"), ("killed", "closed pipe")])
+def test_however_it_ends_nothing_is_left_and_the_next_start_remembers_until_a_reset(
+    tmp_path: Path, endings: tuple[str, ...]
+) -> None:
     folder = tmp_path / "demo"
     labels: list[str] = []
-    for ending in ("Ctrl-C", "terminal closed", "killed", "closed pipe"):
+    for ending in endings:
         with running(folder) as demo:
             found = LABEL.findall(demo.said)
             labels = labels or found
             assert len(labels) == 2
             assert found == labels
             remembered = send(folder / "ups2.sock", ["state"])["smartconnect"]
-            assert remembered == (ending != "Ctrl-C"), "off at the first start, then as it was left"
+            assert remembered == (ending != endings[0]), "off at the first start, then as it was left"
             send(folder / "ups2.sock", ["enable"])
             _until(lambda: '"smartconnect": false' not in (folder / "demo.json").read_text())
+            refused = reset(folder)
+            assert (refused.returncode, "stop it first" in refused.stderr) == (1, True)
             before = demo.children()
             assert len(before) > 5
             demo.end(ending)
             _until(lambda before=before: not any(_lives(pid) for pid in before))  # type: ignore[misc]  # bound early
-
-
-def test_reset_of_a_running_demo_is_refused_and_later_forgets_all(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
-    with running(folder) as demo:
-        refused = reset(folder)
-        assert refused.returncode == 1
-        assert "stop it first" in refused.stderr
-        assert (folder / "demo.json").exists()
-        demo.end("Ctrl-C")
     assert reset(folder).returncode == 0
     assert not folder.exists()
 
