@@ -14,6 +14,7 @@ import structlog
 import uvloop
 from prometheus_client import start_http_server
 
+from cloud import background
 from cloud.config import Settings
 from cloud.gateway.gateway import Gateway
 from cloud.gateway.metrics import Metrics
@@ -64,21 +65,16 @@ async def serve(settings: Settings) -> int:
             if settings.gateway_metrics_port:
                 start_http_server(settings.gateway_metrics_port, "127.0.0.1", metrics.registry)
             log.info("listening", host=settings.gateway_host, port=listener.getsockname()[1])
-            tasks = [
-                asyncio.create_task(gateway.hub.run()),
-                asyncio.create_task(accept(listener, context, gateway)),
-            ]
-            ends = [asyncio.create_task(stopping.wait()), asyncio.create_task(gateway.failed.wait())]
-            done, _ = await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)
-            for task in (*tasks, *ends):
-                task.cancel()
-            results = await asyncio.gather(*tasks, *ends, return_exceptions=True)
-            failures = [error for error in results if isinstance(error, Exception)]
-            for error in failures:
-                log.error("the gateway cannot go on", exc_info=error)
+            parts = {**gateway.hub.parts(), "accept": accept(listener, context, gateway)}
+            try:
+                async with background.running(parts):
+                    ends = [asyncio.create_task(event.wait()) for event in (stopping, gateway.failed)]
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            except ExceptionGroup:
+                log.exception("the gateway cannot go on")
             await gateway.stop()
             log.info("stopped")
-            return 0 if ends[0] in done else 1
+            return 0 if stopping.is_set() else 1
         finally:
             await pool.close(SHUTDOWN_TIMEOUT_S)
 

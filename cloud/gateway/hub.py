@@ -6,8 +6,8 @@ way the standing is read anew, and the device is told of what changed, or its se
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Final
 
 import structlog
 
@@ -85,14 +85,15 @@ class Hub:
         if session.standing.owned:
             self._gone.append(session)
 
-    async def run(self) -> None:
-        """Look after the sessions until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
-            group.create_task(self._refresh())
-            group.create_task(self._poll())
-            group.create_task(self._note_heard())
-            group.create_task(self._note_presence())
+    def parts(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What looks after the sessions until cancelled, by name."""
+        return {
+            "hints": self._listen(),
+            "standings": self._refresh(),
+            "poll": self._poll(),
+            "heard": self._note_heard(),
+            "presence": self._note_presence(),
+        }
 
     # --- standings ------------------------------------------------------------------------------------------
 

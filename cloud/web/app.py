@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from cloud import background
 from cloud.config import LOOPBACK, ConfigError, Settings
 from cloud.notify.mailer import Mailer, SmtpServer, SmtpTls
 from cloud.postgres.pool import make_pool
@@ -17,7 +18,7 @@ from cloud.services.derivation import LabelKeys
 from cloud.services.kit import Kit
 from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault, VaultError
-from cloud.web import background, claim_views, device_views, login_views, middleware, system_views
+from cloud.web import claim_views, device_views, login_views, middleware, system_views
 from cloud.web.api import claims, devices
 from cloud.web.housekeeping import keeping_house, looking_after_owners
 from cloud.web.live import Hub

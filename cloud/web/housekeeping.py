@@ -12,11 +12,11 @@ from typing import Final
 
 import structlog
 
+from cloud import background
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services import claiming, ownership_letters, owning
 from cloud.services.kit import Kit
-from cloud.web import background
 from cloud.web.state import now_ms
 
 PERIOD_S: Final = 600.0

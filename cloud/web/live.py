@@ -17,12 +17,12 @@ from typing import Final
 
 import structlog
 
+from cloud import background
 from cloud.core.device_state import DeviceView
 from cloud.postgres import accounts, companies, devices
 from cloud.postgres.accounts import Session
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
-from cloud.web import background
 from cloud.web.metrics import Metrics
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.sessions import IDLE_MS

@@ -1,6 +1,5 @@
 """A gateway in the test's own event loop, on a real database, with real TLS."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud import background
 from cloud.config import Settings
 from cloud.core.authz import Actor
 from cloud.gateway.endpoint import accept, open_listener, tls_context
@@ -88,21 +88,16 @@ async def running(dsn: str, state_dir: Path, **changes: object) -> AsyncIterator
         async with make_pool(dsn, name="gateway") as pool:
             gateway = Gateway(settings, pool, voice, Metrics())
             gateway.start()
-            tasks = [
-                asyncio.create_task(gateway.hub.run()),
-                asyncio.create_task(accept(listener, tls_context(settings), gateway)),
-            ]
+            parts = {**gateway.hub.parts(), "accept": accept(listener, tls_context(settings), gateway)}
             port = listener.getsockname()[1]
             site = Site(gateway, pool, dsn, port, installation.ca_pem, load_key_set(state_dir), actors, [])
             try:
-                yield site
-                assert not gateway.failed.is_set()
+                async with background.running(parts):
+                    yield site
+                    assert not gateway.failed.is_set()
+                    for device in site.devices:
+                        await device.close()
             finally:
-                for device in site.devices:
-                    await device.close()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
                 await gateway.stop()
 
 

@@ -1,4 +1,4 @@
-"""Tasks that run beside the requests for as long as the portal serves."""
+"""Tasks that run beside the requests for as long as a process serves."""
 
 import asyncio
 import contextlib
