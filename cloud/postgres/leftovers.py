@@ -14,7 +14,7 @@ _STATEMENTS: Final = (
     ("DELETE FROM web_session WHERE expires_ms <= %s", 0),
     # The count of mails is kept a day, so that nobody's pause begins anew every ten minutes.
     ("DELETE FROM mailed_code WHERE made_ms <= %s", DAY_MS),
-    ("DELETE FROM attempt WHERE scope IN ('login', 'factor') AND last_ms <= %s", FORGET_MS),
+    ("DELETE FROM attempt WHERE scope IN ('login', 'factor', 'sign_up') AND last_ms <= %s", FORGET_MS),
     ("DELETE FROM invitation WHERE accepted_by IS NULL AND expires_ms <= %s", 30 * DAY_MS),
 )
 

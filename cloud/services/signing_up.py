@@ -2,7 +2,8 @@
 
 Steps, each a function; the pages keep only the token (in a cookie of the visitor):
 
-1. ``begin(kit, …page one…, now_ms)`` → token. FormError (``faults``: field → text) for a bad page.
+1. ``begin(kit, …page one…, address=request.remote, now_ms)`` → token. FormError (``faults``: field → text)
+   for a bad page, RefusedError too_fast where one network begins very many.
 2. ``look(kit, token, now_ms)`` → SignUp, for showing page two or the code page again. ``invited_by`` is set
    for invited people, who see no page two.
 3. ``register(kit, token, page_two, privacy=…, promotions=…, check_robot=…, now_ms)`` mails the code.
@@ -21,19 +22,24 @@ and no code ever fits (S11).
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from cloud.core.account import Email
+from cloud.core.account import Email, Pace, delay_ms
 from cloud.core.authz import Role
 from cloud.core.one_time_code import Purpose
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import SIGN_UP_LIFE_MS, parse_page_one, parse_page_two
-from cloud.postgres import accounts, companies, outbox, sign_ups
+from cloud.postgres import accounts, companies, factors, outbox, sign_ups
 from cloud.postgres.accounts import EmailTakenError
 from cloud.postgres.sign_ups import SignUpRow
 from cloud.postgres.transaction import Connection
 from cloud.services import letters, mailed_code
-from cloud.services.accounts import Identity
+from cloud.services.accounts import Identity, network_of
 from cloud.services.kit import Kit, hash_of, new_token
+
+SCOPE: Final = "sign_up"
+PACE: Final = Pace(free=30, first_ms=1_000, longest_ms=60_000)
+"""A class of students behind one address signs up at once; a flood is one a minute."""
 
 RobotCheck = Callable[[], Awaitable[None]]
 
@@ -60,6 +66,7 @@ async def begin(
     location: str,
     now_ms: int,
     invitation: str | None = None,
+    address: str = "",
 ) -> str:
     """Check and keep page one; the token of this sign-up. ``invitation`` is the token of its link."""
     page = parse_page_one(
@@ -68,6 +75,8 @@ async def begin(
     invitation_id = None
     if invitation is not None:
         invitation_id = (await _invitation(kit, page.email, hash_of(invitation), now_ms)).invitation_id
+    if address:
+        await _pace(kit, network_of(address), now_ms)
     password_hash = await kit.passwords.hash(page.password)
     token = new_token()
     row = SignUpRow(
@@ -90,6 +99,17 @@ async def begin(
     )
     await sign_ups.insert(kit.pool, row)
     return token
+
+
+async def _pace(kit: Kit, network: str, now_ms: int) -> None:
+    """Each password costs a hash before any proof of work: beginnings of one network get slower."""
+    async with kit.pool.connection() as connection, connection.transaction():
+        subject = f"address {network}"
+        begun, last_ms = await factors.lock_attempts(connection, SCOPE, subject, now_ms)
+        left_ms = last_ms + delay_ms(PACE, begun, last_ms, now_ms) - now_ms
+        if left_ms > 0:
+            raise RefusedError(RefusalCode.TOO_FAST, after_s=-(-left_ms // 1000))
+        await factors.set_attempts(connection, SCOPE, subject, begun + 1, now_ms)
 
 
 async def _invitation(kit: Kit, email: Email, token_hash: bytes, now_ms: int) -> companies.Invitation:

@@ -11,15 +11,16 @@ from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import SIGN_UP_LIFE_MS, FormError
 from cloud.postgres import companies, outbox
 from cloud.services import signing_up
-from cloud.services.accounts import Authenticator, Identity
+from cloud.services.accounts import Authenticator, Identity, network_of
 from cloud.services.kit import Kit
+from cloud.services.signing_up import PACE
 from tests.support.kit import PAGE_TWO, PASSWORD, mailed_code, never_a_robot, newest_letter
 
 NOW = 1_800_000_000_000
 ADA = "ada@example.org"
 
 
-async def begin(kit: Kit, email: str = ADA, now_ms: int = NOW) -> str:
+async def begin(kit: Kit, email: str = ADA, now_ms: int = NOW, address: str = "") -> str:
     """Page one."""
     return await signing_up.begin(
         kit,
@@ -29,6 +30,7 @@ async def begin(kit: Kit, email: str = ADA, now_ms: int = NOW) -> str:
         password=PASSWORD,
         location="DE",
         now_ms=now_ms,
+        address=address,
     )
 
 
@@ -279,3 +281,18 @@ async def test_neither_codes_nor_tokens_nor_passwords_are_stored(kit: Kit) -> No
             assert code not in text.replace(str(NOW), "")
             assert token not in text
             assert PASSWORD not in text
+
+
+async def test_a_network_that_begins_very_many_gets_slower_and_others_do_not(kit: Kit) -> None:
+    subject = f"address {network_of('2001:db8::1')}"
+    async with kit.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO attempt (scope, subject, failures, last_ms) VALUES (%s, %s, %s, %s)",
+            [signing_up.SCOPE, subject, PACE.free - 1, NOW],
+        )
+    await begin(kit, address="2001:db8::1")
+    with pytest.raises(RefusedError) as caught:
+        await begin(kit, address="2001:db8::2")
+    assert (caught.value.code, caught.value.after_s) == (RefusalCode.TOO_FAST, 1)
+    await begin(kit, address="192.0.2.1")
+    await begin(kit, address="2001:db8::2", now_ms=NOW + PACE.first_ms)
