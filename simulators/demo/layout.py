@@ -198,21 +198,48 @@ def _read_memory(path: Path) -> Memory:
         ) from error
 
 
-def free_port(wanted: int, host: str, taken: set[int]) -> int:
-    """``wanted``, or the next port above it that nobody listens on."""
-    for port in range(wanted, wanted + PORTS_TRIED):
-        if port in taken:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-                probe.listen(1)
-            except OSError:
-                continue
-        taken.add(port)
-        return port
-    raise DemoError(f"no free port from {wanted} to {wanted + PORTS_TRIED - 1}")
+class Ports:
+    """Free TCP ports for this demo alone.
+
+    A port is only probed here and bound later, by a child; so that a second demo does not find the same one
+    free meanwhile, each is also claimed by an abstract Unix socket, which ends with this process.
+    """
+
+    def __init__(self) -> None:
+        self._claims: list[socket.socket] = []
+
+    def free(self, wanted: int, host: str) -> int:
+        """``wanted``, or the next port above it that nobody listens on."""
+        for port in range(wanted, wanted + PORTS_TRIED):
+            if _is_free(port, host) and self._claim(port):
+                return port
+        raise DemoError(f"no free port from {wanted} to {wanted + PORTS_TRIED - 1}")
+
+    def release(self) -> None:
+        """Let other demos have them."""
+        while self._claims:
+            self._claims.pop().close()
+
+    def _claim(self, port: int) -> bool:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0smartconnect-demo/port/{port}")
+        except OSError:
+            claim.close()
+            return False
+        self._claims.append(claim)
+        return True
+
+
+def _is_free(port: int, host: str) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
 
 
 def lan_address() -> str:

@@ -24,8 +24,8 @@ from simulators.demo.layout import (
     DemoError,
     Home,
     Memory,
+    Ports,
     Unit,
-    free_port,
     lan_address,
 )
 from simulators.demo.processes import Children, Running, run, script
@@ -44,7 +44,7 @@ class Stage:
         self._memory: Memory = home.recall()
         self._children = Children(home.logs)
         self._first_start = not home.cloud.exists()
-        self._taken: set[int] = set()
+        self._ports = Ports()
         self._busy: list[str] = []
         self._began_s = time.monotonic()
 
@@ -53,9 +53,9 @@ class Stage:
         address = lan_address() if self._lan else "127.0.0.1"
         listen = "0.0.0.0" if self._lan else "127.0.0.1"  # noqa: S104 - LAN=1 asks for it
         wanted = PORTAL_TLS_PORT if self._lan else PORTAL_PORT
-        portal_port = free_port(wanted, listen, self._taken)
+        portal_port = self._ports.free(wanted, listen)
         self._note_busy(wanted, portal_port, "the portal")
-        gateway_port = free_port(GATEWAY_PORT, "127.0.0.1", self._taken)
+        gateway_port = self._ports.free(GATEWAY_PORT, "127.0.0.1")
         self._note_busy(GATEWAY_PORT, gateway_port, "the gateway")
         self._portal_url = f"{'https' if self._lan else 'http'}://{address}:{portal_port}"
         self._progress("starting PostgreSQL, gateway and portal")
@@ -101,6 +101,7 @@ class Stage:
     def close(self) -> None:
         """Stop all children."""
         self._children.stop()
+        self._ports.release()
 
     # --- the cloud
     # -------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ class Stage:
             command += ["--rtu", str(link)]
             place, modbus = f"Modbus RTU on {link}", f"serial:{link}"
         else:
-            port = free_port(MODBUS_PORT, "127.0.0.1", self._taken)
+            port = self._ports.free(MODBUS_PORT, "127.0.0.1")
             self._note_busy(MODBUS_PORT, port, f"UPS {number}")
             command += ["--tcp", f"127.0.0.1:{port}"]
             place, modbus = f"Modbus/TCP on 127.0.0.1:{port}", f"tcp://127.0.0.1:{port}"
@@ -251,6 +252,7 @@ class Stage:
             if time.monotonic() > deadline:
                 raise DemoError(f"not within {START_TIMEOUT_S:.0f} s: {what}; see {child.log}")
             time.sleep(POLL_S)
+        self._children.check(child)  # somebody else might have answered
 
     def _progress(self, text: str) -> None:
         say(f"[{time.monotonic() - self._began_s:5.1f} s] {text}")

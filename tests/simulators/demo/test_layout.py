@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloud.core.account import Email, password_faults
-from simulators.demo.layout import DemoError, Home, free_port
+from simulators.demo.layout import DemoError, Home, Ports
 
 
 @pytest.fixture
@@ -55,15 +55,30 @@ def test_a_foreign_memory_is_not_overwritten(home: Home) -> None:
         home.recall()
 
 
-def test_a_busy_port_gives_the_next_free_one() -> None:
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    ports = Ports()
+    yield ports
+    ports.release()
+
+
+def test_a_busy_port_gives_the_next_free_one(ports: Ports) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen(1)
         port = busy.getsockname()[1]
-        taken: set[int] = set()
-        found = free_port(port, "127.0.0.1", taken)
-        assert found > port
-        assert free_port(port, "127.0.0.1", taken) > found
+        assert ports.free(port, "127.0.0.1") > port
+
+
+def test_two_demos_that_start_at_once_take_different_ports(ports: Ports) -> None:
+    first = ports.free(20_000, "127.0.0.1")
+    other = Ports()
+    try:
+        assert other.free(first, "127.0.0.1") > first
+        ports.release()
+        assert other.free(first, "127.0.0.1") == first
+    finally:
+        other.release()
 
 
 def test_sockets_of_a_deep_folder_go_to_a_short_private_one(tmp_path: Path) -> None:
