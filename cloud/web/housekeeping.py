@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from cloud import background
+from cloud.postgres import leftovers
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services import claiming, ownership_letters, owning
@@ -57,6 +58,7 @@ async def _keep(pool: Pool, period_s: float) -> None:
     while True:
         try:
             ended = await claiming.expire(pool, now_ms())
+            await leftovers.forget(pool, now_ms())
         except UNAVAILABLE as error:
             log.warning("housekeeping waits for the database", error=str(error))
         else:
