@@ -295,6 +295,20 @@ async def find_offer(connection: Connection, device_id: int, offer_id: str) -> O
     return None if row is None else OfferRow(*row)
 
 
+async def offers_to(connection: Connection, company_id: int, now_ms: int) -> list[OfferRow]:
+    """The open offers that were made to this company."""
+    found = await connection.execute(
+        "SELECT m.device_id, m.ref::text, d.product_id, d.model, c.name, m.to_email, m.company_id,"
+        " m.secret_hash, m.due_ms FROM matter m JOIN device d USING (device_id)"
+        " JOIN ownership o ON o.device_id = m.device_id AND o.epoch = m.epoch AND o.until_ms IS NULL"
+        " JOIN company c ON c.company_id = o.company_id"
+        " WHERE m.company_id = %s AND m.kind = 'offer' AND m.status = 'open' AND m.due_ms > %s"
+        " ORDER BY m.due_ms LIMIT 100",
+        (company_id, now_ms),
+    )
+    return [OfferRow(*row) for row in await found.fetchall()]
+
+
 async def last_owner(connection: Connection, device_id: int) -> tuple[int, str] | None:
     """The company whose ownership ended last, and why it ended."""
     found = await connection.execute(

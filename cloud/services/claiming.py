@@ -9,14 +9,15 @@ answer: a claim that waits for its device.
 """
 
 import secrets
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
 from cloud.core.authz import Action, Actor
 from cloud.core.claim import decide
 from cloud.core.claim_id import RANDOM_BITS, device_id_of_claim, make_claim_id
-from cloud.core.device import ClaimState
-from cloud.core.effects import AlreadyYours, Effect, IgnoreKey, Refuse
+from cloud.core.device import ClaimState, Device, Refusal
+from cloud.core.effects import AddClaim, AlreadyYours, Effect, IgnoreKey, Refuse
 from cloud.core.inputs import Announced, Cancelled, Claimed, Expired, IllegalTransitionError, Picked
 from cloud.postgres import claims
 from cloud.postgres.pool import Pool
@@ -139,10 +140,9 @@ async def submit(
             if won is not None and won.claim_id == claim_id:
                 return view_of(won, after, now_ms)
             return view_of_owned(won, after, device_id, product_id, now_ms)
-        # By state, not by age: a clock that goes back must not bring an earlier ownership's answer.
-        lost = after.owner is not None and after.owner.company_id != actor.company_id
-        state = ClaimState.REFUSED if lost else None
-        row = await claims.find_claim(connection, actor.company_id, device_id, state=state)
+        # By name and state, not by age: a clock may go back, and much may happen in a millisecond.
+        name, state = _answering(device, effects, what)
+        row = await claims.find_claim(connection, actor.company_id, device_id, name, state=state)
         if row is None:
             raise AssertionError("a claim that was submitted is stored")
         return view_of(row, after, now_ms)
@@ -150,6 +150,19 @@ async def submit(
     return await in_transaction(
         pool, work, before_commit="claim.submit.before", after_commit="claim.submit.after"
     )
+
+
+def _answering(
+    device: Device, effects: Sequence[Effect], what: Claimed
+) -> tuple[str | None, ClaimState | None]:
+    """Name or state of the claim that answers this request: the new one, the waiting one, or the refusal."""
+    for effect in effects:
+        if isinstance(effect, AddClaim) and effect.claim.company_id == what.company_id:
+            return effect.claim.claim_id, None
+    if Refuse(what.claim_id, Refusal.OWNED_ELSEWHERE) in effects:
+        return None, ClaimState.REFUSED
+    ours = [one.claim_id for one in device.pending if one.company_id == what.company_id]
+    return (ours[0] if ours else None), None
 
 
 async def pick(pool: Pool, actor: Actor, claim_id: str, kid: str, now_ms: int) -> ClaimView:

@@ -73,10 +73,20 @@ async def withdraw_offer(pool: Pool, actor: Actor, device_id: int, now_ms: int) 
 
 async def see_offer(pool: Pool, actor: Actor, token: str, now_ms: int) -> OfferRow:
     """The offer behind a link (or, for one made to the company, behind its name)."""
-    device_id = _device_of(token)
+    device_id = device_of(token)
 
     async def work(connection: Connection) -> OfferRow:
         return await _check_offer(connection, actor, device_id, token, now_ms)
+
+    return await in_transaction(pool, work)
+
+
+async def list_offers(pool: Pool, actor: Actor, now_ms: int) -> list[OfferRow]:
+    """The open offers that were made to the actor's company by name."""
+    actor.must(Action.SEE)
+
+    async def work(connection: Connection) -> list[OfferRow]:
+        return await owners.offers_to(connection, actor.company_id, now_ms)
 
     return await in_transaction(pool, work)
 
@@ -102,7 +112,8 @@ def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _device_of(token: str) -> int:
+def device_of(token: str) -> int:
+    """The device an offer of this name or link is for. OwningError (unknown_offer)."""
     device_id = device_id_of_claim(token.partition(".")[0])
     if device_id is None:
         raise OwningError(OwningCode.UNKNOWN_OFFER)
@@ -131,7 +142,7 @@ async def _check_offer(
 async def _answer_offer(
     pool: Pool, actor: Actor, token: str, what: OfferTaken | OfferDeclined, now_ms: int
 ) -> Device:
-    device_id = _device_of(token)
+    device_id = device_of(token)
     offer_id = token.partition(".")[0]
 
     async def work(connection: Connection) -> Device:

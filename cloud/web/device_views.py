@@ -11,7 +11,7 @@ from cloud.core.device_state import DeviceView
 from cloud.postgres import devices
 from cloud.services import charting, naming
 from cloud.services.naming import ProfileError, UnknownDeviceError
-from cloud.web import sse
+from cloud.web import owner_facts, sse
 from cloud.web.api.device_json import sample_json
 from cloud.web.live import Snapshot
 from cloud.web.problems import Problem, ProblemCode
@@ -73,6 +73,7 @@ async def _device_page(
         {
             "view": view,
             "summary": summary_of(view, at_ms),
+            "owner": await owner_facts.look(request, view.device_id),
             "events": await _events(request, view),
             "rows": await charting.read_table(request.app[POOL], view, range_s, at_ms),
             "range_s": range_s,

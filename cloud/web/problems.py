@@ -20,8 +20,17 @@ class ProblemCode(StrEnum):
     TOO_MANY = "too_many"
     CODES_INVALID = "codes_invalid"
     BUSY = "busy"
+    FACTOR_NEEDED = "factor_needed"
+    STOLEN = "stolen"
+    CLONE_SUSPECTED = "clone_suspected"
+    RELEASING = "releasing"
+    NOTHING_OPEN = "nothing_open"
+    UNKNOWN_OFFER = "unknown_offer"
+    OFFER_FOR_ANOTHER = "offer_for_another"
+    OWN_DEVICE = "own_device"
     DATABASE_UNAVAILABLE = "database_unavailable"
     INTERNAL = "internal"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,40 @@ KINDS: dict[ProblemCode, ProblemKind] = {
     ProblemCode.BUSY: ProblemKind(
         HTTPStatus.SERVICE_UNAVAILABLE, "Too much to do right now", "Try again in a few seconds."
     ),
+    ProblemCode.FACTOR_NEEDED: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "Prove that it is you",
+        "This needs your second factor, or your password again. Nothing was changed.",
+    ),
+    ProblemCode.STOLEN: ProblemKind(
+        HTTPStatus.CONFLICT, "This device is marked as stolen", "Lift the mark first. Nothing was changed."
+    ),
+    ProblemCode.CLONE_SUSPECTED: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "Two devices use this device's key",
+        "Give it a new key, or clear the suspicion first. Nothing was changed.",
+    ),
+    ProblemCode.RELEASING: ProblemKind(
+        HTTPStatus.CONFLICT, "This device is being released", "Keep it first. Nothing was changed."
+    ),
+    ProblemCode.NOTHING_OPEN: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "There is nothing to decide any more",
+        "Somebody was faster, or its time is over. Nothing was changed.",
+    ),
+    ProblemCode.UNKNOWN_OFFER: ProblemKind(
+        HTTPStatus.NOT_FOUND,
+        "There is no such offer",
+        "It has expired, was withdrawn or taken, or the link is not complete.",
+    ),
+    ProblemCode.OFFER_FOR_ANOTHER: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "This offer was made to another email address",
+        "Log in with the account of the address that got the offer, or ask for a new one.",
+    ),
+    ProblemCode.OWN_DEVICE: ProblemKind(
+        HTTPStatus.CONFLICT, "This device is yours already", "Nothing was changed."
+    ),
     ProblemCode.DATABASE_UNAVAILABLE: ProblemKind(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The portal cannot reach its data right now",
@@ -86,6 +129,7 @@ KINDS: dict[ProblemCode, ProblemKind] = {
         "Something went wrong on our side",
         "It has been logged. If it stays, tell the operator the request number below.",
     ),
+    ProblemCode.REFUSED: ProblemKind(HTTPStatus.CONFLICT, "This cannot be done", "Nothing was changed."),
 }
 
 

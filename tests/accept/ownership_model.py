@@ -26,6 +26,8 @@ from tests.support.postgres_world import PostgresWorld
 
 CORE_STEPS: Final = 20_000
 POSTGRES_STEPS: Final = 5_000
+MOST: Final = 4
+"""It goes on up to so many times the steps until every act has succeeded once."""
 ROUND: Final = 100
 """Lives at once; Hypothesis chooses better within a larger round."""
 
@@ -33,7 +35,7 @@ Tally = Counter[tuple[str, str]]
 
 
 def live(world: CoreWorld | PostgresWorld, steps: int, lives: int) -> tuple[Tally, float]:
-    """Lives until so many steps were made; what was answered how often, and the seconds it took."""
+    """Lives until so many steps and all acts were made; what was answered how often, and the seconds."""
     their_world = world
     counted: Tally = Counter()
 
@@ -42,7 +44,7 @@ def live(world: CoreWorld | PostgresWorld, steps: int, lives: int) -> tuple[Tall
         tally = counted
 
     began, told = time.monotonic(), 0
-    while counted.total() < steps:
+    while counted.total() < steps or (kinds_missing(counted) and counted.total() < MOST * steps):
         run_state_machine_as_test(
             Life,
             settings=settings(

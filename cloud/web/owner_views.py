@@ -1,0 +1,225 @@
+"""Ownership of a device: release, transfer, new keys, claims of others, theft. And offers of others.
+
+Acts that need a fresh factor take it in the same form: the code of the authenticator or, without one, the
+password. Every change is a POST that ends in a redirect.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from cloud.core.account import AccountError
+from cloud.core.authz import Action, Actor
+from cloud.core.device import Device
+from cloud.core.refusal import RefusedError
+from cloud.postgres.pool import Pool
+from cloud.services import offering, owning, second_factor
+from cloud.services.acting import OwningCode, OwningError
+from cloud.web.device_views import device_id_of_path, own_device
+from cloud.web.owner_facts import PROBLEMS, look
+from cloud.web.problems import Problem, ProblemCode
+from cloud.web.responses import page, see_other
+from cloud.web.state import KIT, POOL, actor_of, now_ms, session_of
+
+# --- the owner's page ---------------------------------------------------------------------------------------
+
+
+async def show_owner(request: web.Request) -> web.Response:
+    """What is open on a device, and what its owner may do."""
+    return await _owner_page(request)
+
+
+async def _owner_page(request: web.Request, fault: str = "", status: int = 200) -> web.Response:
+    owner = await look(request, device_id_of_path(request))
+    view = await own_device(request)
+    context = {
+        "view": view,
+        "owner": owner,
+        "fault": fault,
+        "fresh": session_of(request).is_fresh(now_ms()),
+        "may": actor_of(request).may(Action.RELEASE),
+    }
+    return page(request, "owner.html", context, status=status)
+
+
+async def _is_fresh(request: web.Request, form: Mapping[str, object]) -> bool:
+    """Whether who asks has just shown a factor, be it in this very form. RefusedError where it is wrong."""
+    session, at_ms = session_of(request), now_ms()
+    if session.is_fresh(at_ms):
+        return True
+    proof = str(form.get("proof", ""))
+    if not proof:
+        return False
+    await second_factor.step_up(request.app[KIT], session, code=proof, password=proof, now_ms=at_ms)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One act that was asked for."""
+
+    request: web.Request
+    device_id: int
+    form: Mapping[str, object]
+    fresh: bool
+
+    def text(self, name: str) -> str:
+        """A field of the form."""
+        return str(self.form.get(name, ""))
+
+    def number(self, name: str) -> int:
+        """A number of the form; Problem where it is none."""
+        text = self.text(name)
+        if not text.isdecimal() or len(text) > 18:
+            raise Problem(ProblemCode.BAD_REQUEST)
+        return int(text)
+
+
+Act = Callable[[Asked], Awaitable[object]]
+
+
+def _release(asked: Asked) -> Awaitable[object]:
+    return owning.release(*_who(asked), fresh=asked.fresh)
+
+
+def _keep(asked: Asked) -> Awaitable[object]:
+    return owning.cancel_release(*_who(asked))
+
+
+def _offer(asked: Asked) -> Awaitable[object]:
+    pool, actor, device_id, at_ms = _who(asked)
+    return offering.offer(pool, actor, device_id, at_ms, fresh=asked.fresh, to_email=asked.text("to_email"))
+
+
+def _withdraw(asked: Asked) -> Awaitable[object]:
+    return offering.withdraw_offer(*_who(asked))
+
+
+def _approve_key(asked: Asked) -> Awaitable[object]:
+    pool, actor, device_id, at_ms = _who(asked)
+    return owning.approve_rekey(pool, actor, device_id, asked.text("kid"), at_ms, fresh=asked.fresh)
+
+
+def _dismiss_key(asked: Asked) -> Awaitable[object]:
+    pool, actor, device_id, at_ms = _who(asked)
+    return owning.dismiss_rekey(pool, actor, device_id, asked.text("kid"), at_ms)
+
+
+def _dismiss_dispute(asked: Asked) -> Awaitable[object]:
+    pool, actor, device_id, at_ms = _who(asked)
+    return owning.dismiss_dispute(pool, actor, device_id, asked.number("company_id"), at_ms)
+
+
+def _object(asked: Asked) -> Awaitable[object]:
+    return owning.object_second_hand(*_who(asked))
+
+
+def _stolen(asked: Asked) -> Awaitable[object]:
+    return owning.mark_stolen(*_who(asked))
+
+
+def _found(asked: Asked) -> Awaitable[object]:
+    return owning.lift_stolen(*_who(asked), fresh=asked.fresh)
+
+
+def _clear_clone(asked: Asked) -> Awaitable[object]:
+    return owning.clear_clone(*_who(asked), fresh=asked.fresh)
+
+
+ACTS: Final[Mapping[str, Act]] = {
+    "release": _release,
+    "keep": _keep,
+    "offer": _offer,
+    "withdraw-offer": _withdraw,
+    "approve-key": _approve_key,
+    "dismiss-key": _dismiss_key,
+    "dismiss-dispute": _dismiss_dispute,
+    "object": _object,
+    "stolen": _stolen,
+    "found": _found,
+    "clear-clone": _clear_clone,
+}
+
+
+def _who(asked: Asked) -> tuple[Pool, Actor, int, int]:
+    return asked.request.app[POOL], actor_of(asked.request), asked.device_id, now_ms()
+
+
+async def act(request: web.Request) -> web.Response:
+    """Do what the form asks, then show the device's ownership again, or the list where it is nobody's now."""
+    doing = ACTS.get(request.match_info["act"])
+    if doing is None:
+        raise Problem(ProblemCode.NOT_FOUND)
+    form = await request.post()
+    try:
+        fresh = await _is_fresh(request, form)
+        after = await doing(Asked(request, device_id_of_path(request), form, fresh))
+    except (AccountError, RefusedError) as error:
+        return await _owner_page(request, str(error), 422)
+    except OwningError as error:
+        if error.code is OwningCode.FACTOR_NEEDED:
+            why = "Please enter the code of your authenticator, or your password, and try again."
+            return await _owner_page(request, why, 403)
+        raise Problem(PROBLEMS[error.code]) from None
+    gone = isinstance(after, Device) and after.owner is None
+    return see_other("/devices" if gone else f"/devices/{request.match_info['device_id']}/owner")
+
+
+# --- offers of others ---------------------------------------------------------------------------------------
+
+
+async def show_offers(request: web.Request) -> web.Response:
+    """Offers to the company, and the field for the code of a mailed one."""
+    offers = await offering.list_offers(request.app[POOL], actor_of(request), now_ms())
+    return page(request, "transfers.html", {"offers": offers, "fault": ""})
+
+
+async def show_offer(request: web.Request) -> web.Response:
+    """The offer of this code; a POST, for the code is a secret."""
+    return await _offer_page(request, str((await request.post()).get("token", "")).strip())
+
+
+async def _offer_page(request: web.Request, token: str, fault: str = "", status: int = 200) -> web.Response:
+    try:
+        found = await offering.see_offer(request.app[POOL], actor_of(request), token, now_ms())
+    except OwningError as error:
+        raise Problem(PROBLEMS[error.code]) from None
+    context = {
+        "offer": found,
+        "token": token,
+        "fault": fault,
+        "fresh": session_of(request).is_fresh(now_ms()),
+    }
+    return page(request, "transfer.html", context, status=status)
+
+
+async def answer_offer(request: web.Request) -> web.Response:
+    """Accept or decline."""
+    form = await request.post()
+    token = str(form.get("token", "")).strip()
+    pool, actor = request.app[POOL], actor_of(request)
+    try:
+        if request.match_info["answer"] == "decline":
+            await offering.decline_offer(pool, actor, token, now_ms())
+            return see_other("/transfers")
+        fresh = await _is_fresh(request, form)
+        await offering.accept_offer(pool, actor, token, now_ms(), fresh=fresh)
+    except RefusedError as error:
+        return await _offer_page(request, token, str(error), 422)
+    except OwningError as error:
+        if error.code is OwningCode.FACTOR_NEEDED:
+            why = "Please enter the code of your authenticator, or your password, and try again."
+            return await _offer_page(request, token, why, 403)
+        raise Problem(PROBLEMS[error.code]) from None
+    return see_other(f"/devices/{offering.device_of(token)}")
+
+
+def add_routes(app: web.Application) -> None:
+    """Register these views."""
+    app.router.add_get(r"/devices/{device_id:\d{1,19}}/owner", show_owner)
+    app.router.add_post(r"/devices/{device_id:\d{1,19}}/owner/{act:[a-z-]{1,20}}", act)
+    app.router.add_get("/transfers", show_offers)
+    app.router.add_post("/transfers", show_offer)
+    app.router.add_post("/transfers/{answer:accept|decline}", answer_offer)
