@@ -45,7 +45,7 @@ def render(report: Report, encoding: str | None, *, colour: bool = False) -> str
     rule = RULE if blocks else "-" * len(RULE)
     lines = [rule, f"Portal   {report.portal_url}", f"Gateway  {report.gateway} (MQTT over TLS)"]
     lines += [f"Log-in   {account.email}  password {account.password}" for account in report.accounts]
-    lines += ["", *report.notes, ""]
+    lines += [f"Mails    {report.portal_url}/mailbox", "", *report.notes, ""]
     for number, item in enumerate(report.units, 1):
         lines += _unit(number, item, report.portal_url, blocks=blocks, colour=colour)
     lines += [

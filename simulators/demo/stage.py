@@ -110,6 +110,7 @@ class Stage:
         command = [script("smartconnect-cloud"), "serve", "--state-dir", str(self._home.cloud)]
         command += ["--portal-host", listen, "--portal-port", str(portal_port)]
         command += ["--gateway-port", str(gateway_port), "--public-url", self._portal_url]
+        command += ["--mail", "mailbox"]
         if self._lan:
             command += ["--portal-tls", "true", "--hosts", f"127.0.0.1,localhost,{address}"]
         else:
