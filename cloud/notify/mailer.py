@@ -34,8 +34,9 @@ LEASE_MS: Final = 300_000
 TIMEOUT_S: Final = 20.0
 KEEP_MS: Final = 30 * 86_400_000
 FORGET_EVERY_MS: Final = 3_600_000
+TRANSIENT: Final = 400
 PERMANENT: Final = 500
-"""SMTP replies from here on are refusals for good (RFC 5321 section 4.2.1)."""
+"""SMTP replies from here on are refusals, for now and for good (RFC 5321 section 4.2.1)."""
 
 log = structlog.get_logger()
 
@@ -131,11 +132,28 @@ class Mailer:
     async def _send(self, client: aiosmtplib.SMTP, server: SmtpServer, parcel: Parcel) -> None:
         """One mail; a refusal of this one mail ends or postpones it, a broken connection is raised."""
         try:
-            await client.send_message(compose(parcel, server.sender))
+            message = compose(parcel, server.sender)
+        except Exception as error:  # noqa: BLE001 - one mail that cannot be written holds no other up
+            await outbox.give_up(
+                self._pool, parcel.mail_id, self._clock(), f"{type(error).__name__}: {error}"
+            )
+            log.warning("a mail cannot be written", mail_id=parcel.mail_id, kind=parcel.kind)
+            return
+        try:
+            await client.send_message(
+                message, sender=parseaddr(server.sender)[1], recipients=[parcel.to_address]
+            )
         except aiosmtplib.SMTPSenderRefused:
             raise  # our own address is wrong: no fault of this mail
-        except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPResponseException, ValueError) as error:
+        except (
+            aiosmtplib.SMTPRecipientsRefused,
+            aiosmtplib.SMTPResponseException,
+            aiosmtplib.SMTPNotSupported,  # an address beyond ASCII, and a server that takes none
+            ValueError,
+        ) as error:
             code = _code_of(error)
+            if code < TRANSIENT:
+                raise aiosmtplib.SMTPException(f"the mail server says {error}") from error
             reason = f"{type(error).__name__}: {error}"
             if code >= PERMANENT:
                 await outbox.give_up(self._pool, parcel.mail_id, self._clock(), reason)
@@ -193,7 +211,7 @@ def _password(server: SmtpServer) -> str:
 
 
 def _code_of(error: Exception) -> int:
-    """The worst reply an error carries; a mail that cannot even be written down is refused for good."""
+    """The worst reply an error carries; without one it is for good."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         return max((refused.code for refused in error.recipients), default=PERMANENT)
     if isinstance(error, aiosmtplib.SMTPResponseException):

@@ -19,6 +19,7 @@ class SmtpSink:
     password: str | None = None
     refuse: dict[str, str] = field(default_factory=dict)
     drop_after_data: bool = False
+    ascii_only: bool = False
     messages: list[EmailMessage] = field(default_factory=list)
     connections: int = 0
 
@@ -38,8 +39,9 @@ class SmtpSink:
                 case "EHLO":
                     offers = ["STARTTLS"] if self.tls is not None and not secure else []
                     offers += ["AUTH PLAIN"] if self.password is not None else []
-                    names = ["sink", *offers, "SMTPUTF8"]
-                    reply = "\r\n".join(f"250-{name}" for name in names[:-1]) + f"\r\n250 {names[-1]}"
+                    names = ["sink", *offers, *([] if self.ascii_only else ["SMTPUTF8"])]
+                    *before, last = [*names, "HELP"]
+                    reply = "".join(f"250-{name}\r\n" for name in before) + f"250 {last}"
                 case "STARTTLS" if self.tls is not None:
                     writer.write(b"220 go on\r\n")
                     await writer.start_tls(self.tls)

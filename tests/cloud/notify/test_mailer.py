@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloud.config import Settings
+from cloud.core.account import AccountError, Email
 from cloud.core.mail import FIRST_PAUSE_MS, GIVE_UP_MS, Mail
-from cloud.notify.mailer import KEEP_MS, LEASE_MS, ROUND_MAILS, Mailer, SmtpServer, SmtpTls
+from cloud.notify.mailer import KEEP_MS, LEASE_MS, ROUND_MAILS, Mailer, SmtpServer, SmtpTls, compose
 from cloud.postgres import outbox
+from cloud.postgres.outbox import Parcel
 from cloud.postgres.pool import Pool, make_pool
 from cloud.provision import provision
 from tests.fakes.smtp import SmtpSink, smtp_sink
@@ -121,6 +125,30 @@ async def test_an_address_that_fits_no_header_ends_its_mail(pool: Pool) -> None:
         await Mailer(pool, server_of(sink), Clock()).round()
     assert [message["To"] for message in sink.messages] == ["ada@example.org"]
     assert (await rows(pool))[0][1] == NOW
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+async def test_an_address_beyond_ascii_holds_no_other_mail_up(pool: Pool, ascii_only: bool) -> None:
+    await put(pool, replace(MAIL, to_address="grüße@example.org"), MAIL)
+    async with smtp_sink(ascii_only=ascii_only) as sink:
+        await Mailer(pool, server_of(sink), Clock()).round()
+    expected = ["ada@example.org"] if ascii_only else ["grüße@example.org", "ada@example.org"]
+    assert [message["To"] for message in sink.messages] == expected
+    assert (await rows(pool))[0][1] == (NOW if ascii_only else None)
+
+
+@given(st.text(max_size=40), st.text(max_size=200), st.text(max_size=200))
+def test_any_mail_to_an_address_can_be_written(local: str, subject: str, text: str) -> None:
+    try:
+        address = Email.parse(f"{local}@example.org").value
+    except AccountError:
+        address = "ada@example.org"
+    mail = Mail(address, subject, text, "test", NOW)
+    parcel = Parcel(1, address, mail.subject_line, text, None, "test", NOW, None, 1)
+    message = compose(parcel, "UPS portal <ups@example.org>")
+    content = message.as_bytes()
+    assert content.count(b"\nTo:") == 1
+    assert b"\nBcc:" not in content.partition(b"\r\n\r\n")[0]
 
 
 async def test_mails_wait_for_a_server_that_is_away(pool: Pool) -> None:
