@@ -35,6 +35,7 @@ class RefusalCode(StrEnum):
     LAST_OWNER = "last_owner"
     NOT_FOUND = "not_found"
     TOO_MANY_OPEN = "too_many_open"
+    ROBOT_CHECK = "robot_check"
 
 
 TEXTS: dict[RefusalCode, str] = {
@@ -63,6 +64,7 @@ TEXTS: dict[RefusalCode, str] = {
     RefusalCode.LAST_OWNER: "A company needs an owner. Please make another member its owner first.",
     RefusalCode.NOT_FOUND: "There is nothing here.",
     RefusalCode.TOO_MANY_OPEN: "Too many of these are open. Please wait until some are done.",
+    RefusalCode.ROBOT_CHECK: "Please select the ‘I am not a robot’ checkbox and wait until it is checked.",
 }
 
 

@@ -18,7 +18,16 @@ from cloud.services.derivation import LabelKeys
 from cloud.services.kit import Kit
 from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault, VaultError
-from cloud.web import claim_views, device_views, login_views, middleware, owner_views, system_views
+from cloud.web import (
+    claim_views,
+    device_views,
+    login_views,
+    mailbox_views,
+    middleware,
+    owner_views,
+    sign_up_views,
+    system_views,
+)
 from cloud.web.api import claims, devices
 from cloud.web.housekeeping import keeping_house, looking_after_owners
 from cloud.web.live import Hub
@@ -53,7 +62,17 @@ def make_app(settings: Settings) -> web.Application:
     app.on_response_prepare.append(middleware.set_headers)
     app.cleanup_ctx.append(_resources)
     app.on_shutdown.append(_end_streams)
-    for views in (system_views, login_views, device_views, owner_views, claim_views, devices, claims):
+    for views in (
+        system_views,
+        login_views,
+        device_views,
+        owner_views,
+        claim_views,
+        devices,
+        claims,
+        sign_up_views,
+        mailbox_views,
+    ):
         views.add_routes(app)
     return app
 

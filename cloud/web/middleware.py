@@ -16,9 +16,12 @@ import structlog
 from aiohttp import web
 
 from cloud.core.authz import NotAllowedError
+from cloud.core.refusal import RefusedError
 from cloud.postgres.safety import UNAVAILABLE
+from cloud.services.passwords import BusyError
 from cloud.web import sessions
 from cloud.web.problems import BY_STATUS, Problem, ProblemCode
+from cloud.web.refusals import problem_of
 from cloud.web.responses import problem_response, wants_json
 from cloud.web.state import (
     METRICS,
@@ -113,6 +116,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return problem_response(request, problem)
     except NotAllowedError:
         return problem_response(request, Problem(ProblemCode.FORBIDDEN))
+    except RefusedError as refusal:
+        return problem_response(request, problem_of(refusal))
+    except BusyError:
+        return problem_response(request, Problem(ProblemCode.BUSY, retry_after_s=2))
     except web.HTTPRedirection:
         raise
     except web.HTTPException as answer:

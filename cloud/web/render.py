@@ -29,9 +29,16 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.globals.update(brand=brand, static=static_url, built=built, icon=icon)
+        self._environment.globals.update(
+            brand=brand, words=wording.brand_words(brand), static=static_url, built=built, icon=icon
+        )
         self._environment.filters.update(
-            iso=wording.iso, ago=wording.ago, clock=wording.clock, span=wording.span, number=wording.number
+            iso=wording.iso,
+            ago=wording.ago,
+            clock=wording.clock,
+            span=wording.span,
+            number=wording.number,
+            linked=wording.linked,
         )
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:

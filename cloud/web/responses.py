@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.state import PAGES, REQUEST_ID, VISIT, now_ms
+from cloud.web.state import PAGES, REQUEST_ID, SETTINGS, VISIT, now_ms
 
 THEMES: Final = frozenset({"light", "dark"})
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -27,6 +27,7 @@ def page(
             "now_ms": now_ms(),
             "request_id": request.get(REQUEST_ID, "-"),
             "path": request.path,
+            "mailbox": request.app[SETTINGS].mail == "mailbox",
             "theme": theme if theme in THEMES else None,
             **(context or {}),
         },

@@ -1,7 +1,12 @@
-"""Numbers, times and spans in words. Pure; the browser's times.ts uses the same words."""
+"""Numbers, times, spans, the brand and mails in words. Pure; the browser's times.ts uses the same words."""
 
 import math
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
+
+from markupsafe import Markup
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
@@ -54,3 +59,55 @@ def number(value: float | None, unit: str = "", digits: int = 0) -> str:
     rounded = f"{value:.{digits}f}"
     text = rounded.removeprefix("-") if float(rounded) == 0 else rounded.replace("-", "−")
     return f"{text} {unit}" if unit else text
+
+
+# --- the brand ----------------------------------------------------------------------------------------------
+
+_OURS: Final = "SmartConnect"
+
+
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """The words of one installation: the product, who makes it, and what invitations call the portal."""
+
+    name: str
+    maker: str
+    exchange: str
+
+    @property
+    def already_invited(self) -> str:
+        """Said when somebody is invited twice."""
+        return (
+            f"This co-worker has already been invited to the {self.exchange} portal."
+            " Please invite another co-worker."
+        )
+
+
+def brand_words(brand: str) -> Brand:
+    """The words that go with the setting ``brand``; its default gives the seed's."""
+    return Brand(brand, "Schneider Electric", "Exchange") if brand == _OURS else Brand(brand, brand, brand)
+
+
+# --- mails --------------------------------------------------------------------------------------------------
+
+_LINK: Final = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
+_CODE: Final = re.compile(r"(?<!\d)\d{6}(?!\d)")
+
+
+def linked(text: str) -> Markup:
+    """A plain text with its links to follow and its six-digit codes set off; everything else is escaped."""
+    parts: list[str] = []
+    end = 0
+    for found in _LINK.finditer(text):
+        parts += [_coded(text[end : found.start()]), Markup('<a href="{0}">{0}</a>').format(found[0])]
+        end = found.end()
+    return Markup("").join([*parts, _coded(text[end:])])
+
+
+def _coded(text: str) -> Markup:
+    parts: list[str] = []
+    end = 0
+    for found in _CODE.finditer(text):
+        parts += [text[end : found.start()], Markup('<strong class="code">{}</strong>').format(found[0])]
+        end = found.end()
+    return Markup("").join([*parts, text[end:]])

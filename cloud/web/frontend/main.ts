@@ -2,7 +2,9 @@
 import "htmx.org";
 import "htmx.org/dist/ext/hx-sse.js";
 import { startCounters } from "./counter";
+import { startFragments } from "./fragment";
 import { startLiveness } from "./liveness";
+import { startRobots } from "./robot";
 import { startTheme } from "./theme";
 import { startTimes } from "./times";
 
@@ -10,3 +12,5 @@ startTheme();
 startCounters();
 startTimes();
 startLiveness();
+startRobots();
+startFragments();

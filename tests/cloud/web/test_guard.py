@@ -23,6 +23,12 @@ OPEN = {
     "/api/v1/keys",
     "/api/v1/time",
     "/static/{path}",
+    "/robot",
+    "/privacy",
+    "/signup",
+    "/signup/company",
+    "/signup/verify",
+    "/signup/resend",
 }
 """Routes that answer somebody who is not logged in. Everything else must not."""
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
@@ -37,7 +43,8 @@ def routes(app: web.Application) -> Iterator[tuple[str, str]]:
 
 def filled(path: str, **values: str) -> str:
     """A path with its placeholders filled."""
-    return re.sub(r"{(\w+)}", lambda found: values[found[1]], path)
+    known = {"act": "release", "answer": "accept", **values}
+    return re.sub(r"{(\w+)}", lambda found: known[found[1]], path)
 
 
 async def asked(browser: Visitor, method: str, path: str) -> Answer:

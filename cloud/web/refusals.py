@@ -1,0 +1,44 @@
+"""Refusals of the account services: as faults beside form fields, or as problems."""
+
+from typing import Final
+
+from aiohttp import web
+
+from cloud.core.refusal import RefusalCode, RefusedError
+from cloud.core.sign_up import FormError
+from cloud.web.problems import Problem, ProblemCode
+
+FORM: Final = "form"
+"""The key of a fault that belongs to no field."""
+MAX_FIELD_CHARS: Final = 2000
+
+_PROBLEMS: Final = {
+    RefusalCode.NOT_FOUND: ProblemCode.NOT_FOUND,
+    RefusalCode.TOO_FAST: ProblemCode.TOO_MANY,
+    RefusalCode.RESEND_LATER: ProblemCode.TOO_MANY,
+    RefusalCode.RESEND_ENOUGH: ProblemCode.TOO_MANY,
+    RefusalCode.TOO_MANY_OPEN: ProblemCode.TOO_MANY,
+    RefusalCode.ROLE_NOT_ALLOWED: ProblemCode.FORBIDDEN,
+}
+
+
+async def form_of(request: web.Request) -> dict[str, str]:
+    """The fields of a posted form, each capped; files are ignored."""
+    posted = await request.post()
+    return {name: value[:MAX_FIELD_CHARS] for name, value in posted.items() if isinstance(value, str)}
+
+
+def faults_of(refusal: RefusedError) -> dict[str, str]:
+    """Field → text, for a form that is shown again."""
+    if isinstance(refusal, FormError):
+        return refusal.faults
+    text = str(refusal)
+    if refusal.after_s is not None:
+        text += f" Try again in {refusal.after_s} s."
+    return {refusal.field or FORM: text}
+
+
+def problem_of(refusal: RefusedError) -> Problem:
+    """For a refusal that no form shows."""
+    code = _PROBLEMS.get(refusal.code, ProblemCode.REFUSED)
+    return Problem(code, detail=str(refusal), retry_after_s=refusal.after_s)

@@ -1,0 +1,205 @@
+"""Sign-up: the two pages *Register*, *Verify your account*, and the challenge of "I am not a robot"."""
+
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import web
+
+from cloud.core import proof_of_work
+from cloud.core.location import LOCATIONS
+from cloud.core.refusal import RefusalCode, RefusedError
+from cloud.core.sign_up import CHOICES, LABELS, REQUIRED
+from cloud.services import robot_check, signing_up
+from cloud.services.signing_up import SignUp
+from cloud.web import sessions, tickets
+from cloud.web.middleware import anonymous, public
+from cloud.web.refusals import faults_of, form_of
+from cloud.web.responses import json_response, local_path, page, see_other
+from cloud.web.state import KIT, POOL, SETTINGS, now_ms, visit_of
+from cloud.web.tickets import Ticket
+
+HOME: Final = "/devices"
+PAGE_ONE: Final = ("email", "first_name", "last_name", "location")
+UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
+
+
+@anonymous
+async def challenge(request: web.Request) -> web.Response:
+    """Work for a browser whose person is no robot."""
+    text = robot_check.challenge(request.app[KIT], now_ms())
+    work = {"challenge": text, "bits": proof_of_work.BITS, "puzzles": proof_of_work.PUZZLES}
+    return json_response(work)
+
+
+@public
+async def show_page_one(request: web.Request) -> web.Response:
+    """Email, name, password, location."""
+    if visit_of(request).session is not None:
+        return see_other(HOME)
+    response = _page_one(request, {})
+    tickets.give_next(response, request, request.query.get("next", ""))
+    return response
+
+
+def _page_one(
+    request: web.Request, typed: dict[str, str], faults: dict[str, str] | None = None
+) -> web.Response:
+    context = {
+        "typed": {field: typed.get(field, "") for field in PAGE_ONE},
+        "faults": faults or {},
+        "locations": LOCATIONS,
+        "invited": bool(tickets.read(request, Ticket.INVITATION)),
+    }
+    return page(request, "sign_up.html", context, status=UNPROCESSABLE if faults else 200)
+
+
+@public
+async def post_page_one(request: web.Request) -> web.Response:
+    """Check and keep page one."""
+    form = await form_of(request)
+    try:
+        token = await signing_up.begin(
+            request.app[KIT],
+            email=form.get("email", ""),
+            first_name=form.get("first_name", ""),
+            last_name=form.get("last_name", ""),
+            password=form.get("password", ""),
+            location=form.get("location", ""),
+            invitation=tickets.read(request, Ticket.INVITATION) or None,
+            address=request.remote or "",
+            now_ms=now_ms(),
+        )
+    except RefusedError as refusal:
+        return _page_one(request, form, faults_of(refusal))
+    response = see_other("/signup/company")
+    tickets.give(response, request, Ticket.SIGN_UP, token)
+    return response
+
+
+@public
+async def show_page_two(request: web.Request) -> web.Response:
+    """The company, privacy notice, promotional materials, the robot check."""
+    found = await _look(request)
+    return see_other("/signup") if found is None else _page_two(request, found, {"location": found.location})
+
+
+def _page_two(
+    request: web.Request, found: SignUp, typed: dict[str, str], faults: dict[str, str] | None = None
+) -> web.Response:
+    context: dict[str, Any] = {
+        "sign_up": found,
+        "typed": {**dict.fromkeys([*LABELS, "privacy", "promotions"], ""), **typed},
+        "faults": faults or {},
+        "labels": LABELS,
+        "required": REQUIRED,
+        "choices": CHOICES,
+        "locations": LOCATIONS,
+    }
+    return page(request, "sign_up_company.html", context, status=UNPROCESSABLE if faults else 200)
+
+
+@public
+async def post_page_two(request: web.Request) -> web.Response:
+    """Keep page two and mail the code."""
+    form, at_ms, kit = await form_of(request), now_ms(), request.app[KIT]
+    found = await _look(request)
+    if found is None:
+        return see_other("/signup")
+    try:
+        await signing_up.register(
+            kit,
+            tickets.read(request, Ticket.SIGN_UP),
+            form,
+            privacy=form.get("privacy") == "yes",
+            promotions=form.get("promotions") == "yes",
+            check_robot=partial(robot_check.check, kit, form.get("robot", ""), at_ms),
+            now_ms=at_ms,
+        )
+    except RefusedError as refusal:
+        if refusal.code is RefusalCode.SIGN_UP_GONE:
+            return see_other("/signup")
+        return _page_two(request, found, form, faults_of(refusal))
+    return see_other("/signup/verify")
+
+
+@public
+async def show_verify(request: web.Request) -> web.Response:
+    """*Verify your account*."""
+    found = await _look(request)
+    if found is None or not found.code_sent:
+        return see_other("/signup")
+    return _verify(request, found)
+
+
+def _verify(request: web.Request, found: SignUp, faults: dict[str, str] | None = None) -> web.Response:
+    context = {"sign_up": found, "faults": faults or {}, "sent": "sent" in request.query}
+    return page(request, "sign_up_verify.html", context, status=UNPROCESSABLE if faults else 200)
+
+
+@public
+async def verify(request: web.Request) -> web.Response:
+    """Check the code, make the account, and log in."""
+    form, app = await form_of(request), request.app
+    found = await _look(request)
+    if found is None:
+        return see_other("/signup")
+    try:
+        identity = await signing_up.verify(
+            app[KIT], tickets.read(request, Ticket.SIGN_UP), form.get("code", ""), now_ms()
+        )
+    except RefusedError as refusal:
+        return _verify(request, found, faults_of(refusal))
+    address = request.remote or ""
+    cookie = await sessions.begin(app[POOL], app[SETTINGS], request, identity, address, now_ms())
+    response = see_other("/account/two-factor/offer")
+    sessions.set_cookie(response, app[SETTINGS], cookie, lasting=True)
+    for ticket in (Ticket.SIGN_UP, Ticket.INVITATION):
+        tickets.take(response, request, ticket)
+    return response
+
+
+@public
+async def resend(request: web.Request) -> web.Response:
+    """Mail another code."""
+    found = await _look(request)
+    if found is None:
+        return see_other("/signup")
+    try:
+        await signing_up.resend(request.app[KIT], tickets.read(request, Ticket.SIGN_UP), now_ms())
+    except RefusedError as refusal:
+        return _verify(request, found, faults_of(refusal))
+    return see_other("/signup/verify?sent=1")
+
+
+async def _look(request: web.Request) -> SignUp | None:
+    """The sign-up this browser is in; None where it must start again."""
+    try:
+        return await signing_up.look(request.app[KIT], tickets.read(request, Ticket.SIGN_UP), now_ms())
+    except RefusedError:
+        return None
+
+
+async def offer_two_factor(request: web.Request) -> web.Response:
+    """After sign-up: would you like Two-Factor Authentication?"""
+    return page(request, "two_factor_offer.html", {"target": tickets.read_next(request, HOME)})
+
+
+@public
+async def privacy(request: web.Request) -> web.Response:
+    """The privacy notice."""
+    return page(request, "privacy.html", {"back": local_path(request.query.get("back", ""), "")})
+
+
+def add_routes(app: web.Application) -> None:
+    """Register these views."""
+    app.router.add_get("/robot", challenge)
+    app.router.add_get("/privacy", privacy)
+    app.router.add_get("/signup", show_page_one)
+    app.router.add_post("/signup", post_page_one)
+    app.router.add_get("/signup/company", show_page_two)
+    app.router.add_post("/signup/company", post_page_two)
+    app.router.add_get("/signup/verify", show_verify)
+    app.router.add_post("/signup/verify", verify)
+    app.router.add_post("/signup/resend", resend)
+    app.router.add_get("/account/two-factor/offer", offer_two_factor)
