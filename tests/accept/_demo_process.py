@@ -127,7 +127,7 @@ class Demo:
         for line in self.lines:
             match = LABEL.match(line)
             if match:
-                found.append(LabelShown(*match.groups()))
+                found.append(LabelShown(match[1], match[2]))
             elif found and "smartconnect-simulator ctl" in line:
                 found[-1].commands.append(line.strip())
         return found
