@@ -64,6 +64,11 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--company", default="", help="name of the account's company; the person's when not given"
     )
+    explanation = "turn Two-Factor Authentication off for somebody who lost app and recovery codes"
+    off = account.add_parser(
+        "factor-off", parents=[settings], help=explanation, description=explanation, allow_abbrev=False
+    )
+    off.add_argument("--email", required=True)
     explanation = "give devices an imported past, marked as such; for demonstrations and moves"
     history = admin.add_parser("history", parents=[settings], help=explanation, allow_abbrev=False)
     history.add_argument(

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import getpass
 import json
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -15,13 +16,17 @@ import structlog
 from cloud import logs
 from cloud.app import REFUSALS
 from cloud.config import Settings
+from cloud.core.refusal import RefusedError
 from cloud.postgres.history import find_owned, import_past
 from cloud.postgres.pool import Pool, make_pool
 from cloud.postgres.safety import DatabaseUnavailableError
 from cloud.postgres.transaction import in_transaction
 from cloud.provision import load_installation, provision
-from cloud.services.accounts import AccountError, create_account
+from cloud.services import second_factor
+from cloud.services.accounts import create_account
+from cloud.services.kit import Kit
 from cloud.services.passwords import Passwords
+from cloud.services.vault import KEY_BYTES, Vault
 from cloud.supervisor import EXIT_CONFIGURATION, handle_signals
 from protocol.codec import encode
 from protocol.messages import Installation
@@ -36,7 +41,7 @@ def run(chosen: argparse.Namespace, settings: Settings) -> int:
     logs.configure("admin", level="warning", form=settings.log_format)
     try:
         return _run(chosen, settings)
-    except AccountError as error:
+    except RefusedError as error:
         sys.stderr.write(f"smartconnect-cloud: {error}\n")
         return 1
     except REFUSALS as error:
@@ -51,6 +56,9 @@ def _run(chosen: argparse.Namespace, settings: Settings) -> int:
         case "keys":
             provision(settings)
             sys.stdout.write(f"keys and certificates are in {settings.state_dir}\n")
+        case "account" if chosen.action == "factor-off":
+            asyncio.run(_turn_factor_off(chosen.email, settings))
+            sys.stdout.write(f"{chosen.email} logs in with the password alone now\n")
         case "account":
             asyncio.run(_add_account(chosen, settings, _read_password()))
             sys.stdout.write(f"added {chosen.email}\n")
@@ -90,6 +98,16 @@ async def _add_account(chosen: argparse.Namespace, settings: Settings, password:
                 company_name=chosen.company,
                 now_ms=time.time_ns() // 1_000_000,
             )
+
+
+async def _turn_factor_off(email: str, settings: Settings) -> None:
+    with Passwords(threads=1) as passwords:
+        async with make_pool(settings.dsn, name="admin", max_size=2) as pool:
+            vault = Vault(
+                secrets.token_bytes(KEY_BYTES)
+            )  # opens nothing here, and works when the key is lost
+            kit = Kit(pool, passwords, vault, settings.brand, settings.portal_url)
+            await second_factor.turn_off_as_operator(kit, email, time.time_ns() // 1_000_000)
 
 
 async def _import_history(files: list[dict[str, Any]], settings: Settings, *, follow: bool) -> None:

@@ -185,6 +185,8 @@ def _page_two(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
             faults[field] = f"{LABELS[field]} is required."
         elif len(value) > TEXT_MAX_CHARS:
             faults[field] = f"{LABELS[field]} may have {TEXT_MAX_CHARS} characters at most."
+        elif "://" in value:  # it stands in invitations
+            faults[field] = f"{LABELS[field]} cannot hold a link."
         elif value and field in CHOICES and value not in CHOICES[field]:
             faults[field] = f"Please choose one of the list for {LABELS[field]}."
     if values["location"] and values["location"] not in LOCATIONS:
@@ -193,9 +195,13 @@ def _page_two(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def person_name(field: str, text: str) -> str:
-    """A first or last name with single blanks; AccountError when it cannot be one."""
+    """A first or last name with single blanks; AccountError when it cannot be one.
+
+    Names stand in mails to people who did not ask for them, so what makes a link of a text is refused.
+    """
     value = " ".join(text.split())
-    if not value or len(value) > NAME_MAX_CHARS or not value.isprintable():
+    bad = not value.isprintable() or any(char in "/\\<>@:" for char in value)
+    if not value or len(value) > NAME_MAX_CHARS or bad:
         raise AccountError(field, f"Please enter a name of 1 to {NAME_MAX_CHARS} characters.")
     return value
 

@@ -6,7 +6,6 @@ import ipaddress
 from dataclasses import dataclass
 
 from cloud.core.account import (
-    NAME_MAX_CHARS,
     PACES,
     PASSWORD_MAX_CHARS,
     PASSWORD_TEXTS,
@@ -15,6 +14,7 @@ from cloud.core.account import (
     delay_ms,
     password_faults,
 )
+from cloud.core.sign_up import person_name
 from cloud.postgres import accounts
 from cloud.postgres.pool import Pool
 from cloud.services.passwords import BusyError, Passwords
@@ -60,7 +60,7 @@ async def create_account(
 ) -> Identity:
     """Make an account with a company of its own; AccountError says what cannot be used and why."""
     address = Email.parse(email)
-    first, last = _name("first_name", first_name), _name("last_name", last_name)
+    first, last = person_name("first_name", first_name), person_name("last_name", last_name)
     faults = password_faults(password, email=address, first_name=first, last_name=last)
     if faults:
         raise AccountError("password", " ".join(PASSWORD_TEXTS[fault] for fault in faults))
@@ -80,13 +80,6 @@ async def create_account(
         raise AccountError("email", "An account with this email address exists already.") from error
     await accounts.audit(pool, "account_created", now_ms=now_ms, account_id=account_id, company_id=company_id)
     return Identity(account_id, company_id)
-
-
-def _name(field: str, text: str) -> str:
-    value = " ".join(text.split())
-    if not value or len(value) > NAME_MAX_CHARS or not value.isprintable():
-        raise AccountError(field, f"Please enter a name of 1 to {NAME_MAX_CHARS} characters.")
-    return value
 
 
 class Authenticator:

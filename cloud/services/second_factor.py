@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cloud.core import second_factor as core
-from cloud.core.account import PASSWORD_MAX_CHARS, Pace, delay_ms
+from cloud.core.account import PASSWORD_MAX_CHARS, Email, Pace, delay_ms
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.postgres import accounts, factors, outbox
+from cloud.postgres import accounts, companies, factors, outbox, profiles
 from cloud.postgres.accounts import Session
 from cloud.postgres.transaction import Connection
 from cloud.services import letters
@@ -128,6 +128,25 @@ async def turn_off(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> No
             raise RefusedError(RefusalCode.FACTOR_OFF)
         what = "Two-Factor Authentication was turned off."
         await _tell(kit, connection, account_id, "factor_off", what, now_ms)
+
+
+async def turn_off_as_operator(kit: Kit, email: str, now_ms: int) -> None:
+    """For somebody who lost app and recovery codes: the operator, who has made sure who asks, turns it off.
+
+    Every log-in ends; the owner gets a mail. AccountError, RefusedError not_found, factor_off.
+    """
+    address = Email.parse(email)
+    async with kit.pool.connection() as connection, connection.transaction():
+        found = await profiles.find_by_email(connection, address)
+        if found is None:
+            raise RefusedError(RefusalCode.NOT_FOUND, text=f"no account has the address {address.value}")
+        account_id, _ = found
+        if not await factors.remove(connection, account_id):
+            raise RefusedError(RefusalCode.FACTOR_OFF)
+        await profiles.end_log_ins(connection, account_id)
+        await companies.hint(connection, account_id)
+        what = "Two-Factor Authentication was turned off by the operator."
+        await _tell(kit, connection, account_id, "factor_off_by_operator", what, now_ms)
 
 
 async def check(kit: Kit, account_id: int, typed: str, now_ms: int) -> str:

@@ -57,6 +57,8 @@ def test_the_private_server_alone_serves_migrations_and_accounts(tmp_path: Path)
                 "admin", "account", "add", *state, *person[2:], "--email", "b@example.org", secret="short\n"
             )
             assert weak.returncode == 1
+            off = cloud("admin", "account", "factor-off", *state, *person[:2])
+            assert (off.returncode, "not turned on" in off.stderr) == (1, True)
             with psycopg.connect(dsn) as connection:
                 assert connection.execute("SELECT email FROM account").fetchall() == [("ada@example.org",)]
         finally:

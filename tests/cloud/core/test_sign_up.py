@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.core.account import AccountError
 from cloud.core.location import LOCATIONS
-from cloud.core.sign_up import CHOICES, LABELS, FormError, PageTwo, parse_page_one, parse_page_two
+from cloud.core.sign_up import (
+    CHOICES,
+    LABELS,
+    FormError,
+    PageTwo,
+    parse_page_one,
+    parse_page_two,
+    person_name,
+)
 from tests.support.kit import PAGE_TWO, PASSWORD
 
 
@@ -39,6 +48,7 @@ def test_a_page_two_is_tidied_up() -> None:
         ("industry_segment", "Gold"),
         ("location", "XX"),
         ("city", "x" * 201),
+        ("company_name", "Win at https://example.org"),
     ],
 )
 def test_what_is_not_on_the_list_is_refused(field: str, value: str) -> None:
@@ -72,6 +82,18 @@ def test_any_page_one_is_parsed_or_refused(
     except FormError as error:
         faults = error.faults
     assert (page is not None and page.location in LOCATIONS) is not bool(faults)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101, "https://example.org", "a@example.org", "<b>", "a\x07b"])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(AccountError) as caught:
+        person_name("first_name", name)
+    assert caught.value.field == "first_name"
+
+
+@pytest.mark.parametrize("name", ["Ada", "O’Neil-Smith", "María José", "李", "St. John", "J. R."])
+def test_what_is_a_name(name: str) -> None:
+    assert person_name("first_name", f" {name} ") == name
 
 
 def test_a_good_page_one() -> None:

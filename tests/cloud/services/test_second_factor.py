@@ -249,3 +249,13 @@ async def test_new_recovery_codes_and_turning_off(kit: Kit, ada: Ada) -> None:
     identity = await check.authenticate(ADA, PASSWORD, address="192.0.2.1", now_ms=NOW)
     assert identity is not None
     assert not identity.needs_factor
+
+
+async def test_an_operator_helps_who_lost_everything(kit: Kit, ada: Ada) -> None:
+    off = second_factor.turn_off_as_operator
+    assert await refusal_of(off(kit, "eve@example.org", NOW)) is RefusalCode.NOT_FOUND
+    await off(kit, " ADA@example.org", NOW)
+    assert not (await second_factor.status(kit, ada.session.account_id)).on
+    assert await session_of(kit, ada.session.session_hash, NOW) is None
+    assert (await newest_letter(kit.pool, ADA)).kind == "factor_off_by_operator"
+    assert await refusal_of(off(kit, ADA, NOW)) is RefusalCode.FACTOR_OFF
