@@ -115,7 +115,8 @@ class OwnershipLife(RuleBasedStateMachine):
     def agree(self, device: int) -> None:
         """World and model hold the same, and the model's rules hold."""
         model = self.models[device]
-        assert self.world.facts(device) == model.facts()
+        held = self.world.facts(device)
+        assert held == model.facts(), (held, model)
         assert (model.owner is None) == (model.bound is None)
         assert model.owner is None or not model.pending
         assert model.bound is None or not model.keys[model.bound].revoked
