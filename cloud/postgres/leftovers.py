@@ -15,6 +15,8 @@ _STATEMENTS: Final = (
     # The count of mails is kept a day, so that nobody's pause begins anew every ten minutes.
     ("DELETE FROM mailed_code WHERE made_ms <= %s", DAY_MS),
     ("DELETE FROM attempt WHERE scope IN ('login', 'factor', 'sign_up') AND last_ms <= %s", FORGET_MS),
+    ("DELETE FROM attempt WHERE scope IN ('claim account', 'claim network') AND last_ms <= %s", FORGET_MS),
+    ("DELETE FROM claim_place WHERE expires_ms <= %s", 0),
     ("DELETE FROM invitation WHERE accepted_by IS NULL AND expires_ms <= %s", 30 * DAY_MS),
 )
 

@@ -8,7 +8,7 @@ forgotten with the call; only the public key comes back.
 import asyncio
 import math
 import os
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
@@ -21,6 +21,8 @@ DERIVATION_S: Final = 0.02
 MAX_TYPED: Final = 256
 """Typed claims that may wait: less than five seconds' worth on one slow core."""
 MAX_BULK: Final = 64
+MAX_EACH: Final = 8
+"""Typed claims of one account that may be in here: nobody fills the queue alone."""
 
 
 class BusyError(Exception):
@@ -44,6 +46,9 @@ class LabelKeys:
         self._bulk: deque[asyncio.Future[None]] = deque()
         self._max_typed = max_typed
         self._max_bulk = max_bulk
+        self._of_each: Counter[str] = Counter()
+        self.spent = 0
+        """Derivations begun since the start."""
 
     def __enter__(self) -> Self:
         return self
@@ -58,13 +63,25 @@ class LabelKeys:
         """How many wait for a worker."""
         return len(self._typed) + len(self._bulk)
 
-    async def label_pub(self, product_id: ProductId, product_key: ProductKey, *, bulk: bool = False) -> bytes:
-        """The public label key of these codes. BusyError past the bound."""
-        await self._enter(bulk=bulk)
-        # A cancelled caller leaves, its derivation does not: the worker is free when the thread is.
-        work = asyncio.get_running_loop().run_in_executor(self._executor, _derive, product_id, product_key)
-        work.add_done_callback(self._leave)
-        return await asyncio.shield(work)
+    async def label_pub(
+        self, product_id: ProductId, product_key: ProductKey, *, bulk: bool = False, who: str = ""
+    ) -> bytes:
+        """The public label key of these codes. BusyError past the bound, of all or of ``who`` asks."""
+        if who and self._of_each[who] >= MAX_EACH:
+            raise BusyError(1)
+        self._of_each[who] += 1
+        try:
+            await self._enter(bulk=bulk)
+            # A cancelled caller leaves, its derivation does not: the worker is free when the thread is.
+            loop = asyncio.get_running_loop()
+            work = loop.run_in_executor(self._executor, _derive, product_id, product_key)
+            work.add_done_callback(self._leave)
+            self.spent += 1
+            return await asyncio.shield(work)
+        finally:
+            self._of_each[who] -= 1
+            if not self._of_each[who]:
+                del self._of_each[who]
 
     def close(self) -> None:
         """End the threads; whoever still waits is refused."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cloud.services.derivation import BusyError, LabelKeys
+from cloud.services.derivation import MAX_EACH, BusyError, LabelKeys
 from protocol.identity import ProductId, ProductKey
 from protocol.signing import label_key, public_bytes
 
@@ -59,3 +59,15 @@ async def test_who_still_waits_at_the_end_is_told() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert isinstance(await running, bytes)
+
+
+async def test_one_account_alone_does_not_fill_the_queue() -> None:
+    with LabelKeys(1) as label_keys:
+        own = [asyncio.create_task(label_keys.label_pub(PRODUCT, KEY, who="7")) for _ in range(MAX_EACH)]
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError):
+            await label_keys.label_pub(PRODUCT, KEY, who="7")
+        other = asyncio.create_task(label_keys.label_pub(PRODUCT, KEY, who="8"))
+        assert len(await asyncio.gather(*own, other)) == MAX_EACH + 1
+        await label_keys.label_pub(PRODUCT, KEY, who="7")
+        assert label_keys.spent == MAX_EACH + 2
