@@ -1,10 +1,10 @@
 """What a further claim costs somebody who has many open ones already (pure).
 
 Every claim takes a *place*, of its account and of its network, until the device is won; so a wrong Product
-Key keeps its place for as long as the claim waits, and a cancelled or expired one for a day. The first places
-are free. Further ones cost a pause, which doubles up to a bound and is counted from the account's own last place,
-and work for the browser. Nothing is ever locked: the pause of one account is not lengthened by what others do
-meanwhile, and no device or owner is touched.
+Key keeps its place for as long as the claim waits, and a cancelled or expired one for a day. The first
+places are free. Further ones cost a pause, which doubles up to a bound and is counted from the account's
+own last place, and work for the browser. Nothing is ever locked: the pause of one account is not lengthened
+by what others do meanwhile, and no device or owner is touched.
 """
 
 from dataclasses import dataclass
