@@ -55,6 +55,12 @@ COMPANY_ACTS: Final = (
 )
 
 
+OWNER_ACTS: Final = (
+    *("ask_release", "cancel_release", "withdraw_offer", "object_second_hand", "clear_clone"),
+    *("mark_stolen", "lift_stolen"),
+)
+
+
 def allowed_acts(model: Model, now: int) -> list[tuple[str, tuple[int, ...]]]:
     """Acts that the rules allow now, suspicion and theft aside, since they forbid most others."""
     pairs = [(one, other) for one in range(COMPANIES) for other in range(COMPANIES)]
@@ -153,7 +159,7 @@ class OwnershipLife(RuleBasedStateMachine):
 
     @rule(
         device=which,
-        what=st.sampled_from(["ask_release", "mark_stolen", "lift_stolen", "clear_clone", "withdraw_offer"]),
+        what=st.sampled_from(OWNER_ACTS),
     )
     def owner_acts(self, device: int, what: str) -> None:
         self.both(what, device, self.models[device].owner or 0)
@@ -194,12 +200,20 @@ class OwnershipLife(RuleBasedStateMachine):
         self.both("announce", device, kid, on=True, release=False)
         self.hear(device, connected=True)
 
-    @rule(device=which, claimant=companies, kid=kids, span=st.sampled_from([DAY, 14 * DAY]))
-    def buy_second_hand(self, device: int, claimant: int, kid: int, span: int) -> None:
+    @rule(
+        device=which,
+        claimant=companies,
+        kid=kids,
+        span=st.sampled_from([DAY, 14 * DAY]),
+        objects=st.sampled_from([False, False, True]),
+    )
+    def buy_second_hand(self, device: int, claimant: int, kid: int, span: int, *, objects: bool) -> None:
         """As somebody does whose seller is gone."""
         self.both("claim", device, claimant)
         self.both("announce", device, kid, on=True, release=False)
         self.both("ask_second_hand", device, claimant, kid)
+        if objects:
+            self.both("object_second_hand", device, self.models[device].owner or 0)
         self.now += span
         self.both("announce", device, kid, on=True, release=False)
 
