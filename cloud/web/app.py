@@ -19,12 +19,14 @@ from cloud.services.kit import Kit
 from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault, VaultError
 from cloud.web import (
+    account_views,
     claim_views,
     device_views,
     login_views,
     mailbox_views,
     middleware,
     owner_views,
+    safety_views,
     sign_up_views,
     system_views,
 )
@@ -72,6 +74,8 @@ def make_app(settings: Settings) -> web.Application:
         claims,
         sign_up_views,
         mailbox_views,
+        account_views,
+        safety_views,
     ):
         views.add_routes(app)
     return app

@@ -1,14 +1,20 @@
-"""Log-in and log-out."""
+"""Log-in, with its second step where the account has Two-Factor Authentication, and log-out."""
+
+from http import HTTPStatus
 
 from aiohttp import web
 
+from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts
-from cloud.services.accounts import BusyError, TooFastError
-from cloud.web import sessions
+from cloud.services import second_factor
+from cloud.services.accounts import BusyError, Identity, TooFastError
+from cloud.web import sessions, tickets
 from cloud.web.middleware import public
 from cloud.web.problems import KINDS, Problem, ProblemCode
+from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import local_path, page, see_other
-from cloud.web.state import AUTHENTICATOR, METRICS, POOL, SETTINGS, now_ms, visit_of
+from cloud.web.state import AUTHENTICATOR, KIT, METRICS, POOL, SETTINGS, now_ms, visit_of
+from cloud.web.tickets import Ticket
 
 HOME = "/devices"
 MAX_EMAIL_CHARS = 254
@@ -40,6 +46,18 @@ async def log_in(request: web.Request) -> web.Response:
     if identity is None:
         app[METRICS].logins.labels("failed").inc()
         return _again(request, email, target, ProblemCode.LOGIN_FAILED)
+    if identity.needs_factor:
+        response = see_other("/login/verify")
+        tickets.give(
+            response, request, Ticket.LOGIN, await second_factor.begin_login(app[KIT], identity, at_ms)
+        )
+        tickets.give_next(response, request, target)
+        return response
+    return await _let_in(request, identity, target)
+
+
+async def _let_in(request: web.Request, identity: Identity, target: str) -> web.Response:
+    app, address = request.app, request.remote or ""
     cookie = await sessions.begin(app[POOL], app[SETTINGS], request, identity, address, now_ms())
     await accounts.audit(
         app[POOL],
@@ -68,6 +86,39 @@ def _again(
 
 
 @public
+async def show_second_step(request: web.Request) -> web.Response:
+    """Ask for the code of the authenticator, or a recovery code."""
+    if not tickets.read(request, Ticket.LOGIN):
+        return see_other("/login")
+    return page(request, "login_verify.html", {"faults": {}})
+
+
+@public
+async def finish(request: web.Request) -> web.Response:
+    """Check the second factor."""
+    form = await form_of(request)
+    try:
+        identity = await second_factor.finish_login(
+            request.app[KIT], tickets.read(request, Ticket.LOGIN), form.get("code", ""), now_ms()
+        )
+    except RefusedError as refusal:
+        request.app[METRICS].logins.labels("failed").inc()
+        gone = refusal.code is RefusalCode.LOGIN_GONE
+        context: dict[str, object] = {"faults": faults_of(refusal)}
+        if gone:
+            context = {"email": "", "error": str(refusal), "target": HOME, "ended": False}
+        status = HTTPStatus.UNAUTHORIZED.value
+        response = page(request, "login.html" if gone else "login_verify.html", context, status=status)
+        if refusal.after_s is not None:
+            response.headers["Retry-After"] = str(refusal.after_s)
+        return response
+    response = await _let_in(request, identity, tickets.read_next(request, HOME))
+    for ticket in (Ticket.LOGIN, Ticket.NEXT):
+        tickets.take(response, request, ticket)
+    return response
+
+
+@public
 async def log_out(request: web.Request) -> web.Response:
     """End this log-in, here and on the server."""
     session = visit_of(request).session
@@ -90,4 +141,6 @@ def add_routes(app: web.Application) -> None:
     """Register these views."""
     app.router.add_get("/login", show_login)
     app.router.add_post("/login", log_in)
+    app.router.add_get("/login/verify", show_second_step)
+    app.router.add_post("/login/verify", finish)
     app.router.add_post("/logout", log_out)

@@ -23,12 +23,19 @@ OPEN = {
     "/api/v1/keys",
     "/api/v1/time",
     "/static/{path}",
+    "/r",
     "/robot",
     "/privacy",
     "/signup",
     "/signup/company",
     "/signup/verify",
     "/signup/resend",
+    "/login/verify",
+    "/reset",
+    "/reset/new",
+    "/reset/new/open",
+    "/reset/done",
+    "/account-deleted",
 }
 """Routes that answer somebody who is not logged in. Everything else must not."""
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
