@@ -21,6 +21,7 @@ from cloud.services.vault import Vault, VaultError
 from cloud.web import (
     account_views,
     claim_views,
+    company_views,
     device_views,
     login_views,
     mailbox_views,
@@ -76,6 +77,7 @@ def make_app(settings: Settings) -> web.Application:
         mailbox_views,
         account_views,
         safety_views,
+        company_views,
     ):
         views.add_routes(app)
     return app

@@ -36,6 +36,8 @@ OPEN = {
     "/reset/new/open",
     "/reset/done",
     "/account-deleted",
+    "/join",
+    "/join/accept",
 }
 """Routes that answer somebody who is not logged in. Everything else must not."""
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
