@@ -8,6 +8,7 @@ earlier one: default, TOML file, environment (``SMARTCONNECT_<NAME>``; ``DATABAS
 # ruff: noqa: RUF009 - _setting() is dataclasses.field() with a shape of our own
 
 import dataclasses
+import ipaddress
 import os
 import tomllib
 import types
@@ -79,6 +80,15 @@ class Settings:
     pool_size: int = _setting(8, "database connections of one process for everything else")
     pending_days: int = _setting(7, "days a claim waits for its device, 1 to 30")
     raw_days: int = _setting(14, "days that full telemetry is kept")
+    free_claims_account: int = _setting(
+        20, "claims of one account that may be open before further ones need patience and a proof of work"
+    )
+    free_claims_address: int = _setting(100, "likewise of one IPv4 address, or one /64 of IPv6")
+    trusted_proxies: tuple[str, ...] = _setting(
+        (),
+        "addresses or networks of proxies in front of the portal, whose X-Forwarded-For is believed; nobody"
+        " else's is",
+    )
     session_days: int = _setting(30, "days after which a log-in to the portal ends")
     mail: str = _setting(
         "off",
@@ -111,6 +121,10 @@ class Settings:
         _check(self.receive_maximum <= 65535, "receive_maximum is at most 65535")
         _check(1024 <= self.max_packet_bytes <= 2**28 - 1, "max_packet_bytes is 1024 to 268435455")
         _check(1 <= self.pending_days <= 30, "pending_days is 1 to 30")
+        for name in ("free_claims_account", "free_claims_address"):
+            _check(getattr(self, name) >= 1, f"{name} must be at least 1")
+        for text in self.trusted_proxies:
+            _check(_is_network(text), f"trusted_proxies: {text!r} is no address and no network")
         _check(bool(self.hosts), "hosts must name at least one")
         _check(
             (self.tls_certificate is None) == (self.tls_key is None),
@@ -158,6 +172,14 @@ class Settings:
                 "no database: set DATABASE_URL, or start"
                 f" `smartconnect-cloud postgres --state-dir {self.state_dir}`"
             ) from None
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check(holds: bool, complaint: str) -> None:

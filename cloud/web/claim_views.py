@@ -1,25 +1,24 @@
 """Adding a device by its product codes, and the page of a claim until it is decided."""
 
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
-from cloud.core.authz import Action
 from cloud.services import claiming
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.claiming import UnknownClaimError, UnknownKeyError
-from cloud.services.derivation import BusyError
-from cloud.web import link_views, sse
+from cloud.services.limits import WorkNeededError
+from cloud.web import claim_entry, link_views, sse
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
-from cloud.web.state import HUB, LABEL_KEYS, PAGES, POOL, SETTINGS, actor_of, now_ms, session_of, visit_of
+from cloud.web.state import HUB, PAGES, POOL, actor_of, now_ms, session_of, visit_of
 from protocol.errors import IdentityError
 from protocol.identity import ProductId, ProductKey
 
 BEAT_S: Final = 2.0
 SHOWN_CHARS: Final = 40
-DAY_MS: Final = 86_400_000
 
 
 async def show_ways(request: web.Request) -> web.Response:
@@ -51,7 +50,14 @@ async def register(request: web.Request) -> web.Response:
             "faults": faults,
         }
         return page(request, "codes.html", context, status=422)
-    view = await submit(request, ProductId.parse(typed_id), ProductKey.parse(typed_key))
+    product_id, product_key = ProductId.parse(typed_id), ProductKey.parse(typed_key)
+    solution = str(form.get("robot", ""))
+    try:
+        view = await claim_entry.submit(request, product_id, product_key, solution)
+    except WorkNeededError as asked:
+        faults["robot"] = "Several of your claims still wait for their devices: please tick this box as well."
+        again = {"product_id": product_id.value, "faults": faults, "bits": asked.bits}
+        return page(request, "codes.html", again, status=HTTPStatus.TOO_MANY_REQUESTS.value)
     return see_other(f"/devices/{view.device_id}" if view.claim_id is None else f"/claims/{view.claim_id}")
 
 
@@ -65,20 +71,6 @@ def _is_product_key(text: str) -> bool:
 
 
 NAMES: Final = {"product_id": "Product ID", "product_key": "Product Key"}
-
-
-async def submit(request: web.Request, product_id: ProductId, product_key: ProductKey) -> ClaimView:
-    """Derive the label's public key off the event loop, then claim for the session's company."""
-    actor = actor_of(request)
-    actor.must(Action.CLAIM)
-    try:
-        label_pub = await request.app[LABEL_KEYS].label_pub(product_id, product_key)
-    except BusyError as error:
-        raise Problem(ProblemCode.BUSY, retry_after_s=error.retry_after_s) from None
-    pending_ms = request.app[SETTINGS].pending_days * DAY_MS
-    return await claiming.submit(
-        request.app[POOL], actor, product_id, label_pub, now_ms(), pending_ms=pending_ms
-    )
 
 
 async def find_claim(request: web.Request) -> ClaimView:

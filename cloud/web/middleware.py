@@ -1,7 +1,8 @@
 """What every request passes: number and log line, security headers, who it is, where it comes from, problems.
 
-Order, outermost first: ``observe`` (request id, metrics, log) → ``problems`` (errors become pages or
-problem+json) → ``visitor`` (session, log-in needed unless the handler is ``public``) → ``same_site`` (CSRF).
+Order, outermost first: ``observe`` (request id, metrics, log) → ``forwarded`` (the person's address behind a
+proxy) → ``problems`` (errors become pages or problem+json) → ``visitor`` (session, log-in needed unless the
+handler is ``public``) → ``same_site`` (CSRF).
 Headers are set when a response is prepared, so streams and errors have them too.
 """
 
@@ -20,6 +21,7 @@ from cloud.core.refusal import RefusedError
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services.passwords import BusyError
 from cloud.web import sessions
+from cloud.web.addresses import client_address
 from cloud.web.problems import BY_STATUS, Problem, ProblemCode
 from cloud.web.refusals import problem_of
 from cloud.web.responses import problem_response, wants_json
@@ -108,6 +110,18 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @web.middleware
+async def forwarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take the person's address from X-Forwarded-For where a configured proxy says so, and only there."""
+    proxies = request.app[SETTINGS].trusted_proxies
+    if proxies:
+        lines = request.headers.getall("X-Forwarded-For", [])
+        address = client_address(request.remote or "", lines, proxies)
+        if address != request.remote:
+            request = request.clone(remote=address)
+    return await handler(request)
+
+
+@web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever went wrong into an answer that says so; unknown errors are logged with their trace."""
     try:
@@ -192,5 +206,5 @@ def _from_here(request: web.Request) -> bool:
     return origin is None or origin == "null" or urlsplit(origin).netloc.lower() == request.host.lower()
 
 
-ALL: Final = (observe, problems, visitor, same_site)
+ALL: Final = (observe, forwarded, problems, visitor, same_site)
 """In the order in which a request passes them."""

@@ -1,5 +1,6 @@
 """What can go wrong in a request, with stable codes: pages for people, problem+json (RFC 9457) for others."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -31,6 +32,7 @@ class ProblemCode(StrEnum):
     DATABASE_UNAVAILABLE = "database_unavailable"
     INTERNAL = "internal"
     REFUSED = "refused"
+    WORK_NEEDED = "work_needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ KINDS: dict[ProblemCode, ProblemKind] = {
         HTTPStatus.UNPROCESSABLE_ENTITY, "Check the codes", "They do not look like those of a label."
     ),
     ProblemCode.BUSY: ProblemKind(
-        HTTPStatus.SERVICE_UNAVAILABLE, "Too much to do right now", "Try again in a few seconds."
+        HTTPStatus.TOO_MANY_REQUESTS, "Too much to do right now", "Try again in a few seconds."
     ),
     ProblemCode.FACTOR_NEEDED: ProblemKind(
         HTTPStatus.FORBIDDEN,
@@ -130,6 +132,11 @@ KINDS: dict[ProblemCode, ProblemKind] = {
         "It has been logged. If it stays, tell the operator the request number below.",
     ),
     ProblemCode.REFUSED: ProblemKind(HTTPStatus.CONFLICT, "This cannot be done", "Nothing was changed."),
+    ProblemCode.WORK_NEEDED: ProblemKind(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "Many claims are open",
+        "Solve the challenge, then send the same again with the solution. Nothing was spent.",
+    ),
 }
 
 
@@ -137,9 +144,16 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
     """Ends a request with this problem."""
 
     def __init__(
-        self, code: ProblemCode, *, detail: str | None = None, retry_after_s: int | None = None
+        self,
+        code: ProblemCode,
+        *,
+        detail: str | None = None,
+        retry_after_s: int | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(code)
+        self.more = more or {}
+        """Further members of the problem+json."""
         self.code = code
         self.detail = detail
         self.retry_after_s = retry_after_s

@@ -67,6 +67,7 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
             "detail": detail,
             "code": problem.code,
             "request_id": request.get(REQUEST_ID, "-"),
+            **problem.more,
         }
         response = web.Response(text=json.dumps(body), content_type=PROBLEM_TYPE, status=kind.status.value)
     else:

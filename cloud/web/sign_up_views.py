@@ -12,7 +12,7 @@ from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import CHOICES, LABELS, REQUIRED
 from cloud.services import robot_check, signing_up
 from cloud.services.signing_up import SignUp
-from cloud.web import sessions, tickets
+from cloud.web import claim_entry, sessions, tickets
 from cloud.web.middleware import anonymous, public
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import json_response, local_path, page, see_other
@@ -21,15 +21,18 @@ from cloud.web.tickets import Ticket
 
 HOME: Final = "/devices"
 PAGE_ONE: Final = ("email", "first_name", "last_name", "location")
+MAX_BITS_CHARS: Final = 2
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 
 
 @anonymous
 async def challenge(request: web.Request) -> web.Response:
     """Work for a browser whose person is no robot."""
-    text = robot_check.challenge(request.app[KIT], now_ms())
-    work = {"challenge": text, "bits": proof_of_work.BITS, "puzzles": proof_of_work.PUZZLES}
-    return json_response(work)
+    asked = request.query.get("bits", "")
+    bits = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= MAX_BITS_CHARS else 0
+    return json_response(
+        claim_entry.work(request, min(max(bits, proof_of_work.BITS), proof_of_work.MAX_BITS))
+    )
 
 
 @public

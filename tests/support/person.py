@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from cloud.core.proof_of_work import solve
 from cloud.postgres.pool import make_pool
 from cloud.services.accounts import create_account
 from cloud.services.passwords import Passwords
@@ -88,7 +89,7 @@ class Person:
         await self._http.close()
 
     async def claim(self, product_id: ProductId | str, product_key: ProductKey | str) -> Answer:
-        """Claim by these codes; waits as told and repeats where the portal has too much to do."""
+        """Claim by these codes; waits and works as told where too much is open or to be done."""
         codes = {
             "product_id": product_id.value if isinstance(product_id, ProductId) else product_id,
             "product_key": product_key.value if isinstance(product_key, ProductKey) else product_key,
@@ -97,7 +98,13 @@ class Person:
             answer = await self.ask("POST", "/api/v1/claims", codes)
             if answer.status != 429:
                 return answer
-            await asyncio.sleep(answer.retry_after_s)
+            if answer.body["code"] == "work_needed":
+                codes["robot"] = await asyncio.to_thread(
+                    solve, answer.body["challenge"], answer.body["bits"], answer.body["puzzles"]
+                )
+            else:
+                codes.pop("robot", None)
+                await asyncio.sleep(answer.retry_after_s)
 
     async def look(self, claim_id: str) -> Answer:
         """Where a claim stands."""

@@ -8,6 +8,10 @@ POST     ``/api/v1/claims/{id}/pick``   ``{kid}``: of several keys that announce
 DELETE   ``/api/v1/claims/{id}``        stop waiting; a claim that was decided meanwhile stays
 =======  =============================  ====================================================================
 
+``429`` comes in two kinds. ``too_many`` and ``busy``: come again after ``Retry-After``. ``work_needed``: the
+account or its address has many open claims; the problem holds ``challenge``, ``bits`` and ``puzzles``, and
+the same request is sent again with ``robot``, the solution (see :mod:`cloud.core.proof_of_work`).
+
 An unknown Product ID, a wrong Product Key and a device nobody has seen have one answer: 202,
 ``waiting_for_device``. The Product Key travels in the body only, and is forgotten when the public label key
 has been derived from it.
@@ -22,14 +26,14 @@ from aiohttp import web
 from cloud.core.authz import Action
 from cloud.services import claiming
 from cloud.services.claim_view import ClaimView, ViewState
-from cloud.services.derivation import BusyError
+from cloud.services.limits import WorkNeededError
+from cloud.web import claim_entry
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import json_response
-from cloud.web.state import LABEL_KEYS, POOL, SETTINGS, actor_of, now_ms
+from cloud.web.state import POOL, actor_of, now_ms
 from protocol.errors import IdentityError
 from protocol.identity import ProductId, ProductKey
 
-DAY_MS: Final = 86_400_000
 MAX_BODY_BYTES: Final = 4096
 
 
@@ -43,18 +47,14 @@ async def submit(request: web.Request) -> web.Response:
         product_key = ProductKey.parse(_text(typed, "product_key"))
     except IdentityError as error:
         raise Problem(ProblemCode.CODES_INVALID, detail=str(error)) from None
+    solution = typed.get("robot", "")
     try:
-        label_pub = await request.app[LABEL_KEYS].label_pub(product_id, product_key)
-    except BusyError as busy:
-        raise Problem(ProblemCode.TOO_MANY, retry_after_s=busy.retry_after_s) from None
-    view = await claiming.submit(
-        request.app[POOL],
-        actor,
-        product_id,
-        label_pub,
-        now_ms(),
-        pending_ms=request.app[SETTINGS].pending_days * DAY_MS,
-    )
+        view = await claim_entry.submit(
+            request, product_id, product_key, solution if isinstance(solution, str) else ""
+        )
+    except WorkNeededError as asked:
+        work = claim_entry.work(request, asked.bits)
+        raise Problem(ProblemCode.WORK_NEEDED, retry_after_s=0, more=work) from None
     status = (
         HTTPStatus.OK
         if view.state is ViewState.WON

@@ -32,8 +32,8 @@ async function solvePuzzle(prefix: string, bits: number): Promise<number> {
   }
 }
 
-async function solve(say: (text: string) => void): Promise<string> {
-  const answer = await fetch("/robot", { headers: { Accept: "application/json" } });
+async function solve(asked: string, say: (text: string) => void): Promise<string> {
+  const answer = await fetch(`/robot${asked ? `?bits=${asked}` : ""}`, { headers: { Accept: "application/json" } });
   if (!answer.ok) throw new Error(`challenge: ${answer.status}`);
   const { challenge, bits, puzzles } = (await answer.json()) as Challenge;
   const numbers: number[] = [];
@@ -58,7 +58,7 @@ function startRobot(box: HTMLInputElement): void {
   const work = async (): Promise<void> => {
     say("Checking…", "open");
     try {
-      field.value = await solve((text) => say(text, "open"));
+      field.value = await solve(box.dataset["bits"] ?? "", (text) => say(text, "open"));
       solvedMs = Date.now();
       say("Checked", "complete");
     } catch {

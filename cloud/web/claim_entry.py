@@ -1,0 +1,57 @@
+"""The one way from typed product codes to a claim, for pages and API: with its limits, from whose address."""
+
+from dataclasses import replace
+from typing import Final
+
+from aiohttp import web
+
+from cloud.core.limits import ACCOUNT, NETWORK
+from cloud.core.proof_of_work import PUZZLES
+from cloud.services import limits, robot_check
+from cloud.services.claim_view import ClaimView
+from cloud.services.derivation import BusyError
+from cloud.services.limits import Paces, TooManyOpenError
+from cloud.web.problems import Problem, ProblemCode
+from cloud.web.state import KIT, LABEL_KEYS, POOL, SETTINGS, actor_of, now_ms
+from protocol.identity import ProductId, ProductKey
+
+DAY_MS: Final = 86_400_000
+
+
+async def submit(
+    request: web.Request, product_id: ProductId, product_key: ProductKey, solution: str
+) -> ClaimView:
+    """Claim for the log-in's company. Problem (too_many, busy), WorkNeededError, RefusedError robot_check."""
+    app, at_ms = request.app, now_ms()
+    settings, kit = app[SETTINGS], app[KIT]
+
+    async def check_work(bits: int) -> None:
+        await robot_check.check(kit, solution, at_ms, bits=bits)
+
+    try:
+        return await limits.claim(
+            app[POOL],
+            app[LABEL_KEYS],
+            actor_of(request),
+            product_id,
+            product_key,
+            address=request.remote or "",
+            now_ms=at_ms,
+            pending_ms=settings.pending_days * DAY_MS,
+            check_work=check_work if solution else None,
+            paces=Paces(
+                replace(ACCOUNT, free=settings.free_claims_account),
+                replace(NETWORK, free=settings.free_claims_address),
+            ),
+        )
+    except BusyError as busy:
+        raise Problem(ProblemCode.BUSY, retry_after_s=busy.retry_after_s) from None
+    except TooManyOpenError as many:
+        text = "Many of your claims still wait for their devices. Nothing is locked: please try again later."
+        raise Problem(ProblemCode.TOO_MANY, detail=text, retry_after_s=many.after_s) from None
+
+
+def work(request: web.Request, bits: int) -> dict[str, object]:
+    """A challenge of so many bits, as programs get it."""
+    challenge = robot_check.challenge(request.app[KIT], now_ms(), bits=bits)
+    return {"challenge": challenge, "bits": bits, "puzzles": PUZZLES}
