@@ -66,3 +66,14 @@ if (document.querySelector("[data-label]")) {
   window.addEventListener("hashchange", () => show(take())); // another label scanned into the same tab
   for (const way of document.querySelectorAll("[data-label-forget]")) way.addEventListener("click", forget);
 }
+
+// A chosen file's text goes into the field, so that the list is sent like any other form and no server writes it down.
+for (const chooser of document.querySelectorAll<HTMLInputElement>("input[data-file-into]")) {
+  const field = document.querySelector<HTMLTextAreaElement>(`textarea#${chooser.dataset["fileInto"] ?? ""}`);
+  chooser.closest<HTMLElement>("[data-file]")?.removeAttribute("hidden");
+  chooser.addEventListener("change", () => {
+    void chooser.files?.[0]?.text().then((text) => {
+      if (field) field.value = text;
+    });
+  });
+}

@@ -1,0 +1,122 @@
+"""Claiming many devices by a list."""
+
+import asyncio
+import csv
+import io
+from collections import Counter
+
+import pytest
+
+from cloud.core.bulk import Result
+from cloud.postgres import bulk
+from cloud.postgres.transaction import in_transaction
+from cloud.web import bulk_views
+from tests.cloud.web.conftest import Somebody
+from tests.support.portal import Portal, labelled_device, now_ms
+from tests.support.streams import open_stream
+
+
+@pytest.fixture(autouse=True)
+def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud.services.bulk_claiming.SAVE_S", 0.05)
+
+
+async def hand_in(somebody: Somebody, text: str) -> str:
+    """Send a list; the path of its job."""
+    await somebody.browser.get("/add/bulk")
+    answer = await somebody.browser.post("/add/bulk", {"list": text})
+    assert answer.status == 303, answer.text
+    return answer.headers["Location"]
+
+
+async def results(somebody: Somebody, path: str) -> list[dict[str, str]]:
+    """The CSV once the job is done."""
+    async with asyncio.timeout(20):
+        while 'data-state="running"' in (await somebody.browser.get(path)).text:
+            await asyncio.sleep(0.05)
+    return list(csv.DictReader(io.StringIO((await somebody.browser.get(f"{path}/result.csv")).text)))
+
+
+async def test_each_line_gets_its_reason_and_repeating_is_harmless(
+    portal: Portal, ada: Somebody, eve: Somebody
+) -> None:
+    won, waiting, off, taken = (labelled_device() for _ in range(4))
+    await won[0].announce(portal.pool, now_ms())
+    await off[0].announce(portal.pool, now_ms(), smartconnect=False)
+    await portal.own_device(eve.actor, taken[0])
+    lines = [f"{device.product_id.value},{key}" for device, key in (won, waiting, off, taken)]
+    text = "\n".join(["Product ID,Product Key", *lines, lines[0], "nonsense", f"ABC,{won[1]}"])
+    path = await hand_in(ada, text)
+    rows = await results(ada, path)
+    wanted = [
+        Result.WON,
+        Result.WAITING,
+        Result.SMARTCONNECT_OFF,
+        Result.OWNED_ELSEWHERE,
+        Result.REPEATED,
+        Result.NO_CODES,
+        Result.PRODUCT_ID_INVALID,
+    ]
+    assert [row["result"] for row in rows] == wanted
+    assert [row["line"] for row in rows] == [str(number) for number in range(2, 9)]
+    assert all(row["reason"] for row in rows)
+    again = await results(ada, await hand_in(ada, text))
+    assert [row["result"] for row in again] == [Result.ALREADY_YOURS, *wanted[1:]]
+    # What waited is found later in the first result, too.
+    await waiting[0].announce(portal.pool, now_ms())
+    assert (await results(ada, path))[1]["result"] == Result.WON
+    assert (await eve.browser.get(path)).status == 404
+    assert (await eve.browser.get(f"{path}/result.csv")).status == 404
+    async with portal.pool.connection() as connection:
+        for table in ("bulk_job", "bulk_row", "claim", "device"):
+            for key in (won[1], waiting[1], taken[1]):
+                found = await connection.execute(
+                    f"SELECT count(*) FROM {table} AS t WHERE t::text LIKE %s",
+                    [f"%{key}%"],
+                )
+                assert await found.fetchone() == (0,)
+
+
+async def test_progress_is_live(portal: Portal, ada: Somebody) -> None:
+    devices = [labelled_device() for _ in range(30)]
+    for device, _ in devices:
+        await device.announce(portal.pool, now_ms())
+    path = await hand_in(ada, "\n".join(f"{device.product_id.value} {key}" for device, key in devices))
+    async with open_stream(ada.browser, f"{path}/live") as stream:
+        await stream.until("of 30")
+        await stream.until("<strong>30 of 30</strong>", timeout_s=15)
+        await stream.until_event("decided")
+    rows = await results(ada, path)
+    assert Counter(row["result"] for row in rows) == {Result.WON: 30}
+
+
+async def test_bounds_and_empty_lists_are_told(ada: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ada.browser.get("/add/bulk")
+    assert (await ada.browser.post("/add/bulk", {"list": " \n"})).status == 422
+    assert (await ada.browser.post("/add/bulk", {"list": "x\n" * 10_001})).status == 422
+    monkeypatch.setattr(bulk_views, "MAX_LIST_BYTES", 100_000)
+    assert (await ada.browser.post("/add/bulk", {"list": "x" * 100_000})).status == 413
+    monkeypatch.setattr("cloud.services.bulk_claiming.MAX_OPEN", 1)
+    lines = [f"{device.product_id.value} {key}" for device, key in (labelled_device(), labelled_device())]
+    refused = await ada.browser.post("/add/bulk", {"list": "\n".join(lines)})
+    assert refused.status == 429
+    assert lines[0].split()[1] not in refused.text
+
+
+async def test_a_viewer_may_not(portal: Portal, ada: Somebody) -> None:
+    async with portal.pool.connection() as connection:
+        await connection.execute("UPDATE membership SET role = 'viewer'")
+    assert (await ada.browser.post("/add/bulk", {"list": "x"})).status == 403
+
+
+async def test_a_job_whose_process_has_gone_is_marked(portal: Portal, ada: Somebody) -> None:
+    device, key = labelled_device()
+    path = await hand_in(ada, "\n".join([f"{device.product_id.value} {key}", "nonsense"]))
+    await results(ada, path)
+    job_id = path.rsplit("/", 1)[1]
+    async with portal.pool.connection() as connection:
+        await connection.execute("UPDATE bulk_job SET state = 'running', lease_ms = 1")
+        await connection.execute("UPDATE bulk_row SET result = 'open' WHERE line = 1")
+    await in_transaction(portal.pool, lambda connection: bulk.interrupt(connection, None, now_ms()))
+    rows = await results(ada, f"/add/bulk/{job_id}")
+    assert [row["result"] for row in rows] == [Result.INTERRUPTED, Result.NO_CODES]
