@@ -70,8 +70,8 @@ async def plant(stack: Stack, emails: list[str]) -> tuple[list[str], list[Page],
     return planted, pages, device
 
 
-def test_a_product_key_is_nowhere(tmp_path: Path) -> None:
-    state_dir = tmp_path / "cloud"
+def search(state_dir: Path) -> tuple[list[str], dict[str, bytes], WireDevice]:
+    """Run a cloud, plant keys: these keys, every place they could be in, the device that was claimed."""
     environment = {"SMARTCONNECT_LOG_LEVEL": "debug", "SMARTCONNECT_AUDIENCE": CONTROL}
     with cloud_stack(state_dir, environment=environment) as stack:
         emails = asyncio.run(make_accounts(stack.dsn, 2, time.time_ns() // 1_000_000))
@@ -82,6 +82,11 @@ def test_a_product_key_is_nowhere(tmp_path: Path) -> None:
         places |= files_below(state_dir) | files_below(stack.logs)
     places |= {f"MQTT message {number}": payload for number, payload in enumerate(device.sent)}
     places |= {f"page {number}": f"{page.url} {page.text}".encode() for number, page in enumerate(pages)}
+    return planted, places, device
+
+
+def test_a_product_key_is_nowhere(tmp_path: Path) -> None:
+    planted, places, device = search(tmp_path / "cloud")
     assert find(planted, places) == []
 
     # The same search finds what is there: so it looks where it says, and in all the ways.
@@ -94,6 +99,6 @@ def test_a_product_key_is_nowhere(tmp_path: Path) -> None:
     environments = [name for name in find([CONTROL], places) if name.startswith("environ")]
     assert len(environments) >= 3
     assert b"/api/v1/claims" in b"".join(
-        places[name] for name in places if name.startswith(f"file {stack.logs}")
+        places[name] for name in places if name.startswith(f"file {tmp_path / 'cloud-logs'}")
     )
     assert len([name for name in places if name.startswith("cmdline")]) >= 5

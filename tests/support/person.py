@@ -47,6 +47,7 @@ class Answer:
     status: int
     body: dict[str, Any]
     retry_after_s: int = 0
+    headers: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,17 @@ class Person:
 
     portal_url: str
     email: str
+    address: str | None = None
+    """Where its connections come from; the system's choice if None."""
     _http: aiohttp.ClientSession = field(init=False)
     _form_token: str = ""
 
     async def __aenter__(self) -> Self:
+        here = None if self.address is None else (self.address, 0)
         self._http = aiohttp.ClientSession(
-            cookie_jar=aiohttp.CookieJar(unsafe=True), timeout=aiohttp.ClientTimeout(total=60)
+            connector=aiohttp.TCPConnector(local_addr=here),
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            timeout=aiohttp.ClientTimeout(total=60),
         )
         form = {
             "form_token": await self._token("/login"),
@@ -152,7 +158,8 @@ class Person:
             method, f"{self.portal_url}{path}", json=body, headers=headers
         ) as response:
             content = await response.json(content_type=None)
-            return Answer(response.status, content, int(response.headers.get("Retry-After", "0")))
+            retry_after_s = int(response.headers.get("Retry-After", "0"))
+            return Answer(response.status, content, retry_after_s, dict(response.headers))
 
     async def _token(self, path: str) -> str:
         async with self._http.get(f"{self.portal_url}{path}") as response:

@@ -1,0 +1,185 @@
+"""Acceptance ``replays``: what was recorded is worth nothing, and a Product Key is recorded nowhere.
+
+To the cloud: announcements and log-in tokens, from another connection and later. To a device: hellos and key
+sets of an earlier connection, of another device, of this connection. Each is refused and logged. Then Product
+Keys are typed in every way there is and looked for in every table, file, log, command line and message.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from structlog.testing import capture_logs
+
+from cloud import logs
+from cloud.provision import load_key_set
+from protocol.signing import seal_key_set
+from protocol.topics import UpKind
+from tests.accept import CheckError, expect, passed, progress
+from tests.accept._attacks import Log
+from tests.agent.desk import Desk
+from tests.agent.gateway_peer import GatewayPeer
+from tests.cloud.test_product_key_secrecy import search
+from tests.support.device import LoginRefusedError, WireDevice
+from tests.support.parts import CloudParts, running_parts
+from tests.support.planted import find
+
+NAME: Final = "replays"
+EPOCH: Final = 1_700_000_000_000
+NOT_AUTHORIZED: Final = 0x87
+BAD_USER_NAME_OR_PASSWORD: Final = 0x86
+
+
+# --- to the cloud -------------------------------------------------------------------------------------------
+
+
+def to_the_cloud(cloud: CloudParts) -> int:
+    """Replay announcements and tokens; how many."""
+    log = Log(cloud.parts["gateway"].log)
+    device, other = (WireDevice(cloud.installation, cloud.key_set) for _ in range(2))
+    count = 0
+
+    def refused_announcement(by: WireDevice, payload: bytes, what: str, reason: str) -> None:
+        nonlocal count
+        start = log.size()
+        code = by.publish(payload)
+        expect(code == NOT_AUTHORIZED, f"{what}: PUBACK with {code:#x}")
+        log.expect_line(start, what, {"event": "refused", "reason": reason})
+        count += 1
+
+    def refused_token(by: WireDevice, token: str, what: str) -> None:
+        nonlocal count
+        start = log.size()
+        try:
+            by.connect(token)
+        except LoginRefusedError as error:
+            expect(error.code == BAD_USER_NAME_OR_PASSWORD, f"{what}: CONNACK with {error.code:#x}")
+        else:
+            raise CheckError(f"{what}: logged in")
+        log.expect_line(start, what, {"event": "refused", "reason": "the log-in token"})
+        count += 1
+
+    token = device.fresh_token()
+    with contextlib.ExitStack() as connections:
+        device.connect(token)
+        connections.callback(device.close)
+        expect(device.announce() < 0x80, "the true announcement is refused")
+        recorded = device.sent[-1]
+        # From another connection, while the first one lives.
+        connections.enter_context(other)
+        refused_announcement(other, recorded, "another device announces the recording", "another device key")
+        thief = WireDevice(cloud.installation, cloud.key_set, (device.product_id, device.product_key))
+        thief.key, thief.kid = device.key, device.kid  # only to name itself; the token is the recorded one
+        refused_token(thief, token, "the token from another connection")
+        stranger = WireDevice(cloud.installation, cloud.key_set)
+        refused_token(stranger, token, "the token under another name")
+        device.connect()  # later: a new session of the same key
+        refused_announcement(device, recorded, "the recording in a later session", "another session's nonce")
+        expect(device.announce() < 0x80, "the true announcement of the new session is refused")
+    refused_token(device, token, "the token later")
+    return count
+
+
+# --- to the device ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Recorder(GatewayPeer):
+    """A gateway that keeps what it says."""
+
+    said: list[bytes] = field(default_factory=list)
+
+    def say_bytes(self, payload: bytes) -> None:
+        """Send a control message, and keep it."""
+        self.said.append(payload)
+        super().say_bytes(payload)
+
+
+async def to_the_device(folder: Path) -> int:
+    """Replay hellos and key sets to the agent's own connection; how many."""
+    count = 0
+    with capture_logs() as lines:
+
+        def complaints() -> int:
+            return sum(line["event"] == "a control message was refused" for line in lines)
+
+        async with Recorder(folder / "peer") as peer:
+            peer.hello = peer.unowned()
+            desk = Desk(folder / "ups")
+            await desk.device.switch(on=True)
+
+            def is_owned() -> bool:
+                return desk.device.enrollment.owned
+
+            async def replay(payload: bytes, what: str) -> None:
+                nonlocal count
+                before, keys, owned = complaints(), desk.device.key_set, is_owned()
+                GatewayPeer.say_bytes(peer, payload)
+                await peer.until(f"{what}: refused and logged", lambda: complaints() > before)
+                expect(desk.device.key_set == keys, f"{what}: the agent took the key set")
+                expect(is_owned() == owned, f"{what}: the agent obeyed")
+                count += 1
+
+            try:
+                async with desk.online(peer.installation):
+                    await peer.until("the agent announces", lambda: peer.of(UpKind.ANNOUNCE))
+                    peer.say_hello(peer.owned(EPOCH))
+                    owned_hello = peer.said[-1]
+                    await peer.until("owned", is_owned)
+                    peer.say_hello(peer.unowned())
+                    await peer.until("not owned any more", lambda: not is_owned())
+                    await replay(owned_hello, "a hello of this connection")
+                    peer.cut()
+                    await peer.until("the agent is back", lambda: len(peer.logins) >= 2)
+                    await peer.until("and greeted", lambda: desk.device.enrollment.last_n > 0)
+                    await replay(owned_hello, "a hello of an earlier connection")
+                    others = replace(peer.owned(EPOCH), kid="A" * 27, login_ms=peer.logins[-1], n=2**31)
+                    before = complaints()
+                    peer.say(others)
+                    await peer.until("a hello for another device", lambda: complaints() > before)
+                    expect(not is_owned(), "the agent obeyed another device's hello")
+                    count += 1
+                    known = load_key_set(peer.folder)
+                    root = load_pem_private_key((peer.folder / "keys" / "root.key").read_bytes(), None)
+                    newer = replace(known, version=known.version + 1)
+                    old = next(payload for payload in peer.said if b"keyset" in payload)
+                    peer.say_bytes(seal_key_set(newer, root))  # type: ignore[arg-type]  # it is Ed25519
+                    await peer.until("the newer key set", lambda: desk.device.key_set == newer)
+                    await replay(old, "an old key set")
+            finally:
+                desk.close()
+    return count
+
+
+# --- all of it ----------------------------------------------------------------------------------------------
+
+
+def planted(folder: Path) -> int:
+    """Type Product Keys in every way and find them nowhere; how many places were searched."""
+    keys, places, device = search(folder / "secret")
+    held = find(keys, places)
+    expect(not held, f"a Product Key is in {held[:5]}")
+    expect("table public.device" in find([device.product_id.value], places), "the search finds nothing")
+    return len(places)
+
+
+def main() -> int:
+    """Run the check."""
+    logs.configure(NAME, level="warning")
+    with tempfile.TemporaryDirectory(prefix="sc-replays-") as name:
+        folder = Path(name)
+        with running_parts(folder / "cloud", ("postgres", "gateway")) as cloud:
+            up = to_the_cloud(cloud)
+        progress(f"{up} replayed announcements and tokens refused and logged")
+        down = asyncio.run(to_the_device(folder))
+        progress(f"{down} replayed hellos and key sets refused and logged")
+        places = planted(folder)
+        return passed(
+            NAME,
+            f"""{up} announcements and tokens refused by the cloud, {down} hellos and key sets by the agent,
+            each logged; planted Product Keys in none of {places} places""",
+        )
