@@ -160,7 +160,8 @@ def _invite(request: web.Request, typed: dict[str, str], faults: dict[str, str])
     context: dict[str, Any] = {
         "email": typed.get("email", ""),
         "role": typed.get("role", Role.OPERATOR),
-        "roles": [(role, f"{name}: {MEANINGS[role]}") for role, name in ROLES.items() if role in allowed],
+        "roles": [(role, name) for role, name in ROLES.items() if role in allowed],
+        "meanings": MEANINGS,
         "faults": faults,
     }
     return page(request, "invite.html", context, status=UNPROCESSABLE if faults else 200)

@@ -39,6 +39,7 @@ class Pages:
             span=wording.span,
             number=wording.number,
             linked=wording.linked,
+            browser=wording.browser,
         )
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:

@@ -61,6 +61,38 @@ def number(value: float | None, unit: str = "", digits: int = 0) -> str:
     return f"{text} {unit}" if unit else text
 
 
+# --- browsers -----------------------------------------------------------------------------------------------
+
+_BROWSERS: Final = (  # the first that fits: many say that they are several
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS: Final = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "Mac"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+
+
+def browser(user_agent: str) -> str:
+    """``Chrome on Linux``; what a program says about itself, cut short; or that nothing is known."""
+    program = next((word for mark, word in _BROWSERS if mark in user_agent), "")
+    system = next((word for mark, word in _SYSTEMS if mark in user_agent), "")
+    if program and system:
+        return f"{program} on {system}"
+    return program or user_agent[:40].strip() or "Unknown browser"
+
+
 # --- the brand ----------------------------------------------------------------------------------------------
 
 _OURS: Final = "SmartConnect"

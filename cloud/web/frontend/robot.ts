@@ -49,6 +49,7 @@ function startRobot(box: HTMLInputElement): void {
   const field = form?.querySelector<HTMLInputElement>("input[name=robot]");
   const status = document.getElementById("robot-status");
   if (!form || !field || !status) return;
+  for (const note of form.querySelectorAll<HTMLElement>("[data-robot-off]")) note.hidden = true;
   let running: Promise<void> | null = null;
   let solvedMs = 0;
   const say = (text: string, state: string): void => {

@@ -23,6 +23,7 @@ OPEN = {
     "/api/v1/keys",
     "/api/v1/time",
     "/static/{path}",
+    "/help/adding-your-device",
     "/r",
     "/robot",
     "/privacy",

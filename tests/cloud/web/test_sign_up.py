@@ -212,6 +212,27 @@ def test_one_setting_gives_the_words_of_the_brand() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("user_agent", "words"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/150.0 Safari/537.36", "Chrome on Linux"),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:150.0) Gecko/20100101 Firefox/150.0",
+            "Firefox on Windows",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/150.0 Safari/537.36 Edg/150.0", "Edge on Windows"),
+        ("Python/3.11 aiohttp/3.14", "Python/3.11 aiohttp/3.14"),
+        ("", "Unknown browser"),
+    ],
+)
+def test_browsers_in_words(user_agent: str, words: str) -> None:
+    assert wording.browser(user_agent) == words
+
+
 def test_mails_become_links_and_nothing_else() -> None:
     html = wording.linked("<b>123456</b> at https://a.example.org/x#y_z-1.\nor http://b.example.org/?q=1&r=2")
     assert html == (
