@@ -6,9 +6,11 @@ forgotten with the call; only the public key comes back.
 """
 
 import asyncio
+import contextlib
 import math
 import os
 from collections import Counter, deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
@@ -46,6 +48,7 @@ class LabelKeys:
         self._bulk: deque[asyncio.Future[None]] = deque()
         self._max_typed = max_typed
         self._max_bulk = max_bulk
+        self._admitted = 0
         self._of_each: Counter[str] = Counter()
         self.spent = 0
         """Derivations begun since the start."""
@@ -63,25 +66,31 @@ class LabelKeys:
         """How many wait for a worker."""
         return len(self._typed) + len(self._bulk)
 
-    async def label_pub(
-        self, product_id: ProductId, product_key: ProductKey, *, bulk: bool = False, who: str = ""
-    ) -> bytes:
-        """The public label key of these codes. BusyError past the bound, of all or of ``who`` asks."""
-        if who and self._of_each[who] >= MAX_EACH:
-            raise BusyError(1)
+    @contextlib.contextmanager
+    def admit(self, who: str) -> Iterator[None]:
+        """Room for one typed claim, from its first look at the database to its answer. BusyError past the
+        bound, of all or of ``who``: then nothing was spent, no connection of the database either.
+        """
+        if self._admitted >= self._max_typed or self._of_each[who] >= MAX_EACH:
+            raise BusyError(self._retry_after_s(self._admitted))
+        self._admitted += 1
         self._of_each[who] += 1
         try:
-            await self._enter(bulk=bulk)
-            # A cancelled caller leaves, its derivation does not: the worker is free when the thread is.
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(self._executor, _derive, product_id, product_key)
-            work.add_done_callback(self._leave)
-            self.spent += 1
-            return await asyncio.shield(work)
+            yield
         finally:
+            self._admitted -= 1
             self._of_each[who] -= 1
             if not self._of_each[who]:
                 del self._of_each[who]
+
+    async def label_pub(self, product_id: ProductId, product_key: ProductKey, *, bulk: bool = False) -> bytes:
+        """The public label key of these codes. BusyError past the bound."""
+        await self._enter(bulk=bulk)
+        # A cancelled caller leaves, its derivation does not: the worker is free when the thread is.
+        work = asyncio.get_running_loop().run_in_executor(self._executor, _derive, product_id, product_key)
+        work.add_done_callback(self._leave)
+        self.spent += 1
+        return await asyncio.shield(work)
 
     def close(self) -> None:
         """End the threads; whoever still waits is refused."""
@@ -95,7 +104,7 @@ class LabelKeys:
             return
         queue, bound = (self._bulk, self._max_bulk) if bulk else (self._typed, self._max_typed)
         if len(queue) >= bound:
-            raise BusyError(max(1, math.ceil(len(queue) * DERIVATION_S / self._workers)))
+            raise BusyError(self._retry_after_s(len(queue)))
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(turn)
         try:
@@ -106,6 +115,9 @@ class LabelKeys:
             elif turn in queue:
                 queue.remove(turn)
             raise
+
+    def _retry_after_s(self, waiting: int) -> int:
+        return max(1, math.ceil(waiting * DERIVATION_S / self._workers))
 
     def _leave(self, work: asyncio.Future[bytes]) -> None:
         if not work.cancelled():

@@ -69,15 +69,18 @@ async def claim(
     ``check_work`` raises, and what :func:`cloud.services.claiming.submit` raises.
     """
     actor.must(Action.CLAIM)
-    place_id = await take(pool, actor.account_id, address, now_ms=now_ms, check_work=check_work, paces=paces)
-    try:
-        label_pub = await label_keys.label_pub(product_id, product_key, who=str(actor.account_id))
-    except BusyError:
-        await in_transaction(pool, lambda connection: limits.free(connection, place_id))
-        raise
-    view = await claiming.submit(pool, actor, product_id, label_pub, now_ms, pending_ms=pending_ms)
-    await settle(pool, place_id, view)
-    return view
+    with label_keys.admit(str(actor.account_id)):
+        place_id = await take(
+            pool, actor.account_id, address, now_ms=now_ms, check_work=check_work, paces=paces
+        )
+        try:
+            label_pub = await label_keys.label_pub(product_id, product_key)
+        except BusyError:
+            await in_transaction(pool, lambda connection: limits.free(connection, place_id))
+            raise
+        view = await claiming.submit(pool, actor, product_id, label_pub, now_ms, pending_ms=pending_ms)
+        await settle(pool, place_id, view)
+        return view
 
 
 async def take(

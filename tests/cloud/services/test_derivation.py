@@ -1,6 +1,7 @@
 """The bounded pool that turns product codes into label keys."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -61,13 +62,14 @@ async def test_who_still_waits_at_the_end_is_told() -> None:
     assert isinstance(await running, bytes)
 
 
-async def test_one_account_alone_does_not_fill_the_queue() -> None:
-    with LabelKeys(1) as label_keys:
-        own = [asyncio.create_task(label_keys.label_pub(PRODUCT, KEY, who="7")) for _ in range(MAX_EACH)]
-        await asyncio.sleep(0)
-        with pytest.raises(BusyError):
-            await label_keys.label_pub(PRODUCT, KEY, who="7")
-        other = asyncio.create_task(label_keys.label_pub(PRODUCT, KEY, who="8"))
-        assert len(await asyncio.gather(*own, other)) == MAX_EACH + 1
-        await label_keys.label_pub(PRODUCT, KEY, who="7")
-        assert label_keys.spent == MAX_EACH + 2
+def test_room_is_bounded_for_all_and_for_each() -> None:
+    with LabelKeys(1, max_typed=MAX_EACH + 1) as label_keys, contextlib.ExitStack() as own:
+        for _ in range(MAX_EACH):
+            own.enter_context(label_keys.admit("7"))
+        with pytest.raises(BusyError), label_keys.admit("7"):
+            pass
+        with label_keys.admit("8"), pytest.raises(BusyError), label_keys.admit("9"):
+            pass
+        own.close()
+        with label_keys.admit("7"):
+            pass

@@ -1,0 +1,255 @@
+"""Acceptance ``hostile-claims``: guessers, impostors and squatters cost themselves and nobody else.
+
+One Product ID: 10 000 claims with wrong keys and 200 impostor devices, while the real device stays connected
+and its owner claims it. Then 1 000 squatters who announce and claim fakes of real Product IDs. Then what
+unknown, wrong, unseen and owned-by-other codes are answered: same bodies, headers and times.
+"""
+
+import asyncio
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from typing import Final
+
+from protocol.identity import ProductId, ProductKey
+from tests.accept import expect, passed, progress
+from tests.accept._claim_run import Check, expect_answer, threaded
+from tests.accept._rank_sum import rank_sum_p
+from tests.support.device import WireDevice, random_codes
+from tests.support.parts import running_parts
+from tests.support.person import Answer, Person, make_accounts
+
+NAME: Final = "hostile-claims"
+GUESSERS: Final = 40
+DILIGENT: Final = 4
+"""Guessers who solve every proof of work and wait as they are told."""
+GUESSES: Final = 10_000
+IMPOSTORS: Final = 200
+SQUATTED: Final = 1_000
+AT_ONCE: Final = 8
+GOAL_S: Final = 5.0
+SAMPLES: Final = 200
+SIGNIFICANT: Final = 0.01
+KINDS: Final = ("unknown", "wrong", "unseen", "owned")
+PEOPLE: Final = 50
+"""Each gives four samples of each kind, within its free places."""
+ANNOUNCE_S: Final = 30.0
+ADDRESSES: Final = 200
+
+
+def addresses() -> Iterator[str]:
+    """Loopback addresses, over and over."""
+    while True:
+        for number in range(ADDRESSES):
+            yield f"127.0.{1 + number // 100}.{1 + number % 100}"
+
+
+# --- guessers and impostors on one Product ID ---------------------------------------------------------------
+
+
+async def one_product_id(check: Check, guessers: list[Person], owner: Person) -> str:
+    """The true claim amid 10 000 wrong ones and 200 fake devices of the same Product ID."""
+    real = await threaded(check.device)
+    with ExitStack() as open_devices:
+        await threaded(open_devices.enter_context, real)
+        await threaded(real.announce)
+        session = real.hello.login_ms
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def impostor() -> WireDevice:
+            async with gate:
+                codes = (real.product_id, random_codes()[1])
+                fake = await threaded(WireDevice, check.parts.installation, check.parts.key_set, codes)
+                await threaded(open_devices.enter_context, fake)
+                expect(await threaded(fake.announce) < 0x80, "an impostor's own announcement is refused")
+                return fake
+
+        await asyncio.gather(*(impostor() for _ in range(IMPOSTORS)))
+        progress(f"{IMPOSTORS} impostors of one Product ID announce")
+        told: Counter[str] = Counter()
+        began = time.monotonic()
+        left = GUESSES
+        stop = asyncio.Event()
+
+        async def guess(person: Person, *, diligent: bool) -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                if diligent and not stop.is_set():
+                    work = asyncio.ensure_future(person.claim(real.product_id, random_codes()[1]))
+                    over = asyncio.ensure_future(stop.wait())
+                    await asyncio.wait((work, over), return_when=asyncio.FIRST_COMPLETED)
+                    over.cancel()
+                    if not work.done():
+                        work.cancel()
+                        continue
+                    answer = await work
+                else:
+                    answer = await person.ask(
+                        "POST", "/api/v1/claims", codes_of(real.product_id, random_codes()[1])
+                    )
+                told[str(answer.body.get("code") or answer.body.get("state"))] += 1
+                expect(answer.status in {202, 429}, f"a guess is answered {answer.status}")
+                if left <= GUESSERS:
+                    stop.set()
+
+        async def keep_announcing() -> None:
+            while True:
+                await asyncio.sleep(ANNOUNCE_S)
+                expect(await threaded(real.announce) < 0x80, "the real announcement was refused")
+
+        beat = asyncio.ensure_future(keep_announcing())
+        guessing = [
+            asyncio.ensure_future(guess(person, diligent=number < DILIGENT))
+            for number, person in enumerate(guessers)
+        ]
+        while left > GUESSES // 2:
+            expect(not any(task.done() for task in guessing), "the guessers gave up")
+            await asyncio.sleep(0.05)
+        started = time.monotonic()
+        answer = await owner.claim(real.product_id, real.product_key)
+        took_s = time.monotonic() - started
+        expect_answer(answer, 200, "won", "the true claim")
+        expect(took_s <= GOAL_S, f"the true claim took {took_s:.1f} s")
+        await asyncio.gather(*guessing)
+        beat.cancel()
+        await asyncio.gather(beat, return_exceptions=True)
+        hello = await threaded(real.wait_owned)
+        expect(hello.login_ms == session, "the real session was dropped")
+        expect(await threaded(real.announce) < 0x80, "the real session is gone")
+        spent_s = time.monotonic() - began
+    expect(check.owners(real) == 1, "not exactly one owner")
+    derived = told["waiting_for_device"]
+    expect(derived <= GUESSERS * 20 + 500, f"{derived} derivations were spent on guesses")
+    refused = check.rows("SELECT count(*) FROM claim WHERE state = 'pending'")[0][0]
+    progress(f"{GUESSES} guesses in {spent_s:.0f} s, {derived} derivations spent, true claim {took_s:.2f} s")
+    return f"""{GUESSES} wrong claims and {IMPOSTORS} impostors in {spent_s:.0f} s: {derived} derivations
+        spent ({dict(told)}, {refused} claims wait), true claim {took_s:.2f} s, session kept;"""
+
+
+def codes_of(product_id: ProductId, product_key: ProductKey) -> dict[str, str]:
+    """The body of a claim."""
+    return {"product_id": product_id.value, "product_key": product_key.value}
+
+
+# --- squatters ----------------------------------------------------------------------------------------------
+
+
+async def squatters(check: Check, people: list[Person], others: list[Person]) -> str:
+    """Fakes of real Product IDs are announced and claimed; every true claim still succeeds."""
+    gate = asyncio.Semaphore(AT_ONCE)
+    slowest_s = 0.0
+
+    async def one(number: int) -> None:
+        nonlocal slowest_s
+        async with gate:
+            real = await threaded(check.device)
+            codes = (real.product_id, random_codes()[1])
+            fake = await threaded(WireDevice, check.parts.installation, check.parts.key_set, codes)
+            squatter, person = others[number % len(others)], people[number % len(people)]
+            await threaded(fake.connect)
+            try:
+                await threaded(fake.announce)
+                got = await squatter.claim(fake.product_id, fake.product_key)
+                expect_answer(got, 200, "won", "a squatter's own fake")
+                await threaded(real.connect)
+                try:
+                    await threaded(real.announce)
+                    began = time.monotonic()
+                    won = await person.claim(real.product_id, real.product_key)
+                    slowest_s = max(slowest_s, time.monotonic() - began)
+                    expect_answer(won, 200, "won", "a true claim of a squatted Product ID")
+                finally:
+                    await threaded(real.close)
+            finally:
+                await threaded(fake.close)
+            if number % 100 == 99:
+                progress(f"{number + 1} squatted Product IDs")
+
+    began = time.monotonic()
+    await asyncio.gather(*(one(number) for number in range(SQUATTED)))
+    taken_s = time.monotonic() - began
+    return f"{SQUATTED} squatters in {taken_s:.0f} s: every true claim won, slowest {slowest_s:.2f} s;"
+
+
+# --- answers that tell nothing ------------------------------------------------------------------------------
+
+
+async def equal_answers(check: Check, people: list[Person], owner: Person) -> str:
+    """Bodies, headers, status and time of four kinds of codes, none of which its claimant can have."""
+    seen, owned = await threaded(check.device), await threaded(check.device)
+    with ExitStack() as open_devices:
+        for device in (seen, owned):
+            await threaded(open_devices.enter_context, device)
+            await threaded(device.announce)
+        expect_answer(await owner.claim(owned.product_id, owned.product_key), 200, "won", "the owner's claim")
+        times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        bodies: set[str] = set()
+        order = [kind for kind in KINDS for _ in range(SAMPLES // PEOPLE)]
+        for person in people:
+            await person.look("0" * 36)  # opens the connection
+            for kind in random.sample(order, len(order)):
+                product_id, product_key = random_codes()
+                if kind in {"wrong", "owned"}:
+                    product_id = (seen if kind == "wrong" else owned).product_id
+                began = time.perf_counter()
+                answer = await person.ask("POST", "/api/v1/claims", codes_of(product_id, product_key))
+                times[kind].append(time.perf_counter() - began)
+                bodies.add(shape_of(answer, product_id))
+    expect(len(bodies) == 1, f"there are {len(bodies)} different answers")
+    p_values = {kind: rank_sum_p(times["unknown"], times[kind]) for kind in KINDS[1:]}
+    shown = ", ".join(f"{kind} {p:.3f}" for kind, p in p_values.items())
+    medians = ", ".join(f"{kind} {sorted(times[kind])[SAMPLES // 2] * 1000:.1f}" for kind in KINDS)
+    expect(min(p_values.values()) > SIGNIFICANT, f"the times differ: p {shown}; medians {medians} ms")
+    return f"{SAMPLES} answers of each kind equal, median ms {medians}, p against unknown {shown}"
+
+
+def shape_of(answer: Answer, product_id: ProductId) -> str:
+    """An answer without names and dates, but with their form."""
+    hidden = {"claim_id", "device_id", "created_ms", "expires_ms"}
+    expect(answer.body["product_id"] == product_id.value, "the answer has another Product ID")
+    body = {
+        name: type(value).__name__ if name in hidden | {"product_id"} else value
+        for name, value in answer.body.items()
+    }
+    length = int(answer.headers["Content-Length"]) - len(str(answer.body["device_id"]))
+    headers = {
+        name: value
+        for name, value in answer.headers.items()
+        if name.lower() not in {"date", "x-request-id", "content-length"}
+    }
+    return f"{answer.status} {length} {body} {headers}"
+
+
+# --- all of it ----------------------------------------------------------------------------------------------
+
+
+async def run(check: Check) -> str:
+    """Every part in turn; the figures for the last line."""
+    count = GUESSERS + PEOPLE + 1
+    emails = await make_accounts(check.parts.dsn, count, time.time_ns() // 1_000_000)
+    places = addresses()
+    async with AsyncExitStack() as stack:
+        for email in emails:
+            person = Person(check.parts.portal_url, email, next(places))
+            check.people.append(await stack.enter_async_context(person))
+        progress(f"{count} accounts are logged in, each from an address of its own")
+        owner, people = check.people[0], check.people[1 : 1 + PEOPLE]
+        guessers = check.people[1 + PEOPLE :]
+        equal = await equal_answers(check, people, owner)
+        progress(equal)
+        attacked = await one_product_id(check, guessers, owner)
+        squatted = await squatters(check, [owner, *people[:9]], people[10:])
+        return f"{attacked} {squatted} {equal}"
+
+
+def main() -> int:
+    """Run the check."""
+    with tempfile.TemporaryDirectory(prefix="sc-hostile-") as name:
+        folder = Path(name)
+        with running_parts(folder / "cloud") as parts:
+            return passed(NAME, asyncio.run(run(Check(parts, folder))))
