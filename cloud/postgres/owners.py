@@ -239,7 +239,7 @@ async def due(connection: Connection, now_ms: int, limit: int) -> list[int]:
     """Devices on which something is due, or may be: releases, and second-hand requests that the key voids."""
     found = await connection.execute(
         "SELECT DISTINCT m.device_id FROM matter m LEFT JOIN latest l ON l.device_id = m.device_id"
-        " WHERE m.status = 'open' AND (m.due_ms <= %s OR m.kind = 'release'"
+        " WHERE m.status = 'open' AND m.due_ms IS NOT NULL AND (m.due_ms <= %s OR m.kind = 'release'"
         " OR (m.kind = 'second_hand' AND m.kid IS NOT NULL AND l.seen_ms > m.opened_ms))"
         " ORDER BY m.device_id LIMIT %s",
         (now_ms, limit),

@@ -151,6 +151,19 @@ async def look(pool: Pool, actor: Actor, device_id: int, now_ms: int) -> Device:
 # --- the other side -----------------------------------------------------------------------------------------
 
 
+async def look_as_claimant(pool: Pool, actor: Actor, device_id: int) -> Device:
+    """The facts of a device that the actor's company disputes."""
+    actor.must(Action.CLAIM)
+
+    async def work(connection: Connection) -> Device:
+        device = await claims.load(connection, device_id)
+        if not _disputes(actor)(device):
+            raise OwningError(OwningCode.UNKNOWN_DEVICE)
+        return device
+
+    return await in_transaction(pool, work)
+
+
 async def withdraw_dispute(pool: Pool, actor: Actor, device_id: int, now_ms: int) -> Device:
     """The claimant gives up."""
     actor.must(Action.CLAIM)

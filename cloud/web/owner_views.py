@@ -12,16 +12,19 @@ from aiohttp import web
 
 from cloud.core.account import AccountError
 from cloud.core.authz import Action, Actor
-from cloud.core.device import Device
+from cloud.core.device import Device, KeyState, MatterKind, live_keys
 from cloud.core.refusal import RefusedError
 from cloud.postgres.pool import Pool
 from cloud.services import offering, owning, second_factor
 from cloud.services.acting import OwningCode, OwningError
+from cloud.services.claim_view import ClaimView
+from cloud.web.claim_views import find_claim
 from cloud.web.device_views import device_id_of_path, own_device
-from cloud.web.owner_facts import PROBLEMS, look
-from cloud.web.problems import Problem, ProblemCode
+from cloud.web.owner_facts import PROBLEMS, KeyRequest, look
+from cloud.web.problems import Problem
 from cloud.web.responses import page, see_other
 from cloud.web.state import KIT, POOL, actor_of, now_ms, session_of
+from protocol.identity import fingerprint_of
 
 # --- the owner's page ---------------------------------------------------------------------------------------
 
@@ -56,6 +59,9 @@ async def _is_fresh(request: web.Request, form: Mapping[str, object]) -> bool:
     return True
 
 
+MAX_DIGITS: Final = 18
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One act that was asked for."""
@@ -70,11 +76,9 @@ class Asked:
         return str(self.form.get(name, ""))
 
     def number(self, name: str) -> int:
-        """A number of the form; Problem where it is none."""
+        """A number of the form; 0, which names nothing, where it is none."""
         text = self.text(name)
-        if not text.isdecimal() or len(text) > 18:
-            raise Problem(ProblemCode.BAD_REQUEST)
-        return int(text)
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else 0
 
 
 Act = Callable[[Asked], Awaitable[object]]
@@ -147,11 +151,14 @@ def _who(asked: Asked) -> tuple[Pool, Actor, int, int]:
     return asked.request.app[POOL], actor_of(asked.request), asked.device_id, now_ms()
 
 
+def _last_of(request: web.Request) -> str:
+    """What is asked for: the last part of the path."""
+    return request.path.rsplit("/", 1)[1]
+
+
 async def act(request: web.Request) -> web.Response:
     """Do what the form asks, then show the device's ownership again, or the list where it is nobody's now."""
-    doing = ACTS.get(request.match_info["act"])
-    if doing is None:
-        raise Problem(ProblemCode.NOT_FOUND)
+    doing = ACTS[_last_of(request)]
     form = await request.post()
     try:
         fresh = await _is_fresh(request, form)
@@ -178,7 +185,12 @@ async def show_offers(request: web.Request) -> web.Response:
 
 async def show_offer(request: web.Request) -> web.Response:
     """The offer of this code; a POST, for the code is a secret."""
-    return await _offer_page(request, str((await request.post()).get("token", "")).strip())
+    return await _offer_page(request, _token(await request.post()))
+
+
+def _token(form: Mapping[str, object]) -> str:
+    """The code of an offer: typed, of a mail's link (``link``), or of an offer in the list (``token``)."""
+    return str(form.get("link") or form.get("token") or "").strip()
 
 
 async def _offer_page(request: web.Request, token: str, fault: str = "", status: int = 200) -> web.Response:
@@ -198,10 +210,10 @@ async def _offer_page(request: web.Request, token: str, fault: str = "", status:
 async def answer_offer(request: web.Request) -> web.Response:
     """Accept or decline."""
     form = await request.post()
-    token = str(form.get("token", "")).strip()
+    token = _token(form)
     pool, actor = request.app[POOL], actor_of(request)
     try:
-        if request.match_info["answer"] == "decline":
+        if _last_of(request) == "decline":
             await offering.decline_offer(pool, actor, token, now_ms())
             return see_other("/transfers")
         fresh = await _is_fresh(request, form)
@@ -216,10 +228,56 @@ async def answer_offer(request: web.Request) -> web.Response:
     return see_other(f"/devices/{offering.device_of(token)}")
 
 
+# --- the claimant of somebody else's device -----------------------------------------------------------------
+
+
+async def _disputed(request: web.Request) -> tuple[ClaimView, Device]:
+    """The claim of the path and the device it is on, as far as its company disputes that device."""
+    view = await find_claim(request)
+    try:
+        device = await owning.look_as_claimant(request.app[POOL], actor_of(request), view.device_id)
+    except OwningError as error:
+        raise Problem(PROBLEMS[error.code]) from None
+    return view, device
+
+
+async def show_dispute(request: web.Request) -> web.Response:
+    """What a claimant may do whose device has another owner. It tells nothing of that owner."""
+    view, device = await _disputed(request)
+    asked = device.open(MatterKind.SECOND_HAND)
+    ours = asked if asked is not None and asked.company_id == session_of(request).company_id else None
+    keys = [
+        KeyRequest(key.kid, fingerprint_of(key.kid), key.announced_ms)
+        for key in live_keys(device, now_ms())
+        if key.state is KeyState.CANDIDATE and key.smartconnect
+    ]
+    return page(request, "dispute.html", {"claim": view, "asked": ours, "candidates": keys})
+
+
+async def act_on_dispute(request: web.Request) -> web.Response:
+    """Withdraw, or ask for the device of an owner who is gone."""
+    view, _device = await _disputed(request)
+    pool, actor = request.app[POOL], actor_of(request)
+    try:
+        if _last_of(request) == "withdraw":
+            await owning.withdraw_dispute(pool, actor, view.device_id, now_ms())
+            return see_other("/devices")
+        kid = str((await request.post()).get("kid", ""))
+        await owning.ask_second_hand(pool, actor, view.device_id, kid, now_ms())
+    except OwningError as error:
+        raise Problem(PROBLEMS[error.code]) from None
+    return see_other(f"/claims/{view.claim_id}/dispute")
+
+
 def add_routes(app: web.Application) -> None:
     """Register these views."""
     app.router.add_get(r"/devices/{device_id:\d{1,19}}/owner", show_owner)
-    app.router.add_post(r"/devices/{device_id:\d{1,19}}/owner/{act:[a-z-]{1,20}}", act)
+    for name in ACTS:
+        app.router.add_post(rf"/devices/{{device_id:\d{{1,19}}}}/owner/{name}", act)
+    app.router.add_get("/claims/{claim_id}/dispute", show_dispute)
+    app.router.add_post("/claims/{claim_id}/dispute/withdraw", act_on_dispute)
+    app.router.add_post("/claims/{claim_id}/dispute/second-hand", act_on_dispute)
     app.router.add_get("/transfers", show_offers)
     app.router.add_post("/transfers", show_offer)
-    app.router.add_post("/transfers/{answer:accept|decline}", answer_offer)
+    app.router.add_post("/transfers/accept", answer_offer)
+    app.router.add_post("/transfers/decline", answer_offer)

@@ -6,7 +6,7 @@ import pytest
 
 from cloud.core.second_factor import FRESH_MS
 from tests.cloud.web.conftest import Somebody
-from tests.support.portal import PASSWORD, Portal, claim
+from tests.support.portal import PASSWORD, Portal, claim, now_ms
 
 WAIT_S = 20.0
 
@@ -112,6 +112,30 @@ async def test_a_claim_of_somebody_else_and_a_theft(portal: Portal, ada: Somebod
     assert (await ada.browser.post(f"{path}/found", {})).status == 303
 
 
+async def test_a_claimant_asks_for_the_device_of_an_owner_who_is_gone(
+    portal: Portal, ada: Somebody, eve: Somebody
+) -> None:
+    owned = await portal.own_device(ada.actor)
+    view = await claim(portal.pool, eve.actor, owned.device)
+    path = f"/claims/{view.claim_id}/dispute"
+    assert "Reset the device" in (await eve.browser.get(path)).text
+    assert (await ada.browser.get(path)).status == 404
+    board = owned.device.twin()
+    await board.announce(portal.pool, now_ms())
+    page = await eve.browser.get(path)
+    assert "Ask for this device" in page.text
+    assert "Example Clinic" not in page.text
+    assert (await eve.browser.post(f"{path}/second-hand", {"kid": board.kid})).status == 303
+    assert "You asked for this device" in (await eve.browser.get(path)).text
+    owner = f"/devices/{owned.device_id}/owner"
+    assert "you are gone" in (await ada.browser.get(owner)).text
+    assert (await mail_of(portal, "ownership_second_hand_asked"))[0] == "ada@example.org"
+    assert (await ada.browser.post(f"{owner}/object", {})).status == 303
+    assert (await eve.browser.post(f"{path}/second-hand", {"kid": board.kid})).status == 409
+    assert (await eve.browser.post(f"{path}/withdraw", {})).status == 303
+    assert (await eve.browser.get(path)).status == 404
+
+
 @pytest.mark.parametrize(
     ("act", "fields", "status"),
     [
@@ -121,7 +145,7 @@ async def test_a_claim_of_somebody_else_and_a_theft(portal: Portal, ada: Somebod
         ("object", {}, 409),
         ("clear-clone", {}, 409),
         ("dismiss-key", {"kid": "x"}, 409),
-        ("dismiss-dispute", {"company_id": "x"}, 400),
+        ("dismiss-dispute", {"company_id": "x"}, 409),
     ],
 )
 async def test_acts_without_an_object(
