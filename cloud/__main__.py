@@ -69,6 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
         "factor-off", parents=[settings], help=explanation, description=explanation, allow_abbrev=False
     )
     off.add_argument("--email", required=True)
+    _add_manifest(admin, settings)
     explanation = "give devices an imported past, marked as such; for demonstrations and moves"
     history = admin.add_parser("history", parents=[settings], help=explanation, allow_abbrev=False)
     history.add_argument(
@@ -78,6 +79,29 @@ def make_parser() -> argparse.ArgumentParser:
         "--follow", action="store_true", help="wait for devices that nobody owns yet; until SIGTERM"
     )
     return parser
+
+
+def _add_manifest(
+    subjects: "argparse._SubParsersAction[argparse.ArgumentParser]", settings: argparse.ArgumentParser
+) -> None:
+    actions = subjects.add_parser("manifest", help="the maker's list of devices").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    for name, explanation in (
+        ("import", "list the devices of a file, CSV or JSON: product_id, label_pub, factory_pub"),
+        ("check", "say of each row of a file whether it is listed; writes nothing, as import --dry-run"),
+    ):
+        command = actions.add_parser(
+            name, parents=[settings], help=explanation, description=explanation, allow_abbrev=False
+        )
+        command.add_argument("file", type=Path, metavar="FILE")
+        if name == "import":
+            command.add_argument("--dry-run", action="store_true", help="only say what would happen")
+    explanation = "print everything that is listed"
+    export = actions.add_parser(
+        "export", parents=[settings], help=explanation, description=explanation, allow_abbrev=False
+    )
+    export.add_argument("--format", choices=("csv", "json"), default="csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

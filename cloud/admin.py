@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from cloud import logs
+from cloud import admin_manifest, logs
 from cloud.app import REFUSALS
 from cloud.config import Settings
 from cloud.core.refusal import RefusedError
@@ -62,6 +62,8 @@ def _run(chosen: argparse.Namespace, settings: Settings) -> int:
         case "account":
             asyncio.run(_add_account(chosen, settings, _read_password()))
             sys.stdout.write(f"added {chosen.email}\n")
+        case "manifest":
+            return asyncio.run(admin_manifest.run(chosen, settings))
         case "history":
             files = [json.loads(Path(path).read_text(encoding="utf-8")) for path in chosen.files]
             asyncio.run(_import_history(files, settings, follow=chosen.follow))

@@ -79,6 +79,11 @@ class Settings:
     writers: int = _setting(2, "database connections that store telemetry at the same time")
     pool_size: int = _setting(8, "database connections of one process for everything else")
     pending_days: int = _setting(7, "days a claim waits for its device, 1 to 30")
+    manifest: str = _setting(
+        "none",
+        "none; label admits only devices that the maker has listed (admin manifest import); attested asks for"
+        " the device key of the list, too",
+    )
     raw_days: int = _setting(14, "days that full telemetry is kept")
     free_claims_account: int = _setting(
         20, "claims of one account that may be open before further ones need patience and a proof of work"
@@ -131,6 +136,7 @@ class Settings:
             "tls_certificate and tls_key go together",
         )
         _check(self.mail in {"smtp", "mailbox", "off"}, "mail is smtp, mailbox or off")
+        _check(self.manifest in {"none", "label", "attested"}, "manifest is none, label or attested")
         _check(self.smtp_tls in {"starttls", "tls", "none"}, "smtp_tls is starttls, tls or none")
         _check(
             self.mail != "smtp" or self.smtp_tls != "none" or self.smtp_host in LOOPBACK,

@@ -10,12 +10,13 @@ from pathlib import Path
 from protocol.errors import IdentityError
 from protocol.identity import ProductId, ProductKey
 from protocol.registers import QUIRKS
-from simulators import label
+from simulators import label, sheet
 from simulators.control import USAGE, ControlServer, send
 from simulators.core.point import help_text, split_assignment, switch
 from simulators.unit import EXTENSION_PROFILE, Simulator, UnitSpec, build, stop_on_signals
 
 MAX_UNITS = 247  # highest unit id of Modbus
+MAX_LABELS = 10_000
 FAILED, MISUSED = 1, 2
 
 
@@ -44,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     mint = commands.add_parser("label", help="mint product codes and print their label")
     mint.add_argument("--portal-url", default="http://127.0.0.1:8080", help="what the QR code links to")
     mint.add_argument("--key-file", type=Path, metavar="PATH", help="write the Product Key there, too (0600)")
+    mint.add_argument("--count", type=_count, default=1, metavar="N", help="how many labels (1)")
+    mint.add_argument("--sheet", type=Path, metavar="FILE.svg", help="write them to be printed on A4 (0600)")
+    mint.add_argument(
+        "--manifest", type=Path, metavar="FILE.csv", help="write the maker's list, without secrets"
+    )
     mint.set_defaults(run=_run_label)
     return parser
 
@@ -109,11 +115,27 @@ def _run_ctl(options: argparse.Namespace) -> int:
 
 
 def _run_label(options: argparse.Namespace) -> int:
+    if options.sheet is not None or options.manifest is not None or options.count > 1:
+        return _run_labels(options)
     product_id, product_key = label.mint()
     if options.key_file is not None:
         _write_private(options.key_file, product_key.value + "\n")
     print(label.qr_text(options.portal_url, product_id, product_key), end="")
     print(label.line(product_id, product_key))
+    return 0
+
+
+def _run_labels(options: argparse.Namespace) -> int:
+    if options.key_file is not None:
+        raise ValueError("--key-file is for one label")
+    codes = [label.mint() for _ in range(options.count)]
+    if options.sheet is not None:
+        _write_private(options.sheet, sheet.render(options.portal_url, codes))
+    else:
+        for one in codes:
+            print(label.line(*one))
+    if options.manifest is not None:
+        options.manifest.write_text(sheet.manifest(codes), "ascii")
     return 0
 
 
@@ -170,6 +192,12 @@ def _address(text: str) -> tuple[str, int]:
 def _unit(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MAX_UNITS:
         raise argparse.ArgumentTypeError(f"1 to {MAX_UNITS} is possible")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MAX_LABELS:
+        raise argparse.ArgumentTypeError(f"1 to {MAX_LABELS} is possible")
     return int(text)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from cloud.core.manifest import ManifestMode
 from cloud.core.session import Refusal
 from cloud.gateway.session import Session
 from cloud.postgres.claims import DeviceMismatchError
@@ -28,7 +29,9 @@ class Outcome:
     refusal: Refusal | None = None
 
 
-async def announce(pool: Pool, session: Session, payload: bytes) -> Outcome:
+async def announce(
+    pool: Pool, session: Session, payload: bytes, mode: ManifestMode = ManifestMode.NONE
+) -> Outcome:
     """Check an announcement against its session and take note of it."""
     try:
         announcement = open_announcement(payload)
@@ -48,6 +51,7 @@ async def announce(pool: Pool, session: Session, payload: bytes) -> Outcome:
             sealed=payload,
             iat_ms=session.login_ms,
             now_ms=time.time_ns() // 1_000_000,
+            mode=mode,
         )
     except DatabaseUnavailableError as error:
         return _refused("unavailable", Reason.UNSPECIFIED, f"the database does not answer: {error}")
@@ -61,6 +65,8 @@ async def announce(pool: Pool, session: Session, payload: bytes) -> Outcome:
         case Noted.REVOKED:
             why = "the device key was revoked"
             return _refused(noted.value, Reason.ADMINISTRATIVE_ACTION, why, ends=True)
+        case Noted.NOT_LISTED:
+            return _refused(noted.value, Reason.NOT_AUTHORIZED, "the manifest does not have this device")
         case Noted.RECORDED | Noted.BOUND:
             return Outcome(noted.value)
 

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cloud.core.batch import Template, match_run
+from cloud.core.manifest import ManifestMode
 from cloud.core.session import (
     UNOWNED_MAX_BYTES,
     AckQueue,
@@ -164,7 +165,9 @@ class Intake:
     async def _take_note(self, publish: Publish, entry: Entry) -> None:
         session = self._session
         async with self._order:
-            outcome = await announce(self._gateway.pool, session, publish.payload)
+            outcome = await announce(
+                self._gateway.pool, session, publish.payload, ManifestMode(self._gateway.settings.manifest)
+            )
         self._gateway.metrics.announcements.labels(outcome.name).inc()
         refusal = outcome.refusal
         if refusal is not None and (refusal.ends or session.version != V5):

@@ -20,6 +20,7 @@ from cloud import background
 from cloud.core.authz import Action, Actor, Role
 from cloud.core.bulk import MAX_OPEN, ROWS_PER_S, Result, Row, parse
 from cloud.core.device import Refusal
+from cloud.core.manifest import ManifestMode
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import bulk, companies
 from cloud.postgres.bulk import Job, Line
@@ -55,11 +56,18 @@ class BulkClaims:
     """The jobs of one process; use it from one event loop, inside ``run``."""
 
     def __init__(
-        self, pool: Pool, label_keys: LabelKeys, *, pending_ms: int, rows_per_s: float = ROWS_PER_S
+        self,
+        pool: Pool,
+        label_keys: LabelKeys,
+        *,
+        pending_ms: int,
+        mode: ManifestMode = ManifestMode.NONE,
+        rows_per_s: float = ROWS_PER_S,
     ) -> None:
         self._pool = pool
         self._label_keys = label_keys
         self._pending_ms = pending_ms
+        self._mode = mode
         self._pause_s = 1.0 / rows_per_s
         self._queues: dict[int, list[_Work]] = {}
         self._news = asyncio.Event()
@@ -152,7 +160,13 @@ class BulkClaims:
         try:
             label_pub = await self._derive(product_id, product_key)
             view = await claiming.submit(
-                self._pool, actor, product_id, label_pub, _now_ms(), pending_ms=self._pending_ms
+                self._pool,
+                actor,
+                product_id,
+                label_pub,
+                _now_ms(),
+                pending_ms=self._pending_ms,
+                mode=self._mode,
             )
         except (BusyError, *UNAVAILABLE):
             return None

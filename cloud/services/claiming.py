@@ -19,7 +19,8 @@ from cloud.core.claim_id import RANDOM_BITS, device_id_of_claim, make_claim_id
 from cloud.core.device import ClaimState, Device, Refusal
 from cloud.core.effects import AddClaim, AlreadyYours, Effect, IgnoreKey, Refuse
 from cloud.core.inputs import Announced, Cancelled, Claimed, Expired, IllegalTransitionError, Picked
-from cloud.postgres import claims
+from cloud.core.manifest import ManifestMode, admits, without_strangers
+from cloud.postgres import claims, manifest
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.carrying import By, carry_out, refuse_at_once
@@ -43,6 +44,8 @@ class Noted(StrEnum):
     SUPERSEDED = "superseded"
     """The key has logged in anew on another connection: this one may not announce any more."""
     REVOKED = "revoked"
+    NOT_LISTED = "not_listed"
+    """The manifest of this installation does not have it."""
 
 
 class UnknownClaimError(Exception):
@@ -61,7 +64,14 @@ class _SupersededError(Exception):
 
 
 async def announced(
-    pool: Pool, *, kid: str, announcement: Announcement, sealed: bytes, iat_ms: int, now_ms: int
+    pool: Pool,
+    *,
+    kid: str,
+    announcement: Announcement,
+    sealed: bytes,
+    iat_ms: int,
+    now_ms: int,
+    mode: ManifestMode = ManifestMode.NONE,
 ) -> Noted:
     """Take note of an announcement whose signatures, session nonce and kid the gateway has verified.
 
@@ -74,8 +84,13 @@ async def announced(
     device_id = device_id_of(ProductId.parse(announcement.product_id), announcement.label_pub)
 
     async def work(connection: Connection) -> Noted:
+        listed = None if mode is ManifestMode.NONE else await manifest.find(connection, device_id)
+        if not admits(mode, listed, announcement.device_pub) and not await manifest.is_owned(
+            connection, device_id
+        ):
+            return Noted.NOT_LISTED
         await claims.lock(connection, device_id, announcement.product_id, announcement.label_pub, now_ms)
-        device = await claims.load(connection, device_id)
+        device = without_strangers(await claims.load(connection, device_id), mode, listed)
         asks = announcement.request is Request.RELEASE
         after, effects = decide(device, Announced(kid, announcement.smartconnect, asks), now_ms)
         if any(isinstance(effect, IgnoreKey) for effect in effects):
@@ -115,6 +130,7 @@ async def submit(
     now_ms: int,
     *,
     pending_ms: int = PENDING_MS,
+    mode: ManifestMode = ManifestMode.NONE,
 ) -> ClaimView:
     """Claim the device of these codes for the actor's company; where that stands is the answer.
 
@@ -130,6 +146,8 @@ async def submit(
     async def work(connection: Connection) -> ClaimView:
         await claims.lock(connection, device_id, product_id.value, label_pub, now_ms)
         device = await claims.load(connection, device_id)
+        if mode is not ManifestMode.NONE:
+            device = without_strangers(device, mode, await manifest.find(connection, device_id))
         after, effects = decide(device, what, now_ms)
         for effect in effects:
             if isinstance(effect, Refuse) and device.owner is not None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from cloud.core.authz import Action
 from cloud.core.bulk import COMING, MAX_ROWS, ROWS_PER_S, YOURS, Result, TooManyRowsError
+from cloud.core.manifest import ManifestMode
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres.bulk import Job, Line
 from cloud.services import bulk_claiming
@@ -73,7 +75,11 @@ async def submit(request: web.Request) -> web.Response:
 
 
 async def _find(request: web.Request) -> tuple[Job, list[Line]]:
-    found = await bulk_claiming.look(request.app[POOL], actor_of(request), request.match_info["job_id"])
+    try:
+        job_id = str(uuid.UUID(request.match_info["job_id"]))
+    except ValueError:
+        raise Problem(ProblemCode.NOT_FOUND) from None
+    found = await bulk_claiming.look(request.app[POOL], actor_of(request), job_id)
     if found is None:
         raise Problem(ProblemCode.NOT_FOUND)
     return found
@@ -149,7 +155,8 @@ async def _longer_lists(request: web.Request, handler: Handler) -> web.StreamRes
 
 async def _working(app: web.Application) -> AsyncIterator[None]:
     pending_ms = app[SETTINGS].pending_days * DAY_MS
-    app[BULK] = BulkClaims(app[POOL], app[LABEL_KEYS], pending_ms=pending_ms)
+    mode = ManifestMode(app[SETTINGS].manifest)
+    app[BULK] = BulkClaims(app[POOL], app[LABEL_KEYS], pending_ms=pending_ms, mode=mode)
     async with app[BULK].run():
         yield
 
@@ -160,7 +167,7 @@ def add_routes(app: web.Application) -> None:
     app.cleanup_ctx.append(_working)
     app.router.add_get("/add/bulk", show_form)
     app.router.add_post("/add/bulk", submit)
-    job = "/add/bulk/{job_id:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}}"
+    job = "/add/bulk/{job_id:[0-9a-f-]{36}}"
     app.router.add_get(job, show_job)
     app.router.add_get(job + "/live", stream_job, allow_head=False)
     app.router.add_get(job + "/result.csv", download)

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from cloud.core.limits import ACCOUNT, NETWORK
+from cloud.core.manifest import ManifestMode
 from cloud.core.proof_of_work import PUZZLES
 from cloud.services import limits, robot_check
 from cloud.services.claim_view import ClaimView
@@ -38,6 +39,7 @@ async def submit(
             address=request.remote or "",
             now_ms=at_ms,
             pending_ms=settings.pending_days * DAY_MS,
+            mode=ManifestMode(settings.manifest),
             check_work=check_work if solution else None,
             paces=Paces(
                 replace(ACCOUNT, free=settings.free_claims_account),

@@ -53,7 +53,7 @@ def routes(app: web.Application) -> Iterator[tuple[str, str]]:
 
 def filled(path: str, **values: str) -> str:
     """A path with its placeholders filled."""
-    known = {"act": "release", "answer": "accept", **values}
+    known = {"act": "release", "answer": "accept", "job_id": "0" * 36, **values}
     return re.sub(r"{(\w+)}", lambda found: known[found[1]], path)
 
 
