@@ -10,6 +10,7 @@ from typing import Final
 
 from cloud.core.authz import Action, Actor
 from cloud.core.limits import ACCOUNT, DERIVING_MS, NETWORK, SPENT_MS, Pace, price
+from cloud.core.manifest import ManifestMode
 from cloud.postgres import limits
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
@@ -60,6 +61,7 @@ async def claim(
     address: str,
     now_ms: int,
     pending_ms: int = claiming.PENDING_MS,
+    mode: ManifestMode = ManifestMode.NONE,
     check_work: CheckWork | None = None,
     paces: Paces = DEFAULT_PACES,
 ) -> ClaimView:
@@ -78,7 +80,9 @@ async def claim(
         except BusyError:
             await in_transaction(pool, lambda connection: limits.free(connection, place_id))
             raise
-        view = await claiming.submit(pool, actor, product_id, label_pub, now_ms, pending_ms=pending_ms)
+        view = await claiming.submit(
+            pool, actor, product_id, label_pub, now_ms, pending_ms=pending_ms, mode=mode
+        )
         await settle(pool, place_id, view)
         return view
 
