@@ -177,9 +177,8 @@ async def test_a_device_that_is_not_heard_is_not_shown_as_live(portal: Portal, o
 
 
 async def test_an_open_page_leaves_when_its_log_in_ends(
-    portal: Portal, open_page: OpenPage, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+    portal: Portal, open_page: OpenPage, complaints: list[str]
 ) -> None:
-    monkeypatch.setattr("cloud.web.device_views.RECHECK_MS", 0)
     owned = await portal.own_device(await portal.add_person("ada@example.org"))
     await owned.show()
     page = await open_page()
