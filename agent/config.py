@@ -160,7 +160,7 @@ def _from_toml(path: Path) -> dict[str, object]:
 def _build(shape: type[T], values: Mapping[str, object], source: str) -> T:
     missing = [
         item.name
-        for item in dataclasses.fields(shape)  # type: ignore[arg-type]
+        for item in dataclasses.fields(shape)  # type: ignore[arg-type]  # a dataclass, by contract
         if item.default is MISSING and item.name not in values
     ]
     if missing:

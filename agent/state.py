@@ -40,7 +40,7 @@ class StateFile:
 
     def update(self, **changes: object) -> None:
         """Set fields and make them durable; nothing is written when nothing changes."""
-        value = replace(self.value, **changes)  # type: ignore[arg-type]
+        value = replace(self.value, **changes)  # type: ignore[arg-type]  # names of its fields
         if value != self.value or not self.exists:
             self._disk.replace(STATE, encode(value))
             self.value, self.exists = value, True

@@ -47,7 +47,7 @@ class TcpServer:
     async def stop(self) -> None:
         """Close the socket and all connections."""
         if self._server is not None:
-            await self._server.shutdown()  # type: ignore[no-untyped-call]
+            await self._server.shutdown()  # type: ignore[no-untyped-call]  # it has no types
             self._server = None
 
     def _filter(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU | None:

@@ -39,7 +39,7 @@ def nameplate_of(assignments: Iterable[tuple[str, str]]) -> Nameplate:
     for name, text in assignments:
         if name in kinds:
             changes[name] = _parse(kinds[name], text)
-    return dataclasses.replace(plate, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(plate, **changes)  # type: ignore[arg-type]  # parsed by the type of each field
 
 
 def is_nameplate(name: str) -> bool:

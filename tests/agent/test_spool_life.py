@@ -26,7 +26,7 @@ class Life(RuleBasedStateMachine):
 
     def attempt(self, act: object) -> None:
         try:
-            act()  # type: ignore[operator]
+            act()  # type: ignore[operator]  # any callable
         except OSError:
             pass
         except PowerCut:

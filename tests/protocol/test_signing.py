@@ -66,7 +66,7 @@ HELLO = Hello(kid=KID, login_ms=1, n=1, server_time_ms=NOW_MS, nonce=bytes(32), 
 
 def token(**changes: object) -> str:
     values = {"audience": "here", "device_id": 7, "iat_ms": NOW_MS, "exp_ms": NOW_MS + 1000} | changes
-    return signing.login_token(DEVICE, **values)  # type: ignore[arg-type]
+    return signing.login_token(DEVICE, **values)  # type: ignore[arg-type]  # its own parameters
 
 
 def test_label_key_vector() -> None:

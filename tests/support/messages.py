@@ -14,4 +14,4 @@ def hello(**changes: object) -> Hello:
         "nonce": bytes(32),
         "owned": False,
     }
-    return Hello(**(values | changes))  # type: ignore[arg-type]
+    return Hello(**(values | changes))  # type: ignore[arg-type]  # fields of a hello
