@@ -25,7 +25,7 @@ from tests.support.ownership_model import OwnershipLife
 from tests.support.postgres_world import PostgresWorld
 
 CORE_STEPS: Final = 20_000
-POSTGRES_STEPS: Final = 5_000
+POSTGRES_STEPS: Final = 2_000
 MOST: Final = 4
 """It goes on up to so many times the steps until every act has succeeded once."""
 ROUND: Final = 100
