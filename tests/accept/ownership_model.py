@@ -1,7 +1,7 @@
 """Acceptance ``ownership-model``: random lives of devices, in the core and on PostgreSQL, and a model.
 
 ``OWNERSHIP_STEPS`` asks for more steps on the core than the 20 000 of every run (a million took what
-docs/claiming.md says). A step is one act, announcement or sweep, compared with the model.
+docs/owning.md says). A step is one act, announcement or sweep, compared with the model.
 """
 
 import logging
