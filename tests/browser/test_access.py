@@ -34,6 +34,9 @@ async def rooms(portal: Portal) -> list[str]:
         f"/devices/{owned.device_id}",
         "/add",
         "/add/codes",
+        "/add/bulk",
+        "/r",
+        "/help/adding-your-device",
         *(f"/claims/{view.claim_id}" for view in (waiting, picking, won)),
     ]
 
