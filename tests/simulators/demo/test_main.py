@@ -66,7 +66,21 @@ class RunningDemo:
                 self.process.send_signal(signal.SIGHUP)
             case "killed":
                 self.process.kill()
-        self.process.wait(STOP_S)
+        self.wait_ended()
+
+    def wait_ended(self) -> None:
+        """Wait for the end; a failure says which of its processes were slow, and the last each of them said."""
+        try:
+            self.process.wait(STOP_S / 2)
+        except subprocess.TimeoutExpired:
+            slow = [
+                Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in self.children() if _stat(pid)
+            ]
+            try:
+                self.process.wait(STOP_S / 2)
+            except subprocess.TimeoutExpired:
+                said = [f"{log.name}:\n{log.read_text()[-2000:]}" for log in (self.folder / "logs").iterdir()]
+                pytest.fail("\n".join(["still there after half of the time:", *slow, *said]))
 
 
 def _stat(pid: int) -> list[str]:
