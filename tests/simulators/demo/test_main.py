@@ -69,7 +69,7 @@ class RunningDemo:
         self.wait_ended()
 
     def wait_ended(self) -> None:
-        """Wait for the end; a failure says which of its processes were slow, and the last each of them said."""
+        """Wait for the end; a failure says which processes were slow, and the last each of them said."""
         try:
             self.process.wait(STOP_S / 2)
         except subprocess.TimeoutExpired:
