@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Final
 
 import structlog
 
-MAX_TEXT_CHARS: Final = 500
+from protocol.log_text import cap_text
 
 
 def configure(*, level: str = "info", form: str = "auto") -> None:
@@ -54,15 +53,6 @@ def _console() -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
     )
-
-
-def cap_text(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Cap the length of texts and make control characters visible, since some of them come from peers."""
-    for key, value in event.items():
-        if isinstance(value, str) and key != "exception":
-            text = value if len(value) <= MAX_TEXT_CHARS else value[:MAX_TEXT_CHARS] + "…"
-            event[key] = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return event
 
 
 def _name_process(

@@ -8,7 +8,7 @@ import sys
 
 import structlog
 
-from agent.logs import MAX_TEXT_CHARS, Repeats, cap_text
+from agent.logs import Repeats
 
 PROGRAM = """
 import structlog
@@ -42,12 +42,6 @@ def test_human_lines_hold_no_control_characters_of_peers() -> None:
     (line,) = said("human").splitlines()
     assert "a text" in line
     assert "\x1b[2J" not in line
-
-
-def test_long_texts_are_capped() -> None:
-    event = cap_text(None, "info", {"event": "x", "reason": "y" * (MAX_TEXT_CHARS + 1), "count": 3})
-    assert event["count"] == 3
-    assert len(str(event["reason"])) < MAX_TEXT_CHARS + 20
 
 
 def test_the_first_failure_is_loud_the_rest_is_quiet() -> None:
