@@ -1,4 +1,4 @@
-"""Arms one fault point of this process for a test (design S19); nothing else of the agent reads the switch.
+"""Arms one fault point of this process for a test; nothing else of the agent reads the switch.
 
 ``SMARTCONNECT_FAULT=name:n[:kill | :hold=PATH]``: on the n-th passing of the point ``name``, ``kill`` (the
 default) is SIGKILL to this process; ``hold`` makes PATH and waits until somebody removes it. Unset, which is

@@ -1,4 +1,4 @@
-"""Command kinds: parameters, privilege and lifetime (design section 6)."""
+"""Command kinds: parameters, privilege and lifetime."""
 
 from dataclasses import dataclass
 from enum import StrEnum

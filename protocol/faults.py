@@ -1,4 +1,4 @@
-"""Named fault points (design S19): places where a test may stop or kill the process that reaches them.
+"""Named fault points: places where a test may stop or kill the process that reaches them.
 
 ``reach(name)`` costs one comparison while nothing is armed, which is always so outside tests. Only a shell's
 ``app.py`` arms a point, and only when its test switch is set; the action (kill, hold) is the shell's.

@@ -1,6 +1,6 @@
 """Who a device is: Product ID and Product Key from its label, kid from its device key.
 
-Design section 3. The Product Key is a secret: it has no readable ``repr`` and is never part of a message.
+The Product Key is a secret: it has no readable ``repr`` and is never part of a message.
 """
 
 import hashlib

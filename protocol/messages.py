@@ -1,4 +1,4 @@
-"""The messages of the wire, as frozen values (design sections 3, 4, 6).
+"""The messages of the wire, as frozen values.
 
 Times are unix milliseconds. Bytes travel as base64 in JSON. A new field gets the default that an old peer
 implies; unknown fields are ignored; unknown kinds are answered with a reason code.

@@ -1,4 +1,4 @@
-"""Keys and signatures: label key, announcement, log-in token, control messages, key set (design section 3).
+"""Keys and signatures: label key, announcement, log-in token, control messages, key set.
 
 Keys are made by shells; here they only sign and verify. Every signature covers a domain and the very bytes
 that travel, so there is no canonical form to get wrong. Ed25519 throughout (RFC 8032).

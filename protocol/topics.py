@@ -1,4 +1,4 @@
-"""The topic tree (design section 4): build and parse.
+"""The topic tree: build and parse.
 
 ::
 

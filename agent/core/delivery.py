@@ -1,4 +1,4 @@
-"""What an answer of the gateway means for what was published (design section 4, "Bad payloads").
+"""What an answer of the gateway means for what was published.
 
 =====================  ==================================================================================
 stored                 0x00, 0x10: it is in the cloud; delete it here

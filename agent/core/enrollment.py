@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from protocol.messages import Hello, Watch
 
-ANNOUNCE_EVERY_MS = 60_000  # a bindable announcement is at most 90 s old (design section 3)
+ANNOUNCE_EVERY_MS = 60_000  # a bindable announcement is at most 90 s old: docs/claiming.md
 ANNOUNCE_SPREAD = 0.2  # so that devices that came up together do not announce together
 MAX_WATCH_MS = 60_000  # the cloud renews a watch every 30 s; a longer one is a mistake
 

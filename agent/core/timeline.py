@@ -1,4 +1,4 @@
-"""When things happened: monotonic time of a boot → unix time (design section 5, "Time").
+"""When things happened: monotonic time of a boot → unix time.
 
 The cloud's clock settles a boot's offset once, at the boot's first `hello`; from then on it is final, so a
 sample that is sent again has the same time. A boot that never met the cloud keeps the machine's own clock if

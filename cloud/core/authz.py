@@ -1,7 +1,7 @@
-"""Who may do what: one table of actions and roles (design section 7).
+"""Who may do what: one table of actions and roles.
 
 Rights on a device come from its owner's company: whoever is no member there is answered as if the device did
-not exist (S12), so this module only ever judges people about devices and claims of their own company.
+not exist, so this module only ever judges people about devices and claims of their own company.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Names of claims: a UUID of version 8 (RFC 9562) that carries the device_id beside 59 random bits.
 
 So a claim is found by its primary key (device_id, claim_id), on one node of a distributed database, from
-its name alone (design section 13).
+its name alone (docs/decisions/0011-schema-for-many-nodes.md).
 """
 
 import re

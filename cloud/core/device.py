@@ -1,7 +1,7 @@
 """What the cloud knows of a device and of the claims on it, and the rules that follow from those facts alone.
 
-The facts are stored; states and reasons are computed from them and the clock (design section 3). The inputs
-that change them are in :mod:`cloud.core.claim`.
+The facts are stored; states and reasons are computed from them and the clock, as docs/claiming.md
+and docs/owning.md describe. The inputs that change them are in :mod:`cloud.core.claim`.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """What a device's shown values mean for a person: one state, its word and its seriousness.
 
 The order of the rules is the order of importance. *Stale* is a state of its own: values of a device that is
-not heard are never shown as an outage (design section 6).
+not heard are never shown as an outage.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Six digits in a mail: how long they live, how often they may be tried, when the next ones are sent (S10).
+"""Six digits in a mail: how long they live, how often they may be tried, when the next ones are sent.
 
 A code lives 10 minutes, is good for 5 tries and one use. A new one replaces it; the pause before the next
 mail doubles. Randomness and hashing are the caller's.

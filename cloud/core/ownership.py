@@ -1,7 +1,7 @@
 """Who owns a device, and since when: one live ownership a device, numbered by an epoch that only grows.
 
-Everything a device sends and everything a person reads is cut by the epoch (design sections 3, 4 and S4), so
-the number must never repeat, not even after a restored backup: the clock keeps it ahead (S21).
+Everything a device sends and everything a person reads is cut by the epoch (docs/owning.md), so the number
+must never repeat, not even after a restored backup: the clock keeps it ahead.
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What an MQTT session of a device may do (design section 4), without a socket, a clock or a database.
+"""What an MQTT session of a device may do, without a socket, a clock or a database.
 
 Theory of operation
 -------------------
@@ -34,9 +34,9 @@ from protocol.mqtt import V5, V311, Connect, Publish, Subscribe
 from protocol.topics import UpKind, UpTopic, control, parse
 
 UNOWNED_MAX_BYTES: Final = 2048
-"""Largest message of a session that owns nothing (S5): a sealed announcement."""
+"""Largest message of a session that owns nothing: a sealed announcement."""
 UNOWNED_PERIOD_MS: Final = 10_000
-"""Such a session may send one message in this time (S5)…"""
+"""Such a session may send one message in this time…"""
 UNOWNED_BURST: Final = 6
 """…and this many at once: the first announcement, its repeats, a switch, a button."""
 MAX_KEEP_ALIVE_S: Final = 1200

@@ -30,7 +30,7 @@ KEEP_ALIVE_SLACK: Final = 1.5
 ALIVE_S: Final = 30.0
 """A session heard so lately was alive when another log-in took its place; a link that broke was not."""
 UNANNOUNCED_S: Final = 300.0
-"""A session that owns nothing ends so long after its last announcement (S5); a device sends one a minute."""
+"""A session that owns nothing ends so long after its last announcement; a device sends one a minute."""
 
 log = structlog.get_logger()
 

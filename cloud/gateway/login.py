@@ -1,4 +1,4 @@
-"""Log-in of a device: its token against its key, once (design section 3)."""
+"""Log-in of a device: its token against its key, once: a token never works twice."""
 
 from dataclasses import dataclass
 

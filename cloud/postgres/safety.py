@@ -1,4 +1,4 @@
-"""Start-up check S17: the database keeps what a PUBACK promises."""
+"""Start-up check: the database keeps what a PUBACK promises."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Log-in of device keys, where they stand, and who is connected (design section 3).
+"""Log-in of device keys, where they stand, and who is connected.
 
 A log-in writes ``device_key`` first and ``latest`` after it, in the order in which a binding does.
 """

@@ -1,4 +1,7 @@
-"""Transactions that may be repeated: the only kind this product makes (design section 13, point 6)."""
+"""Transactions that may be repeated: the only kind this product makes.
+
+Why: docs/decisions/0011-schema-for-many-nodes.md.
+"""
 
 import asyncio
 import random

@@ -32,7 +32,7 @@ from protocol.messages import Announcement, Request
 PENDING_MS: Final = 7 * 86_400_000
 """A claim waits this long for its device unless the caller says otherwise."""
 KEEP_CANDIDATE_MS: Final = 86_400_000
-"""Announcements are kept for 24 h (design section 3)."""
+"""Announcements are kept for 24 h: docs/claiming.md."""
 EXPIRE_AT_ONCE: Final = 500
 
 

@@ -1,4 +1,4 @@
-"""Six digits by mail: made, resent, checked once (S10). Used by sign-up and change of address."""
+"""Six digits by mail: made, resent, checked once. Used by sign-up and change of address."""
 
 import hmac
 import secrets

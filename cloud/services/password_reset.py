@@ -1,7 +1,7 @@
 """Forgot your password: a link by mail.
 
 1. ``ask(kit, email, check_robot=…, now_ms)``: always the same answer ("Check your email account …"), with
-   the same work for known and unknown addresses (S11). AccountError for what cannot be an address.
+   the same work for known and unknown addresses. AccountError for what cannot be an address.
 2. The link is ``/reset/new#TOKEN``; the page posts the token. ``look(kit, token, now_ms)`` → the address, for
    the form. RefusedError link_invalid.
 3. ``reset(kit, token, password, now_ms)``: the new password; every log-in ends, the second factor stays on.

@@ -18,8 +18,8 @@ Step-up: ``step_up(kit, session, code=…, password=…, now_ms)`` makes ``sessi
 minutes (``session.is_fresh(now_ms)``). An account with Two-Factor Authentication needs a code, another one
 its password. RefusedError factor_wrong, password_wrong, too_fast.
 
-A secret lies sealed in the database, its key outside (S13); a time step or recovery code is spent once
-(S10). Wrong codes are answered later and later, per account; a right one is never refused for good (S16).
+A secret lies sealed in the database, its key outside; a time step or recovery code is spent once.
+Wrong codes are answered later and later, per account; a right one is never refused for good.
 """
 
 import base64

@@ -17,7 +17,7 @@ Every step but the first raises RefusedError sign_up_gone an hour after ``begin`
 made.
 
 Known and unknown addresses get the same answers with the same work; a known one gets a mail that says so,
-and no code ever fits (S11).
+and no code ever fits.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

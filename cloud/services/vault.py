@@ -1,4 +1,4 @@
-"""What the database alone must not give away: sealed secrets and hashes of short codes (S10, S13).
+"""What the database alone must not give away: sealed secrets and hashes of short codes.
 
 The key is a file outside the database (``secrets_key_file``): 32 bytes in hexadecimal, 0600. Two keys are
 derived from it. Whoever has the database alone can neither read a sealed secret nor try out six digits.

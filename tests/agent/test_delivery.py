@@ -19,7 +19,7 @@ WANTED = {
 }
 
 
-def test_the_codes_of_the_design() -> None:
+def test_the_codes_of_the_table() -> None:
     assert {reason: judge(reason) for reason in WANTED} == WANTED
 
 

@@ -1,4 +1,4 @@
-"""The agent reads the Product Key from the UPS, derives the label key, and keeps nothing else of it (S2)."""
+"""The agent reads the Product Key from the UPS, derives the label key, and keeps nothing else of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Product Key is nowhere (S2): not in MQTT, URLs, pages, logs, tables, files, command lines, environments.
+"""A Product Key is nowhere: not in MQTT, URLs, pages, logs, tables, files, command lines, environments.
 
 Keys are planted by every way a person can type them, right and wrong, and then looked for in all that the
 running cloud keeps or shows.

@@ -1,8 +1,8 @@
 """Kills programs by a plan that a seed makes, starts them again, and counts.
 
 A `Strike` says when, whom and how. Half of the programs that are started again are given a fault point to die
-at by themselves (design S19), so that deaths do not only fall where most of the time is spent. The plan is a
-function of the seed; which sample it hits is not, since real programs do not run twice alike.
+at by themselves (`protocol.faults`), so that deaths do not only fall where most of the time is spent. The
+plan is a function of the seed; which sample it hits is not, since real programs do not run twice alike.
 """
 
 import random

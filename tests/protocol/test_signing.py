@@ -70,7 +70,7 @@ def token(**changes: object) -> str:
 
 
 def test_label_key_vector() -> None:
-    """Computed apart with hashlib.scrypt and hmac, by the formula of the design."""
+    """Computed apart with hashlib.scrypt and hmac, by the formula in the docstring of ``label_key``."""
     label = signing.label_key(ProductId("ABCDEF123456"), ProductKey("ABCDEFGH123456"))
     root = hashlib.scrypt(b"ABCDEFGH123456", salt=b"scl1|ABCDEF123456", n=8192, r=8, p=1, dklen=32)
     prk = hmac.digest(bytes(32), root, "sha256")

@@ -1,6 +1,6 @@
 """What a third party's MQTT client may and may not do at the gateway: devices to do it with, and the answers.
 
-The expected codes are written by hand from design section 4 and the two MQTT standards; nothing here asks
+The expected codes are written by hand from docs/gateway.md and the two MQTT standards; nothing here asks
 ``cloud.core.session``.
 """
 
@@ -242,7 +242,7 @@ FURTHER: Final = (
     _no_subscribe("everything", lambda _: "#", 0xA2),
     _no_subscribe("shared subscription", lambda d: f"$share/group/d/{d.kid}/control", 0x9E),
 )
-"""What else design section 4 refuses."""
+"""What else the gateway refuses."""
 
 
 def logged_refusals(log: Path, start: int) -> list[int]:

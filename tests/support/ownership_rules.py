@@ -1,4 +1,4 @@
-"""A second, simpler telling of the ownership rules: dictionaries and the design in plain words.
+"""A second, simpler telling of the ownership rules: dictionaries, and docs/owning.md in plain words.
 
 It knows nothing of the product's code. :mod:`tests.support.ownership_model` compares the two.
 """
@@ -30,7 +30,7 @@ class Key:
 
 @dataclass
 class Model:
-    """One device by the rules of the design."""
+    """One device by the rules of docs/owning.md."""
 
     keys: dict[int, Key] = field(default_factory=dict)
     pending: dict[int, dict[str, Any]] = field(default_factory=dict)

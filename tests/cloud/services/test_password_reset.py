@@ -86,7 +86,7 @@ async def test_an_unknown_address_gets_no_mail_and_the_same_answer(kit: Kit) -> 
 
 
 async def test_known_and_unknown_addresses_cost_the_same_rows(kit: Kit) -> None:
-    """S11: as much is written for an address that nobody has."""
+    """As much is written for an address that nobody has."""
     await add_person(kit, ADA, NOW)
 
     async def rows_written(email: str) -> tuple[object, ...]:
