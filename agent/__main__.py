@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.config import ENVIRONMENT_PREFIX, Settings, UpsSettings, load, table
 from agent.errors import AgentError, ConfigError, LockedError
+from protocol.extras import advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,8 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _obey(options: argparse.Namespace, settings: Settings) -> int:
-    from agent import app, control, logs  # noqa: PLC0415 - `--help` answers without loading them
-
+    try:
+        from agent import app, control, logs  # noqa: PLC0415 - `--help` answers without loading them
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(advice("smartconnect-agent", missing, ["agent"]))
+        return MISUSED
     logs.configure(level=settings.log_level, form=settings.log_format)
     if options.command == "run":
         app.run(settings, os.environ)

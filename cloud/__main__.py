@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from cloud.config import ConfigError, load, table
+from protocol.extras import advice
+
+MISUSED: Final = 2
 
 COMMANDS: Final = {
     "serve": "run everything: private PostgreSQL when DATABASE_URL is not set, migrations, gateway, portal",
@@ -114,12 +117,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(chosen.config, flags=flags)
     except ConfigError as error:
         parser.error(str(error))
+    try:  # `--help` answers without loading a database driver
+        if chosen.command == "admin":
+            from cloud import admin  # noqa: PLC0415 - only this command needs the services
+        else:
+            from cloud import app  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(advice("smartconnect-cloud", missing, ["cloud"]))
+        return MISUSED
     if chosen.command == "admin":
-        from cloud import admin  # noqa: PLC0415 - only this command needs the services
-
         return admin.run(chosen, settings)
-    from cloud import app  # noqa: PLC0415 - `--help` answers without loading a database driver
-
     forwarded = [part for name, value in flags.items() for part in ("--" + name.replace("_", "-"), value)]
     if chosen.config is not None:
         forwarded = ["--config", str(chosen.config), *forwarded]

@@ -78,23 +78,61 @@ def test_an_extra_alone_suffices(extra: str, command: list[str]) -> None:
     """Everything of the package imports, and its program starts, with nothing but its own extra installed."""
     absent = top_level_names_outside(extra)
     assert {"agent": "aiohttp", "cloud": "serial", "simulators": "psycopg"}[extra] in absent
-    code = f"""
-        import importlib, pkgutil, runpy, sys
-        ABSENT = {sorted(absent)!r}
-        class Absent:
-            def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] in ABSENT:
-                    raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-        sys.meta_path.insert(0, Absent())
+    done = run_without(
+        absent,
+        f"""
+        import importlib, pkgutil
         package = importlib.import_module({extra!r})
         for module in pkgutil.walk_packages(package.__path__, {extra!r} + "."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-        sys.argv[1:] = {command[1:]!r}
-        runpy.run_module({command[0]!r}, run_name="__main__", alter_sys=True)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, check=False
+        """,
+        command,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "usage:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "installed", "wanted"),
+    [
+        (["agent", "status", "--config", "{}"], "", "agent"),
+        (["agent", "status", "--config", "{}"], "cloud", "agent"),
+        (["cloud", "serve"], "agent", "cloud"),
+        (["cloud", "admin", "bundle"], "agent", "cloud"),
+        (["simulators", "ups", "--help"], "agent", "simulators"),
+        (["simulators.demo", "--help"], "simulators", "agent,cloud,simulators"),
+    ],
+)
+def test_a_missing_extra_is_named_in_one_line(
+    command: list[str], installed: str, wanted: str, tmp_path: Path
+) -> None:
+    """A console script is there with every extra; without its own one it says which to install."""
+    config = tmp_path / "agent.toml"
+    config.write_text('installation = "i.json"\n')
+    words = [word.format(config) for word in command]
+    done = run_without(top_level_names_outside(installed), "", words)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("smartconnect-")
+    assert line.endswith(f"pip install 'smartconnect[{wanted}]'")
+
+
+def run_without(absent: set[str], code: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run some code and then ``python -m`` a command, where these top-level names cannot be imported."""
+    hide = f"""
+        import runpy, sys
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in {sorted(absent)!r}:
+                    raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        sys.meta_path.insert(0, Absent())
+    """
+    run = f"""
+        sys.argv[1:] = {command[1:]!r}
+        runpy.run_module({command[0]!r}, run_name="__main__", alter_sys=True)
+    """
+    whole = "\n".join(textwrap.dedent(part) for part in (hide, code, run))
+    return subprocess.run(
+        [sys.executable, "-c", whole], cwd=ROOT, capture_output=True, text=True, check=False
+    )
