@@ -5,7 +5,8 @@ healthy devices run all the time: one that publishes 100 samples a second straig
 read by the agent that has the bad lines, too. Neither may lose a sample. Then quiet and disturbed spells take
 turns, and the first device's 99th percentile from publish to PUBACK is compared between them: the median of
 the spells' percentiles, so that something else on the machine that stalls a spell or two decides nothing;
-those of all samples are printed beside it.
+those of all samples are printed beside it. Where the quiet
+percentile is above 100 ms the machine is too busy to judge, and the check fails.
 """
 
 import json
@@ -36,6 +37,9 @@ SPELL_S = 2.0
 SETTLE_S = 0.3
 FLOOD_PAUSE_S = 0.1
 MAX_RATIO = 2.0
+MAX_QUIET_MS = (
+    100.0  # a gateway that has nothing else to do answers in a few; above this others have the processors
+)
 
 
 def main() -> int:
@@ -188,7 +192,7 @@ class Steady:
             f" {after_ms / before_ms:.2f} (median of {SPELLS} spells each; over all samples"
             f" {all_ms[0]:.2f} and {all_ms[1]:.2f} ms)"
         )
-        expect(after_ms <= MAX_RATIO * before_ms, figures)
+        judge(before_ms, after_ms, figures)
         return figures
 
     def _by_spell(self, spells: list[tuple[float, float]]) -> list[list[float]]:
@@ -198,6 +202,12 @@ class Steady:
             sorted(latency_ms for _, due_s, latency_ms in samples if start_s <= due_s < end_s)
             for start_s, end_s in spells
         ]
+
+
+def judge(quiet_ms: float, disturbed_ms: float, figures: str) -> None:
+    """CheckError where the disturbed percentile is too high, or the quiet one says that nobody can tell."""
+    expect(quiet_ms <= MAX_QUIET_MS, f"the machine is too busy to judge: {figures}")
+    expect(disturbed_ms <= MAX_RATIO * quiet_ms, figures)
 
 
 def p99(values: list[float]) -> float:
