@@ -8,7 +8,7 @@ from tests.accept.bad_input import judge
 
 def test_twice_the_quiet_percentile_is_allowed() -> None:
     judge(4.0, 8.0, "figures")
-    with pytest.raises(CheckError, match="^figures$"):
+    with pytest.raises(CheckError, match=r"^figures$"):
         judge(4.0, 8.1, "figures")
 
 
