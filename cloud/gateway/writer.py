@@ -233,8 +233,7 @@ class Writer:
             return all(self._store_all([Share.of(session, upload)]) for upload in uploads)
         if uploads[0].messages > 1:
             return self._store_singles(session, uploads[0])
-        self._refuse(session, uploads[0], error)
-        return True
+        return self._refuse(session, uploads[0], error)
 
     def _store_singles(self, session: Session, upload: Upload) -> bool:
         singles = upload.singles()
@@ -246,8 +245,8 @@ class Writer:
             self._report(Done(flush=[session]))
         return True
 
-    def _refuse(self, session: Session, upload: Upload, error: Exception) -> None:
-        """Keep a message that cannot be stored aside, and never ask for it again."""
+    def _refuse(self, session: Session, upload: Upload, error: Exception) -> bool:
+        """Keep a message that cannot be stored aside, and never ask for it again. As _store_all."""
         log.error(
             "a message cannot be stored",
             kind=upload.topic.kind,
@@ -258,14 +257,29 @@ class Writer:
         self._metrics.rejected.inc()
         rejection = Rejection(upload, 0, DecodeError(ErrorCode.OUT_OF_RANGE, f"cannot be stored: {error}"))
         now_ms = time.time_ns() // 1_000_000
-        try:
-            self._store.write(Batch(now_ms=now_ms, rejected=[rejected_row(session, rejection, now_ms)]))
-        except Exception:  # the line above says what there is to say
-            log.exception("a refused message was not kept aside")
+        aside = Batch(now_ms=now_ms, rejected=[rejected_row(session, rejection, now_ms)])
+        attempts = 0
+        while True:
+            try:
+                self._store.connect()
+                self._store.write(aside)
+            except ConnectionTroubleError as trouble:  # the device still has it
+                self._lost(str(trouble))
+                attempts += 1
+                if not self._pause(attempts):
+                    return False
+                continue
+            except (
+                Exception
+            ):  # refused twice: it must not come back for ever, and the line above has its reason
+                log.exception("a refused message was not kept aside")
+            break
+        self._found()
         upload.reasons[0] = Reason.PAYLOAD_FORMAT_INVALID
         done = Done(flush=[session])
         done.decide(session, upload)
         self._report(done)
+        return True
 
     # --- the database comes and goes ------------------------------------------------------------------------
 

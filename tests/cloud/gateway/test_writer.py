@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
 from cloud.core.session import Standing
@@ -10,7 +11,9 @@ from cloud.gateway.metrics import Metrics
 from cloud.gateway.session import Session
 from cloud.gateway.writer import Done, Writer
 from cloud.postgres.telemetry import Batch, ConnectionTroubleError, Store
+from protocol.errors import Reason
 from protocol.mqtt import V5
+from tests.accept import wait_until
 from tests.support import ingest
 from tests.support.ingest import KID, ONE, TWO, own_devices, sample, stored
 
@@ -123,3 +126,17 @@ def test_a_fault_with_one_message_is_found_and_the_others_are_stored(dsn: str) -
     assert stored(dsn) == [(ONE, 1, 2), (TWO, 1, 1), (TWO, 1, 2)]
     assert uploads[0].acks == b"\x40\x03\x00\x01\x99" + b"\x40\x02\x00\x02"
     assert uploads[1].acks == b"\x40\x02\x00\x01" + b"\x40\x02\x00\x02"
+
+
+def test_a_refused_message_is_kept_aside_once_the_database_is_back(dsn: str) -> None:
+    """It is not answered before: a refusal without its row would be a silent loss."""
+    desk = Desk(dsn, lambda: ValueError("a fault of ours"), lambda: ConnectionTroubleError("away"))
+    bad = upload(1)
+    desk.writer.start()
+    desk.writer.put(session(ONE), bad)
+    wait_until("the message is decided", lambda: bad.acks is not None, STOP_TIMEOUT_S)
+    desk.writer.stop(STOP_TIMEOUT_S)
+    assert bad.reasons == {0: Reason.PAYLOAD_FORMAT_INVALID}
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT device_id, code FROM rejected").fetchall()
+    assert rows == [(ONE, "out_of_range")]
