@@ -271,7 +271,7 @@ async def _drive_gmqtt(login: Login, version: int, actions: Sequence[Action]) ->
         seen.connect = int(error._code)
     finally:
         client.on_disconnect = _ignore
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(OSError):
             await client.disconnect()
     return seen
 
