@@ -85,6 +85,7 @@ class Settings:
         " the device key of the list, too",
     )
     raw_days: int = _setting(14, "days that full telemetry is kept")
+    rejected_days: int = _setting(30, "days that a capped copy of a refused message is kept, to look into it")
     free_claims_account: int = _setting(
         20, "claims of one account that may be open before further ones need patience and a proof of work"
     )
@@ -121,7 +122,9 @@ class Settings:
         """Check what a type alone does not say."""
         for name in ("gateway_port", "gateway_metrics_port", "portal_port", "smtp_port"):
             _check(0 <= getattr(self, name) <= 65535, f"{name} is not a port")
-        for name in ("receive_maximum", "max_sessions", "writers", "pool_size", "raw_days", "session_days"):
+        for name in ("receive_maximum", "max_sessions", "writers", "pool_size"):
+            _check(getattr(self, name) >= 1, f"{name} must be at least 1")
+        for name in ("raw_days", "rejected_days", "session_days"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")
         _check(self.receive_maximum <= 65535, "receive_maximum is at most 65535")
         _check(1024 <= self.max_packet_bytes <= 2**28 - 1, "max_packet_bytes is 1024 to 268435455")

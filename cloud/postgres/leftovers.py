@@ -1,4 +1,4 @@
-"""What time alone ends about accounts: nobody reads it any more, so it goes."""
+"""What time alone ends: rows about accounts that nobody reads any more, and old refused messages."""
 
 from typing import Final
 
@@ -21,10 +21,11 @@ _STATEMENTS: Final = (
 )
 
 
-async def forget(pool: Pool, now_ms: int) -> int:
-    """Remove what ran out; how many rows there were."""
+async def forget(pool: Pool, now_ms: int, rejected_days: int) -> int:
+    """Remove what ran out, and refused messages older than some days; how many rows there were."""
+    rejected = ("DELETE FROM rejected WHERE ts_ms <= %s", rejected_days * DAY_MS)
     count = 0
     async with pool.connection() as connection:
-        for statement, kept_ms in _STATEMENTS:
+        for statement, kept_ms in (*_STATEMENTS, rejected):
             count += (await connection.execute(statement, [now_ms - kept_ms])).rowcount
     return count

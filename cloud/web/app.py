@@ -98,7 +98,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             hub = app[HUB] = Hub(pool, settings.dsn, app[METRICS])
             mailer = Mailer(pool, mail_server(settings), now_ms)
             owners = looking_after_owners(app[KIT])
-            async with hub.run(), keeping_house(pool), owners, background.running({"mailer": mailer.run()}):
+            house = keeping_house(pool, settings.rejected_days)
+            async with hub.run(), house, owners, background.running({"mailer": mailer.run()}):
                 yield
 
 

@@ -1,5 +1,5 @@
-"""What time alone ends: claims that waited too long, announcements nobody renewed for a day, and what is due
-on owned devices; and the mails of what happened to them.
+"""What time alone ends: claims that waited too long, announcements nobody renewed for a day, old refused
+messages, and what is due on owned devices; and the mails of what happened to them.
 
 Nothing waits for it (pages and decisions look at the clock themselves), any number of portals may do it at
 once, and a round that fails is made up for by the next.
@@ -28,9 +28,9 @@ log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def keeping_house(pool: Pool, period_s: float = PERIOD_S) -> AsyncIterator[None]:
+async def keeping_house(pool: Pool, rejected_days: int, period_s: float = PERIOD_S) -> AsyncIterator[None]:
     """A round now and every ``period_s`` seconds while the block runs."""
-    async with background.running({"housekeeping": _keep(pool, period_s)}):
+    async with background.running({"housekeeping": _keep(pool, rejected_days, period_s)}):
         yield
 
 
@@ -54,11 +54,11 @@ async def _look_after(kit: Kit, period_s: float) -> None:
         await asyncio.sleep(period_s)
 
 
-async def _keep(pool: Pool, period_s: float) -> None:
+async def _keep(pool: Pool, rejected_days: int, period_s: float) -> None:
     while True:
         try:
             ended = await claiming.expire(pool, now_ms())
-            await leftovers.forget(pool, now_ms())
+            await leftovers.forget(pool, now_ms(), rejected_days)
         except UNAVAILABLE as error:
             log.warning("housekeeping waits for the database", error=str(error))
         else:

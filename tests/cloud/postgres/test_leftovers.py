@@ -49,9 +49,14 @@ async def test_only_what_ran_out_goes(database: str) -> None:
                     " created_ms, expires_ms, ended_ms) VALUES (1, '', '', 'viewer', %s, 1, 0, %s, 0)",
                     [name, end_ms - 30 * DAY_MS],
                 )
+                await connection.execute(
+                    "INSERT INTO rejected (device_id, ts_ms, kid, topic, code, reason, payload, size_bytes)"
+                    " VALUES (1, %s, '', '', '', '', '', 0)",
+                    [end_ms - 30 * DAY_MS],
+                )
             await connection.execute(
                 "INSERT INTO attempt (scope, subject, failures, last_ms) VALUES ('claim', 'old', 1, 0)"
             )
-        assert await leftovers.forget(pool, NOW) == 7
-        assert await leftovers.forget(pool, NOW) == 0
-        assert await leftovers.forget(pool, NOW + 1) == 7
+        assert await leftovers.forget(pool, NOW, 30) == 8
+        assert await leftovers.forget(pool, NOW, 30) == 0
+        assert await leftovers.forget(pool, NOW + 1, 30) == 8

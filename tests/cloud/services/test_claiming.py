@@ -326,7 +326,7 @@ async def test_a_running_portal_ends_claims_by_itself(database: str, pool: Pool,
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("UPDATE claim SET expires_ms = 1")
         connection.execute("LISTEN device")
-        async with keeping_house(pool, period_s=0.01):
+        async with keeping_house(pool, 30, period_s=0.01):
             heard = await asyncio.to_thread(lambda: list(connection.notifies(timeout=20, stop_after=1)))
     assert [notify.payload for notify in heard] == [str(device.device_id)]
     assert rows(database, "SELECT state FROM claim") == [("expired",)]
