@@ -57,6 +57,7 @@ class Line:
         self._free_s = 0.0  # loop time from which a request may be sent
         self._failures = 0
         self._suspect = False
+        self._closing = False
         self._running: set[asyncio.Task[object]] = set()
 
     @property
@@ -72,6 +73,8 @@ class Line:
 
         async def alone() -> Sequence[int]:
             async with self._lock:
+                if self._closing:
+                    raise LinkDownError(f"{self._address} is being closed")
                 await self._open()
                 if self._suspect:
                     await self._verify(unit)
@@ -112,7 +115,8 @@ class Line:
         return ()
 
     async def close(self) -> None:
-        """Wait for what is under way, then close."""
+        """Wait for the request under way, then close; those that wait for their turn get LinkDownError."""
+        self._closing = True
         await asyncio.gather(*self._running, return_exceptions=True)
         self._drop()
 
@@ -226,8 +230,7 @@ class Lines:
 
     async def close(self) -> None:
         """Close every line."""
-        for line in self._lines.values():
-            await line.close()
+        await asyncio.gather(*(line.close() for line in self._lines.values()))
 
 
 class UnitLink:

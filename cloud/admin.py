@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import getpass
 import json
 import secrets
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from cloud import admin_manifest, logs
+from cloud import admin_manifest, background, logs
 from cloud.app import REFUSALS
 from cloud.config import Settings
 from cloud.core.refusal import RefusedError
@@ -114,22 +113,26 @@ async def _turn_factor_off(email: str, settings: Settings) -> None:
 
 async def _import_history(files: list[dict[str, Any]], settings: Settings, *, follow: bool) -> None:
     """Give each file's past to its device: once, or again for every new owner until told to stop."""
-    stopping = asyncio.Event()
-    handle_signals(stopping.set)
     done: set[tuple[int, int]] = set()
     async with make_pool(settings.dsn, name="history", max_size=1) as pool:
-        while not stopping.is_set():
-            try:
-                for content in files:
-                    await _import_file(pool, content, done)
-            except DatabaseUnavailableError as error:
-                if not follow:
-                    raise
-                log.warning("the database does not answer", reason=str(error))
-            if not follow:
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), FOLLOW_PAUSE_S)
+        if not follow:
+            for content in files:
+                await _import_file(pool, content, done)
+            return
+        stopping = asyncio.Event()
+        handle_signals(stopping.set)
+        async with background.running({"history": _follow(pool, files, done)}):
+            await stopping.wait()
+
+
+async def _follow(pool: Pool, files: list[dict[str, Any]], done: set[tuple[int, int]]) -> None:
+    while True:
+        try:
+            for content in files:
+                await _import_file(pool, content, done)
+        except DatabaseUnavailableError as error:
+            log.warning("the database does not answer", reason=str(error))
+        await asyncio.sleep(FOLLOW_PAUSE_S)
 
 
 async def _import_file(pool: Pool, content: dict[str, Any], done: set[tuple[int, int]]) -> None:

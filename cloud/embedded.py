@@ -43,7 +43,14 @@ from cloud.process import end_with_parent, works_in
 USER: Final = "smartconnect"
 DATABASE: Final = "smartconnect"
 START_TIMEOUT_S: Final = 60.0  # crash recovery replays up to max_wal_size
-STOP_TIMEOUT_S: Final = 8.0  # below the 10 s in which every process of ours has to stop
+FAST_STOP_S: Final = 3.0  # then without a last checkpoint: the next start replays what was committed
+STOP_TIMEOUT_S: Final = 8.0  # of an orphan, and of a server that does not even do that
+STOPS: Final = (
+    (signal.SIGINT, FAST_STOP_S),
+    (signal.SIGQUIT, 0.8),
+    (signal.SIGKILL, STOP_TIMEOUT_S),
+)
+"""Shutdown fast, immediate, and by force: how to ask, and how long to wait (PostgreSQL, "Shutting down")."""
 LOG_MAX_BYTES: Final = 10 * 1024 * 1024
 
 SETTINGS: Final[Mapping[str, str]] = {
@@ -151,11 +158,11 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Stop the server (fast shutdown, then harder), and remove what only a running server needs."""
         if self._process is not None:
-            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            for number, wait_s in STOPS:
                 if self._process.poll() is None:
                     self._process.send_signal(number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(STOP_TIMEOUT_S)
+                    self._process.wait(wait_s)
                     break
             self._process = None
         if self._lock is not None:

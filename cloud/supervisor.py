@@ -24,7 +24,7 @@ from cloud.process import end_with_parent
 FIRST_DELAY_S: Final = 0.2
 MAX_DELAY_S: Final = 10.0
 HEALTHY_AFTER_S: Final = 30.0
-STOP_TIMEOUT_S: Final = 4.0  # two groups of children, one after the other, within 10 s
+STOP_TIMEOUT_S: Final = 4.0  # two groups of children, one after the other, within 9 s
 EXIT_CONFIGURATION: Final = 2
 LINE_LIMIT_BYTES: Final = 1 << 20
 
@@ -123,7 +123,7 @@ class Supervisor:
         try:
             code = await process.wait()
         except asyncio.CancelledError:
-            await _end(process)
+            await _end(child.name, process)
             raise
         finally:
             with contextlib.suppress(TimeoutError):
@@ -143,9 +143,13 @@ class Supervisor:
             sys.stderr.flush()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(name: str, process: asyncio.subprocess.Process) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is None:
+            if number == signal.SIGKILL:
+                log.warning(
+                    "a process did not stop in time and is killed", child=name, after_s=STOP_TIMEOUT_S
+                )
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
         with contextlib.suppress(TimeoutError):

@@ -76,7 +76,7 @@ async def serve(settings: Settings) -> int:
             log.info("stopped")
             return 0 if stopping.is_set() else 1
         finally:
-            await pool.close(SHUTDOWN_TIMEOUT_S)
+            await pool.close()
 
 
 def raise_descriptor_limit(sessions: int) -> None:

@@ -29,8 +29,8 @@ MAX_LOGINS_AT_ONCE: Final = 64
 UNOWNED_SHARE: Final = 0.5
 """Anybody may make a key and log in: devices without owner get this share of the sessions, no more."""
 NONCE_BYTES: Final = 32
-STOP_TIMEOUT_S: Final = 4.0
-PRESENCE_TIMEOUT_S: Final = 1.5
+STOP_TIMEOUT_S: Final = 2.0
+PRESENCE_TIMEOUT_S: Final = 0.6
 LINES_PER_S: Final = 20
 """Log lines about what peers do wrong; a flood is counted, not written."""
 

@@ -14,6 +14,8 @@ from simulators.demo.report import OutputClosedError, check_output, say
 from simulators.demo.stage import Stage
 
 CHECK_PAUSE_S = 0.5
+_asked: list[int] = []
+"""The signals that arrived: an exception that a handler raises inside a finaliser is lost."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, `kill`, the terminal was closed
 
 
@@ -48,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-def _stop(_number: int, _frame: object) -> None:
+def _stop(received: int, _frame: object) -> None:
+    _asked.append(received)
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)  # the end has begun; it takes 10 s at most
     raise Stopped
@@ -64,10 +67,11 @@ def _run(home: Home, *, lan: bool) -> int:
     stage = Stage(home, lan=lan)
     try:
         stage.open()
-        while True:
+        while not _asked:
             time.sleep(CHECK_PAUSE_S)
             check_output()
             stage.look_after()
+        return 0
     finally:
         began = time.monotonic()
         with contextlib.suppress(OutputClosedError):

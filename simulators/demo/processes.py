@@ -72,8 +72,9 @@ class Children:
         if code is not None:
             raise DemoError(f"{child.name} ended with status {code}; {child.log} says:\n{_tail(child.log)}")
 
-    def stop(self) -> None:
-        """Ask all to stop, wait, then insist."""
+    def stop(self) -> list[str]:
+        """Ask all to stop, wait, then insist; the names of those that had to be killed."""
+        killed = []
         for child in reversed(self._running):
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
@@ -84,6 +85,8 @@ class Children:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
+                killed.append(child.name)
+        return killed
 
 
 def run(command: Sequence[str], secret: str = "") -> subprocess.CompletedProcess[str]:

@@ -99,8 +99,9 @@ class Stage:
             self._home.remember(self._memory)
 
     def close(self) -> None:
-        """Stop all children."""
-        self._children.stop()
+        """Stop all children, and say which did not stop by themselves."""
+        for name in self._children.stop():
+            say(f"{name} did not stop in time and was killed; see {self._home.logs / (name + '.log')}")
         self._ports.release()
 
     # --- the cloud

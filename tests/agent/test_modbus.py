@@ -97,6 +97,23 @@ async def test_a_cancelled_caller_leaves_no_answer_behind() -> None:
         await lines.close()
 
 
+async def test_closing_waits_for_the_request_under_way_and_for_no_other() -> None:
+    async with sound_peer(rtu=True) as peer:
+        lines = Lines()
+        link = link_to(lines, peer)
+        await link.read(128, 2)
+        before = len(peer.requests)
+        peer.troubles.append(Trouble(delay_s=0.3))
+        asking = [asyncio.create_task(link.read(128, 2)) for _ in range(5)]
+        while len(peer.requests) == before:
+            await asyncio.sleep(0.005)
+        await lines.close()
+        assert len(peer.requests) == before + 1
+        first, *others = await asyncio.gather(*asking, return_exceptions=True)
+        assert isinstance(first, list)
+        assert [type(other) for other in others] == [LinkDownError] * 4
+
+
 async def test_units_on_one_line_ask_in_turn_with_silence_between() -> None:
     async with sound_peer(rtu=True) as peer:
         peer.units = frozenset({1, 2, 3})

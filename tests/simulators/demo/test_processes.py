@@ -42,7 +42,7 @@ def test_stopping_waits_for_all(children: Children, tmp_path: Path) -> None:
     running = [children.start(name, WAITS) for name in names]
     for name in names:
         until(lambda name=name: (tmp_path / f"{name}.log").read_text())  # type: ignore[misc]  # bound early
-    children.stop()
+    assert children.stop() == []
     for child in running:
         assert child.process.returncode is not None
         assert not Path(f"/proc/{child.process.pid}").exists()
@@ -54,7 +54,7 @@ def test_who_does_not_stop_when_asked_is_killed(
     monkeypatch.setattr("simulators.demo.processes.STOP_TIMEOUT_S", 0.2)
     child = children.start("deaf", DEAF)
     until((tmp_path / "deaf.log").read_text)
-    children.stop()
+    assert children.stop() == ["deaf"]
     assert child.process.returncode == -9
 
 
