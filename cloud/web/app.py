@@ -50,7 +50,7 @@ from cloud.web.state import (
 )
 
 MAX_BODY_BYTES: Final = 64 * 1024
-STOP_TIMEOUT_S: Final = 3.0
+STOP_TIMEOUT_S: Final = 2.5
 KEEP_ALIVE_S: Final = 75.0
 
 log = structlog.get_logger()
