@@ -141,6 +141,8 @@ class Matter:
     status: MatterStatus = MatterStatus.OPEN
     told_ms: int = 0
     """When the owner was told of it; 0: not at all, because of others of its kind."""
+    reminded: int = 0
+    """How many reminders the owner had of a second-hand request."""
     company_id: int | None = None
     account_id: int | None = None
     kid: str | None = None

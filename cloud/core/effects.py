@@ -103,6 +103,15 @@ class CloseMatter:
     status: MatterStatus
 
 
+@dataclass(frozen=True, slots=True)
+class NoteReminder:
+    """Store that so many reminders of this open matter are out."""
+
+    kind: MatterKind
+    subject: str
+    reminded: int
+
+
 class Ending(StrEnum):
     """Why an ownership ended, or went on with another key. Stored; append only."""
 
@@ -159,6 +168,7 @@ class Notice(StrEnum):
     DISPUTE_WITHDRAWN = "dispute_withdrawn"
     LOST = "lost"
     SECOND_HAND_ASKED = "second_hand_asked"
+    SECOND_HAND_REMINDER = "second_hand_reminder"
     SECOND_HAND_REFUSED = "second_hand_refused"
     SECOND_HAND_DONE = "second_hand_done"
     CLONE_SUSPECTED = "clone_suspected"
@@ -169,11 +179,12 @@ class Notice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Tell a company, or whoever reads this e-mail address."""
+    """Tell a company, or whoever reads this e-mail address; ``due_ms``: what happens then."""
 
     kind: Notice
     company_id: int | None = None
     to_email: str | None = None
+    due_ms: int | None = None
 
 
 Effect = (
@@ -188,6 +199,7 @@ Effect = (
     | AlreadyYours
     | OpenMatter
     | CloseMatter
+    | NoteReminder
     | EndOwnership
     | MoveOwnership
     | Rekey

@@ -20,6 +20,7 @@ from cloud.core.effects import (
     Ending,
     EndOwnership,
     MoveOwnership,
+    NoteReminder,
     Notice,
     Notify,
     OpenMatter,
@@ -29,6 +30,8 @@ from cloud.core.inputs import IllegalTransitionError, Input
 from cloud.core.ownership import next_epoch
 
 SECOND_HAND_MS: Final = 14 * 86_400_000
+REMIND_AFTER_MS: Final = (3 * 86_400_000, 7 * 86_400_000)
+"""So long after a second-hand request its owner is reminded that it runs."""
 TELL_AGAIN_MS: Final = 86_400_000
 """The owner hears of further keys and claimants once a day."""
 
@@ -133,3 +136,20 @@ def raise_matter(device: Device, matter: Matter, notice: Notice, now_ms: int) ->
     told_ms = now_ms if told else 0 if before is None else before.told_ms
     matter = replace(matter, told_ms=told_ms)
     return opened(device, matter), (OpenMatter(matter), *told)
+
+
+def reminders_due(matter: Matter, now_ms: int) -> int:
+    """How many reminders of a second-hand request are out once the one that is due now is."""
+    passed = sum(now_ms - matter.opened_ms >= after_ms for after_ms in REMIND_AFTER_MS)
+    return max(matter.reminded, passed)
+
+
+def remind(device: Device, matter: Matter, now_ms: int) -> Outcome:
+    """Tell the owner that the request still runs: one mail, be it also that of an earlier, missed one."""
+    reminded = replace(matter, reminded=reminders_due(matter, now_ms))
+    told = Notify(Notice.SECOND_HAND_REMINDER, owner_of(device).company_id, due_ms=matter.due_ms)
+    rest = tuple(reminded if one is matter else one for one in device.matters)
+    return replace(device, matters=rest), (
+        NoteReminder(matter.kind, matter.subject, reminded.reminded),
+        told,
+    )

@@ -10,7 +10,8 @@ transfer         owner offers, other accepts     within 7 days; new epoch, same 
 re-key           another key, right label        candidate only; owner approves: same epoch, old key revoked
 dispute          another company, right label    both see it; the owner dismisses, the claimant withdraws,
                                                  an operator decides
-second-hand      signed by the bound key         after 14 days released, unless the owner objects
+second-hand      signed by the bound key         after 14 days released, unless the owner objects; reminders
+                                                 to the owner after 3 and 7 days
 second-hand      new key of a disputing          after 14 days theirs, unless the owner objects or the bound
                  claimant                        key is heard
 clone suspected  two holders of the bound key    frozen until owner or operator clears it, or a re-key
@@ -69,6 +70,8 @@ from cloud.core.matter import (
     opened,
     owner_of,
     raise_matter,
+    remind,
+    reminders_due,
 )
 from cloud.core.settling import recorded
 
@@ -224,12 +227,12 @@ def due_matters(device: Device, now_ms: int) -> tuple[Matter, ...]:
 
 
 def _is_due(device: Device, owner: Owner, matter: Matter, now_ms: int) -> bool:
-    over = matter.due_ms is not None and matter.due_ms <= now_ms
+    over = _is_over(matter, now_ms)
     match matter.kind:
         case MatterKind.RELEASE:
             return over or not owner.connected or owner.stored_ms >= matter.opened_ms
         case MatterKind.SECOND_HAND:
-            return over or (matter.kid is not None and owner.heard_ms > matter.opened_ms)
+            return over or _is_void(owner, matter) or reminders_due(matter, now_ms) > matter.reminded
         case MatterKind.REKEY:
             key = device.key(matter.subject)
             return key is None or now_ms - key.announced_ms > FORGET_KEY_MS
@@ -237,8 +240,17 @@ def _is_due(device: Device, owner: Owner, matter: Matter, now_ms: int) -> bool:
             return over
 
 
+def _is_over(matter: Matter, now_ms: int) -> bool:
+    return matter.due_ms is not None and matter.due_ms <= now_ms
+
+
+def _is_void(owner: Owner, matter: Matter) -> bool:
+    """A request for a new key, while the bound one is heard."""
+    return matter.kid is not None and owner.heard_ms > matter.opened_ms
+
+
 def pass_time(device: Device, _what: Expired, now_ms: int) -> Outcome:
-    """Drained releases, offers nobody took, requests nobody objected to, keys that fell silent."""
+    """Drained releases, offers nobody took, requests nobody objected to (yet), keys that fell silent."""
     owner = owner_of(device)
     effects: tuple[Effect, ...] = ()
     for matter in sorted(due_matters(device, now_ms), key=lambda one: list(MatterKind).index(one.kind)):
@@ -246,10 +258,12 @@ def pass_time(device: Device, _what: Expired, now_ms: int) -> Outcome:
         match matter.kind:
             case MatterKind.RELEASE:
                 device, more = end_ownership(device, Ending.RELEASED, matter)
-            case MatterKind.SECOND_HAND if matter.kid is None or owner.heard_ms <= matter.opened_ms:
+            case MatterKind.SECOND_HAND if _is_void(owner, matter):
+                device, more = close_all(device, (matter,), MatterStatus.VOID)
+            case MatterKind.SECOND_HAND if _is_over(matter, now_ms):
                 device, more = handover.finish_second_hand(device, matter, now_ms)
             case MatterKind.SECOND_HAND:
-                device, more = close_all(device, (matter,), MatterStatus.VOID)
+                device, more = remind(device, matter, now_ms)
             case MatterKind.OFFER:
                 device, ended = closed(device, matter, MatterStatus.EXPIRED)
                 told = Notify(Notice.OFFER_EXPIRED, owner.company_id)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cloud.core.device import Matter, MatterKind, MatterStatus, Owner
 from cloud.core.effects import EndOwnership, MoveOwnership, Notify, Rekey
+from cloud.core.matter import REMIND_AFTER_MS
 from cloud.postgres.transaction import Connection
 
 TAKEOVER_WINDOW_MS: Final = 600_000
@@ -29,6 +30,7 @@ def _matter(row: tuple[Any, ...]) -> Matter:
         due_ms=row[3],
         status=MatterStatus(row[4]),
         told_ms=row[5],
+        reminded=row[12],
         company_id=row[6],
         account_id=row[7],
         kid=row[8],
@@ -63,7 +65,7 @@ async def load_matters(connection: Connection, device_id: int, epoch: int) -> tu
     """What is open on this ownership, and what was refused for its time."""
     found = await connection.execute(
         "SELECT kind, subject, opened_ms, due_ms, status, told_ms, company_id, account_id, kid, ref::text,"
-        " to_email, secret_hash FROM (SELECT DISTINCT ON (kind, subject) * FROM matter"
+        " to_email, secret_hash, reminded FROM (SELECT DISTINCT ON (kind, subject) * FROM matter"
         " WHERE device_id = %s AND epoch = %s AND (status = 'open'"
         " OR (kind IN ('rekey', 'dispute', 'second_hand') AND status IN ('dismissed', 'withdrawn')))"
         " ORDER BY kind, subject, (status = 'open') DESC, matter_id DESC) AS newest ORDER BY matter_id",
@@ -111,6 +113,17 @@ async def close_matter(
         "UPDATE matter SET status = %s, closed_ms = greatest(%s, opened_ms)"
         " WHERE device_id = %s AND kind = %s AND subject = %s AND status = 'open'",
         (status.value, now_ms, device_id, kind.value, subject),
+    )
+
+
+async def note_reminder(
+    connection: Connection, device_id: int, kind: MatterKind, subject: str, reminded: int
+) -> None:
+    """Store how many reminders are out."""
+    await connection.execute(
+        "UPDATE matter SET reminded = %s WHERE device_id = %s AND kind = %s AND subject = %s"
+        " AND status = 'open'",
+        (reminded, device_id, kind.value, subject),
     )
 
 
@@ -173,9 +186,12 @@ async def add_notice(
     *,
     epoch: int | None,
     now_ms: int,
-    detail: dict[str, str],
+    link: str = "",
 ) -> None:
-    """Somebody is to be told; the portal makes a mail of it."""
+    """Somebody is to be told; the portal makes a mail of it. ``link``: the secret of an offer's link."""
+    detail: dict[str, str | int] = {"link": link} if link else {}
+    if notice.due_ms is not None:
+        detail["due_ms"] = notice.due_ms
     await connection.execute(
         "INSERT INTO ownership_notice (device_id, ts_ms, kind, epoch, company_id, to_email, detail)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -197,6 +213,7 @@ class NoticeRow:
     company_id: int | None
     to_email: str | None
     link: str | None
+    due_ms: int | None
     product_id: str
     model: str
 
@@ -205,7 +222,8 @@ async def take_notices(connection: Connection, limit: int) -> list[NoticeRow]:
     """The oldest ones; locked until the transaction ends, those of another portal left out."""
     found = await connection.execute(
         "SELECT n.device_id, n.notice_id, n.ts_ms, n.kind, n.company_id, n.to_email, n.detail->>'link',"
-        " d.product_id, d.model FROM ownership_notice n JOIN device d USING (device_id)"
+        " (n.detail->>'due_ms')::bigint, d.product_id, d.model FROM ownership_notice n"
+        " JOIN device d USING (device_id)"
         " WHERE n.mailed_ms IS NULL ORDER BY n.ts_ms, n.notice_id LIMIT %s FOR UPDATE OF n SKIP LOCKED",
         (limit,),
     )
@@ -236,13 +254,15 @@ async def heads_of(connection: Connection, company_id: int) -> list[tuple[str, i
 
 
 async def due(connection: Connection, now_ms: int, limit: int) -> list[int]:
-    """Devices on which something is due, or may be: releases, and second-hand requests that the key voids."""
+    """Devices on which something is due, or may be: releases, second-hand requests to void or to recall."""
     found = await connection.execute(
         "SELECT DISTINCT m.device_id FROM matter m LEFT JOIN latest l ON l.device_id = m.device_id"
-        " WHERE m.status = 'open' AND m.due_ms IS NOT NULL AND (m.due_ms <= %s OR m.kind = 'release'"
-        " OR (m.kind = 'second_hand' AND m.kid IS NOT NULL AND l.seen_ms > m.opened_ms))"
-        " ORDER BY m.device_id LIMIT %s",
-        (now_ms, limit),
+        " WHERE m.status = 'open' AND m.due_ms IS NOT NULL AND (m.due_ms <= %(now)s OR m.kind = 'release'"
+        " OR (m.kind = 'second_hand' AND m.kid IS NOT NULL AND l.seen_ms > m.opened_ms)"
+        " OR (m.kind = 'second_hand' AND m.reminded < (SELECT count(*) FROM unnest(%(after)s::bigint[])"
+        " AS after_ms WHERE m.opened_ms + after_ms <= %(now)s)))"
+        " ORDER BY m.device_id LIMIT %(limit)s",
+        {"now": now_ms, "after": list(REMIND_AFTER_MS), "limit": limit},
     )
     return [row[0] for row in await found.fetchall()]
 

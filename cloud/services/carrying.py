@@ -18,6 +18,7 @@ from cloud.core.effects import (
     EndOwnership,
     IgnoreKey,
     MoveOwnership,
+    NoteReminder,
     Notice,
     Notify,
     OpenMatter,
@@ -102,7 +103,7 @@ async def carry_out(
                 await claims.tell(connection, device_id)
             case Bind(claim_id=claim_id, kid=kid):
                 await _bind(connection, device_id, claim_id, kid, now_ms)
-            case OpenMatter() | CloseMatter():
+            case OpenMatter() | CloseMatter() | NoteReminder():
                 await _note_matter(connection, device_id, before, effect, by, now_ms)
             case EndOwnership():
                 await owners.end(connection, device_id, effect, by.account_id, now_ms)
@@ -120,7 +121,7 @@ async def carry_out(
                     effect,
                     epoch=before.owner.epoch if before.owner else None,
                     now_ms=now_ms,
-                    detail={"link": link} if link and effect.kind is Notice.OFFERED else {},
+                    link=link if effect.kind is Notice.OFFERED else "",
                 )
             case Refuse() | Wait() | AlreadyYours() | IgnoreKey() | RecordKey():
                 pass  # answers: bind_device and refuse_at_once store what of them is stored
@@ -130,11 +131,11 @@ async def _note_matter(
     connection: Connection,
     device_id: int,
     before: Device,
-    effect: OpenMatter | CloseMatter,
+    effect: OpenMatter | CloseMatter | NoteReminder,
     by: By,
     now_ms: int,
 ) -> None:
-    """Store, write down and hint that something was opened or closed."""
+    """Store, write down and hint that something was opened, recalled or closed."""
     if before.owner is None:
         raise AssertionError("what is open is open on an ownership")
     epoch = before.owner.epoch
@@ -142,6 +143,9 @@ async def _note_matter(
         matter = effect.matter
         await owners.open_matter(connection, device_id, epoch, matter)
         kind, subject, kid, verb = matter.kind, matter.subject, matter.kid, "opened"
+    elif isinstance(effect, NoteReminder):
+        kind, subject, kid, verb = effect.kind, effect.subject, None, "reminded"
+        await owners.note_reminder(connection, device_id, kind, subject, effect.reminded)
     else:
         await owners.close_matter(connection, device_id, effect.kind, effect.subject, effect.status, now_ms)
         kind, subject, kid, verb = effect.kind, effect.subject, None, effect.status.value

@@ -5,6 +5,7 @@ here, once each. The link of an offer is forgotten as soon as its mail is in the
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -85,6 +86,13 @@ TEXTS: Final[Mapping[Notice, tuple[str, str]]] = MappingProxyType(
                 " its page within 14 days; you may also mark it as stolen there."
             ),
         ),
+        Notice.SECOND_HAND_REMINDER: (
+            "Reminder: {ups} will leave your company unless you object",
+            (
+                "{ups} was reset, or its holder says that its owner is gone, and nobody of your company has"
+                " objected yet. Unless you do so on its page by {due}, {ups} leaves your company then."
+            ),
+        ),
         Notice.SECOND_HAND_REFUSED: (
             "Your request was refused",
             "The owner of {ups} is there: your request has ended.",
@@ -114,17 +122,24 @@ OWNERS: Final = frozenset(
         *(Notice.RELEASE_ASKED, Notice.RELEASE_CANCELLED, Notice.OFFER_DECLINED, Notice.RECEIVED),
         *(Notice.REKEY_REQUESTED, Notice.REKEYED, Notice.REKEY_DISMISSED, Notice.DISPUTED),
         *(Notice.DISPUTE_WITHDRAWN, Notice.SECOND_HAND_ASKED, Notice.CLONE_SUSPECTED),
+        Notice.SECOND_HAND_REMINDER,
         *(Notice.CLONE_CLEARED, Notice.STOLEN_MARKED, Notice.STOLEN_LIFTED),
     }
 )
 """Those who are told of these see the device's page."""
 
 
+def _date(at_ms: int) -> str:
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
 def letter(notice: NoticeRow, to: str, kit: Kit, account_id: int | None) -> Mail:
     """The mail of a notice to one person."""
     kind = Notice(notice.kind)
     ups = f"{notice.model or 'UPS'} ({notice.product_id})"
-    subject, text = (part.format(ups=ups) for part in TEXTS[kind])
+    due = "" if notice.due_ms is None else _date(notice.due_ms)
+    subject, text = (part.format(ups=ups, due=due) for part in TEXTS[kind])
     link = ""
     if notice.link:
         link = (

@@ -12,6 +12,7 @@ from cloud.core.effects import (
     EndClaim,
     EndOwnership,
     MoveOwnership,
+    NoteReminder,
     Notice,
     Notify,
     Refuse,
@@ -139,6 +140,11 @@ class CoreWorld:
             if isinstance(effect, Notify) and effect.kind in {Notice.REKEY_REQUESTED, Notice.DISPUTED}:
                 assert now - told.get(effect.kind, now - DAY) >= DAY
                 told[effect.kind] = now
+        recalled = [one for one in effects if isinstance(one, NoteReminder)]
+        assert all(one.reminded in {1, 2} for one in recalled)
+        assert len(recalled) == sum(
+            isinstance(one, Notify) and one.kind is Notice.SECOND_HAND_REMINDER for one in effects
+        )
         assert all(one.state is not ClaimState.WON for one in effects if isinstance(one, EndClaim))
 
     def _input(self, what: str, device: int, now: int, *arguments: int | None, **flags: bool) -> Input:
@@ -206,6 +212,9 @@ class CoreWorld:
                 self._decide(device, Cancelled(claim.claim_id), now)
         return "ok"
 
+    def describe(self, device: int) -> str:
+        return repr(self.devices[device])
+
     def facts(self, device: int) -> tuple[Any, ...]:
         facts = self.devices[device]
         owner = facts.owner
@@ -220,4 +229,5 @@ class CoreWorld:
                 if one.status is MatterStatus.OPEN
             ),
             frozenset(int(key.kid[1:]) for key in facts.keys if key.state is KeyState.REVOKED),
+            sum(one.reminded for one in facts.matters if one.status is MatterStatus.OPEN),
         )

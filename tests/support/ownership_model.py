@@ -39,13 +39,22 @@ class World(Protocol):
     def facts(self, device: int) -> tuple[Any, ...]:
         """As ``Model.facts``."""
 
+    def describe(self, device: int) -> str:
+        """All that is known of the device, for whoever looks for a difference."""
+
+
+class DifferenceError(AssertionError):
+    """World and model said or hold something else; tells the whole life that led there."""
+
 
 companies = st.integers(0, COMPANIES - 1)
 kids = st.integers(0, KEYS - 1)
 which = st.integers(0, DEVICES - 1)
 spans = st.sampled_from(
-    [1, SECOND, 30 * SECOND, 61 * SECOND, 95 * SECOND, DAY + 1, 7 * DAY, 14 * DAY, -1, -SECOND, -DAY]
+    [1, SECOND, 30 * SECOND, 61 * SECOND, 95 * SECOND, DAY + 1, 3 * DAY, 4 * DAY, 7 * DAY, 14 * DAY]
 )
+jumps = st.sampled_from([-1, -SECOND, -61 * SECOND, -DAY, -7 * DAY, 30 * DAY])
+halves = st.permutations(["on", "off", "claim", "cancel"])
 
 
 COMPANY_ACTS: Final = (
@@ -95,6 +104,7 @@ class OwnershipLife(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now = START_MS
+        self.trail: list[str] = []
         self.models = [Model() for _ in range(DEVICES)]
         self.world.start()
 
@@ -113,16 +123,28 @@ class OwnershipLife(RuleBasedStateMachine):
             heard = self.world.do(what, device, self.now, *arguments, **flags)
         except IllegalError:
             heard = "illegal"
-        assert heard == said, (what, arguments, flags, heard, said)
+        given = (*arguments, *(f"{name}={value}" for name, value in flags.items()))
+        self.trail.append(f"{self.now - START_MS:+} ms: {what} device {device} {given}: {said}")
+        if heard != said:
+            self.differ(device, f"the world said {heard}")
         self.tally[what, said] += 1
         self.models[device] = after
         self.agree(device)
+
+    def differ(self, device: int, why: str) -> None:
+        """Fail, and tell how it came to this."""
+        life = "\n".join(self.trail)
+        raise DifferenceError(
+            f"{why}\n--- the life so far\n{life}\n--- the model\n{self.models[device]}"
+            f"\n--- the world\n{self.world.describe(device)}"
+        )
 
     def agree(self, device: int) -> None:
         """World and model hold the same, and the model's rules hold."""
         model = self.models[device]
         held = self.world.facts(device)
-        assert held == model.facts(), (held, model)
+        if held != model.facts():
+            self.differ(device, f"the world holds {held}, the model {model.facts()}")
         assert (model.owner is None) == (model.bound is None)
         assert model.owner is None or not model.pending
         assert model.bound is None or not model.keys[model.bound].revoked
@@ -136,12 +158,22 @@ class OwnershipLife(RuleBasedStateMachine):
         self.both("announce", device, kid, on=True, release=False)
         self.both("announce", device, kid, on=True, release=False)
 
+    @rule(device=which, company=companies, kid=kids, order=halves)
+    def reorder(self, device: int, company: int, kid: int, order: list[str]) -> None:
+        """What a device and a person send at the same time arrives in any order."""
+        for what in order:
+            if what in {"claim", "cancel"}:
+                self.both(what, device, company)
+            else:
+                self.both("announce", device, kid, on=what == "on", release=False)
+
     @rule(device=which, company=companies)
     def claim(self, device: int, company: int) -> None:
         self.both("claim", device, company)
 
     @rule(device=which)
     def race(self, device: int) -> None:
+        """Several accounts claim."""
         for company in range(COMPANIES):
             self.both("claim", device, company)
 
@@ -168,6 +200,47 @@ class OwnershipLife(RuleBasedStateMachine):
     def offer(self, device: int, company: int, to: int) -> None:
         owner = self.models[device].owner
         self.both("make_offer", device, company if owner is None or to % 2 else owner, to)
+
+    @rule(device=which, to=companies, span=st.sampled_from([0, SECOND, 7 * DAY]))
+    def transfer(self, device: int, to: int, span: int) -> None:
+        """Offer and accept, in time or not."""
+        self.both("make_offer", device, self.models[device].owner or 0, to)
+        self.now += span
+        self.both("take_offer", device, to)
+
+    @rule(device=which, kept=st.booleans(), span=st.sampled_from([0, SECOND, 61 * SECOND]))
+    def release(self, device: int, span: int, *, kept: bool) -> None:
+        """The owner of a connected device gives it up, and may think better of it."""
+        owner = self.models[device].owner or 0
+        self.hear(device, connected=True)
+        self.both("ask_release", device, owner)
+        self.now += span
+        if kept:
+            self.both("cancel_release", device, owner)
+
+    @rule(device=which, span=st.sampled_from([0, DAY]))
+    def steal(self, device: int, span: int) -> None:
+        """The device is gone, and comes back."""
+        owner = self.models[device].owner or 0
+        self.both("mark_stolen", device, owner)
+        self.both("ask_release", device, owner)
+        self.now += span
+        self.both("lift_stolen", device, owner)
+
+    @rule(device=which, away=st.sampled_from([0, DAY, 7 * DAY]), objects=st.booleans())
+    def reset_offline(self, device: int, away: int, *, objects: bool) -> None:
+        """The device was reset while it was away, and asks to be released once it is back."""
+        bound = self.models[device].bound
+        if bound is None:
+            return
+        self.hear(device, connected=False)
+        self.now += away
+        self.both("announce", device, bound, on=True, release=True)
+        if objects:
+            self.both("object_second_hand", device, self.models[device].owner or 0)
+        for span in (3 * DAY, 4 * DAY, 7 * DAY):
+            self.now += span
+            self.both("announce", device, bound, on=True, release=True)
 
     @rule(device=which, kid=kids, company=companies, what=st.sampled_from(["approve_rekey", "dismiss_rekey"]))
     def rekey(self, device: int, kid: int, company: int, what: str) -> None:
@@ -222,7 +295,8 @@ class OwnershipLife(RuleBasedStateMachine):
         self.both("suspect_clone", device)
 
     @rule(device=which, company=companies, to=st.none() | companies)
-    def close_company(self, device: int, company: int, to: int | None) -> None:
+    def delete_account(self, device: int, company: int, to: int | None) -> None:
+        """The last account of a company goes, and its company with it."""
         if to != company:
             for one in (device, 1 - device):
                 self.both("close_company", one, company, to)
@@ -236,6 +310,7 @@ class OwnershipLife(RuleBasedStateMachine):
         model = self.models[device]
         if model.owner is not None:
             model.connected, model.heard = connected, max(model.heard, self.now)
+            self.trail.append(f"{self.now - START_MS:+} ms: heard device {device}, connected: {connected}")
             self.world.hear(device, self.now, connected=connected)
 
     @rule(device=which, late=st.sampled_from([0, SECOND, DAY]))
@@ -243,24 +318,31 @@ class OwnershipLife(RuleBasedStateMachine):
         model = self.models[device]
         if model.owner is not None:
             model.stored = max(model.stored, self.now - late)
+            self.trail.append(f"{self.now - START_MS:+} ms: stored device {device}, {late} ms late")
             self.world.store(device, self.now - late)
 
     @rule(span=spans)
     def let_time_pass(self, span: int) -> None:
         self.now += span
 
-    @rule(device=which, span=st.sampled_from([0, 0, 61 * SECOND, 7 * DAY, 14 * DAY]))
+    @rule(span=jumps)
+    def jump_clock(self, span: int) -> None:
+        self.now += span
+
+    @rule(device=which, span=st.sampled_from([0, 0, 61 * SECOND, 3 * DAY, 7 * DAY, 14 * DAY]))
     def sweep(self, device: int, span: int) -> None:
         self.now += span
         model = self.models[device]
         held = model.facts()
         model.pass_time(self.now)
         self.world.do("pass_time", device, self.now)
+        self.trail.append(f"{self.now - START_MS:+} ms: sweep device {device}")
         self.tally["pass_time", "nothing" if held == model.facts() else "ok"] += 1
         self.agree(device)
 
     @rule()
     def restart(self) -> None:
         self.world.restart()
+        self.trail.append("restart")
         for device in range(DEVICES):
             self.agree(device)

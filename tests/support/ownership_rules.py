@@ -75,6 +75,7 @@ class Model:
             frozenset(self.pending),
             frozenset(matters),
             frozenset(kid for kid, key in self.keys.items() if key.revoked),
+            self.second_hand["reminded"] if self.second_hand else 0,
         )
 
     # --- rules
@@ -134,6 +135,9 @@ class Model:
                 claim = {"created": now, "expires": now + PENDING, "pick": asked["kid"]}
                 self.pending = {asked["company"]: claim}
                 self.settle(now)
+        elif asked:
+            due = 2 if now >= asked["at"] + 7 * DAY else 1 if now >= asked["at"] + 3 * DAY else 0
+            self.second_hand = {**asked, "reminded": max(due, asked["reminded"])}
 
     def need(self, holds: object) -> None:
         """IllegalError unless it holds."""
@@ -157,7 +161,7 @@ class Model:
             if self.second_hand and self.second_hand["kid"] is not None:
                 self.second_hand = None
             if release and self.movable and not self.second_hand and not self.objected:
-                self.second_hand = {"kid": None, "at": now, "due": now + 14 * DAY}
+                self.second_hand = {"kid": None, "at": now, "due": now + 14 * DAY, "reminded": 0}
         elif kid not in self.rekeys_dismissed:
             self.rekeys.add(kid)
         return "bound" if self.bound == kid else "recorded"
@@ -279,7 +283,8 @@ class Model:
         assert key is not None
         self.need(not self.second_hand and not self.objected and not self.connected)
         self.need(not key.revoked and kid != self.bound and key.on and now - key.announced <= 90_000)
-        self.second_hand = {"kid": kid, "company": claimant, "at": now, "due": now + 14 * DAY}
+        asked = {"kid": kid, "company": claimant, "at": now, "due": now + 14 * DAY, "reminded": 0}
+        self.second_hand = asked
         return "ok"
 
     def object_second_hand(self, _now: int, company: int) -> str:

@@ -238,7 +238,11 @@ class PostgresWorld:
                 if one.status is MatterStatus.OPEN
             ),
             frozenset(names[key.kid] for key in facts.keys if key.state is KeyState.REVOKED),
+            sum(one.reminded for one in facts.matters if one.status is MatterStatus.OPEN),
         )
+
+    def describe(self, device: int) -> str:
+        return repr(self._runner.run(self._load(device)))
 
     def _subject(self, kind: MatterKind, subject: str, names: dict[str, int]) -> str:
         if kind is MatterKind.REKEY:

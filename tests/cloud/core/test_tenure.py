@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cloud.core.claim import TRANSITIONS, IllegalTransitionError, decide, step
+from cloud.core.claim import TRANSITIONS, IllegalTransitionError, decide, is_due, step
 from cloud.core.device import (
     STATE_OF,
     Device,
@@ -21,6 +21,7 @@ from cloud.core.effects import (
     Ending,
     EndOwnership,
     MoveOwnership,
+    NoteReminder,
     Notice,
     Notify,
     OpenMatter,
@@ -231,6 +232,37 @@ def test_second_hand_by_the_bound_key() -> None:
     after, effects = decide(device, Expired(), NOW + SECOND_HAND_MS)
     assert after.state is State.CANDIDATE
     assert EndOwnership(NOW - DAY, Ending.SECOND_HAND) in effects
+
+
+@pytest.mark.parametrize(
+    "asks", [Announced(OLD, smartconnect=True, release=True), SecondHandAsked(2, 12, NEW, "c")]
+)
+def test_the_owner_is_reminded_of_a_second_hand_request_twice(asks: Input) -> None:
+    device, _ = step(owned(MATTERS[State.DISPUTED]), asks, NOW)
+    told = [Notify(Notice.SECOND_HAND_REMINDER, 1, due_ms=NOW + SECOND_HAND_MS)]
+    mails: list[tuple[int, int]] = []
+    for day in range(14):
+        for late in (-1, 0, 1):
+            device, effects = decide(device, Expired(), NOW + day * DAY + late)
+            reminders = [one for one in effects if isinstance(one, Notify)]
+            assert reminders in ([], told)
+            mails += [(day, late)] * len(reminders)
+    assert mails == [(3, 0), (7, 0)]
+    assert device.open(MatterKind.SECOND_HAND) is not None
+    assert decide(device, Expired(), NOW + SECOND_HAND_MS)[0].owner is None
+
+
+def test_a_portal_that_was_away_sends_one_reminder_and_an_objection_ends_them() -> None:
+    device, _ = step(owned(), Announced(OLD, smartconnect=True, release=True), NOW)
+    device, effects = decide(device, Expired(), NOW + 9 * DAY)
+    assert effects == (
+        NoteReminder(MatterKind.SECOND_HAND, "", 2),
+        Notify(Notice.SECOND_HAND_REMINDER, 1, due_ms=NOW + SECOND_HAND_MS),
+    )
+    assert decide(device, Expired(), NOW + 10 * DAY)[1] == ()
+    device, _ = step(owned(), Announced(OLD, smartconnect=True, release=True), NOW)
+    device, _ = step(device, Objected(), NOW + DAY)
+    assert not is_due(device, NOW + 4 * DAY)
 
 
 def test_second_hand_by_a_new_key_is_void_when_the_bound_key_is_heard() -> None:

@@ -1,5 +1,6 @@
 """Release, transfer, re-key and the mails about them on a real PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from cloud.services.kit import Kit
 from cloud.services.ownership_letters import TEXTS, deliver
 from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault
+from protocol.messages import Request
 from tests.support.claiming import NOW, TestDevice, make_actors
 
 DAY = 86_400_000
@@ -196,3 +198,36 @@ async def test_both_sides_of_a_dispute_hear_of_its_end(
 
 def test_every_notice_has_its_words() -> None:
     assert set(TEXTS) == set(Notice)
+
+
+async def test_reminders_of_a_second_hand_request_go_out_once_each(
+    database: str, pool: Pool, people: list[Actor], kit: Kit
+) -> None:
+    device = await owned(pool, people[0])
+    await device.announce(pool, NOW + 1, request=Request.RELEASE, iat_ms=77)
+    assert await deliver(kit, NOW + 1) == 1
+
+    async def portal(now_ms: int) -> None:
+        """One that has just started, or another one beside it."""
+        async with make_pool(database, name="portal", max_size=2) as own_pool:
+            await owning.sweep(own_pool, now_ms)
+            await deliver(replace(kit, pool=own_pool), now_ms)
+
+    reminders = (
+        "SELECT to_address, text FROM mail WHERE kind = 'ownership_second_hand_reminder' ORDER BY mail_id"
+    )
+    await portal(NOW + 3 * DAY)
+    assert rows(database, reminders) == []
+    for day, count in ((3, 1), (4, 1), (7, 2), (8, 2), (13, 2)):
+        now_ms = NOW + 1 + day * DAY
+        await asyncio.gather(portal(now_ms), portal(now_ms + 5), portal(now_ms))
+        await portal(now_ms + 10)
+        mails = rows(database, reminders)
+        assert len(mails) == count, day
+    assert {to for to, _text in mails} == {"p0@example.org"}
+    assert all("29 January 2027, 08:00 UTC" in str(text) for _to, text in mails)
+    assert all(f"/devices/{device.device_id}" in str(text) for _to, text in mails)
+    audit = "SELECT epoch FROM device_audit WHERE kind = 'second_hand_reminded'"
+    assert len(rows(database, audit)) == 2
+    await portal(NOW + 1 + 14 * DAY)
+    assert rows(database, "SELECT 1 FROM v_ownership WHERE until_ms IS NULL") == []
