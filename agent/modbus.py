@@ -9,7 +9,9 @@ value is trusted. UPSs behind one line share its connection and its lock.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import fcntl
+import os
+import termios
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -168,7 +170,7 @@ class Line:
         client = self._make_client()
         try:
             connected = await client.connect()
-        except (ModbusException, OSError) as error:
+        except (ModbusException, OSError, termios.error) as error:  # the last: hung up while it was opened
             client.close()
             self._why_closed = f"{self._address}: {error}"
             raise LinkDownError(self._why_closed) from error
@@ -184,9 +186,19 @@ class Line:
         """What keeps the line closed; pymodbus says only that it is."""
         if self._address.path is None:
             return f"nothing accepts a connection at {self._address}"
-        if not Path(self._address.path).exists():
+        try:
+            handle = os.open(self._address.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
             return f"{self._address} does not exist; is it plugged in?"
-        return f"{self._address} cannot be opened"
+        except OSError as error:
+            return f"{self._address} cannot be opened: {error.strerror}"
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return f"{self._address} cannot be opened: another program has it"
+        finally:
+            os.close(handle)
+        return f"{self._address} cannot be opened, or is no serial line"
 
     def _make_client(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
         if self._address.path is not None:

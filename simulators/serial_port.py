@@ -37,6 +37,7 @@ class SerialPort:
         self.silent = False
         self.answers = 0
         self.early_requests = 0
+        self._closed = False
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
@@ -63,7 +64,10 @@ class SerialPort:
             self.close()
 
     def close(self) -> None:
-        """Take the link away, if it is still ours, and hang up."""
+        """Take the link away, if it is still ours, and hang up; once, for our name may then be another's."""
+        if self._closed:
+            return
+        self._closed = True
         with contextlib.suppress(OSError):
             if str(self._link.readlink()) == self.terminal:
                 self._link.unlink()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import itertools
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -171,6 +174,45 @@ async def test_a_line_that_cannot_be_opened_says_why(address: str, words: str) -
         with pytest.raises(LinkDownError, match=words):
             await link.read(128, 2)
     await lines.close()
+
+
+async def test_a_serial_line_says_what_keeps_it_closed_and_is_tried_again(tmp_path: Path) -> None:
+    """A link that leads nowhere, to a file, to a terminal that another program has; then it is free."""
+    path = tmp_path / "tty"
+    lines = Lines()
+    link = lines.link(ModbusAddress.parse(f"serial:{path}"), 1, 9600)
+
+    async def refusal(words: str) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                with pytest.raises(LinkDownError) as refused:
+                    await link.read(128, 2)
+                if words in str(refused.value):
+                    return
+                await asyncio.sleep(0.05)
+
+    path.symlink_to(tmp_path / "gone")
+    await refusal("does not exist; is it plugged in?")
+    (tmp_path / "gone").write_text("")
+    await refusal("is no serial line")
+    path.unlink()
+    simulator = Simulator({1: build(UnitSpec(profile="ups_serial"))})
+    simulator.open_line(path)
+    stop = asyncio.Event()
+    running = asyncio.create_task(simulator.run(stop))
+    other = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    await refusal("another program has it")
+    os.close(other)
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(LinkDownError):
+                assert await link.read(VERIFICATION.start, len(VERIFICATION.words))
+                break
+            await asyncio.sleep(0.05)
+    await lines.close()
+    stop.set()
+    await running
 
 
 async def test_only_the_list_is_written() -> None:

@@ -171,6 +171,19 @@ async def test_the_link_replaces_an_old_one_and_goes_with_the_port(link: Path) -
     assert not link.is_symlink()
 
 
+async def test_a_port_that_is_closed_twice_leaves_its_successor_alone(link: Path) -> None:
+    """The system gives the next port the name, and the descriptors, of the one that has gone."""
+    port = SerialPort(link, {})
+    port.close()
+    newer = SerialPort(link, {})
+    port.close()
+    assert str(link.readlink()) == newer.terminal
+    wire = Wire(link)
+    wire.write(b"x")
+    wire.close()
+    newer.close()
+
+
 async def test_a_file_is_not_replaced(link: Path) -> None:
     link.write_text("important")
     with pytest.raises(FileExistsError, match="not a link"):
