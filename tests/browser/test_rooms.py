@@ -66,6 +66,11 @@ async def mailed_code(page: Page, portal: Portal) -> str:
 async def sign_up(page: Page, portal: Portal, size: str) -> None:
     """As the seed tells it, up to the offer of Two-Factor Authentication."""
     await page.goto(f"{portal.url}/login")
+    await sign_up_from_log_in(page, portal, size)
+
+
+async def sign_up_from_log_in(page: Page, portal: Portal, size: str) -> None:
+    """The same, by whoever is on the log-in page already."""
     await page.get_by_role("link", name="Sign Up").click()
     await fine(page, f"sign-up-1-{size}")
     await page.get_by_label("Email").fill("grace@example.org")
