@@ -243,7 +243,7 @@ class Charts {
     const options: uPlot.Options = {
       width: this.width(),
       height: HEIGHT,
-      padding: [8, 8, 0, 0],
+      padding: [8, 28, 0, 0],
       cursor: { sync: { key: "device" }, points: { size: 7 }, drag: { x: false, y: false } },
       legend: { show: false },
       scales: {
