@@ -24,6 +24,7 @@ from agent.disk import OsDisk
 from agent.errors import ConfigError, LockedError, StateError
 from agent.identity import Identity, Label
 from agent.keys import device_key, load_label, private_directory, read_product_key
+from agent.memory import give_back_large_blocks
 from agent.modbus import Lines
 from agent.poller import Poller
 from agent.spool_file import LEDGER_NAME, SpoolFile
@@ -254,6 +255,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> None:
     if not settings.ups:
         raise ConfigError("there is no [[ups]] table, so there is nothing to do")
     faultswitch.arm(environment)
+    give_back_large_blocks()
     with locked(settings.state_dir, wait_s=LOCK_WAIT_S):
         asyncio.run(_run(settings, environment))
 
