@@ -9,7 +9,7 @@ answer: a claim that waits for its device.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -34,6 +34,10 @@ PENDING_MS: Final = 7 * 86_400_000
 KEEP_CANDIDATE_MS: Final = 86_400_000
 """Announcements are kept for 24 h: docs/claiming.md."""
 EXPIRE_AT_ONCE: Final = 500
+
+
+Along = Callable[[Connection, ClaimView], Awaitable[None]]
+"""What else is done in the transaction of a claim, once that is answered."""
 
 
 class Noted(StrEnum):
@@ -131,11 +135,12 @@ async def submit(
     *,
     pending_ms: int = PENDING_MS,
     mode: ManifestMode = ManifestMode.NONE,
+    along: Along | None = None,
 ) -> ClaimView:
     """Claim the device of these codes for the actor's company; where that stands is the answer.
 
-    The same company gets its waiting claim again, however often it asks. Raises NotAllowedError,
-    DatabaseUnavailableError, DeviceMismatchError.
+    The same company gets its waiting claim again, however often it asks. ``along`` is done in the same
+    transaction, perhaps several times. Raises NotAllowedError, DatabaseUnavailableError, DeviceMismatchError.
     """
     actor.must(Action.CLAIM)
     device_id = device_id_of(product_id, label_pub)
@@ -144,6 +149,12 @@ async def submit(
     what = Claimed(claim_id, actor.company_id, actor.account_id, now_ms + pending_ms)
 
     async def work(connection: Connection) -> ClaimView:
+        view = await half(connection)
+        if along is not None:
+            await along(connection, view)
+        return view
+
+    async def half(connection: Connection) -> ClaimView:
         await claims.lock(connection, device_id, product_id.value, label_pub, now_ms)
         device = await claims.load(connection, device_id)
         if mode is not ManifestMode.NONE:

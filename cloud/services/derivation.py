@@ -1,12 +1,20 @@
 """Product codes → label_pub, off the event loop: a bounded pool, so that guessing cannot starve anyone.
 
-A derivation costs about 14 ms of a core and 8 MiB (scrypt, which lets other threads run). Typed claims go
-before bulk ones; past the bound the answer is *busy, come again*, and nothing was spent. The Product Key is
-forgotten with the call; only the public key comes back.
+A derivation costs about 14 ms of a core and 8 MiB; it happens in processes that give way to all others
+(:mod:`cloud.services.deriver`). Typed claims go before bulk ones; past the bound the answer is *busy, come
+again*, and nothing was spent. The Product Key is forgotten with the call; only the public key comes back.
+
+Theory of operation
+-------------------
+A typed claim is *taken in* (:meth:`LabelKeys.admit`) until its answer, ``MAX_TYPED`` at most, of one account
+``MAX_EACH``. Those taken in wait, in the order they came, for one of ``ACTIVE`` *turns*, and only then take a
+connection of the database: so a storm of claims neither keeps all connections from everybody else nor has
+more backends compete with telemetry's than it can use.
 """
 
 import asyncio
 import contextlib
+import functools
 import math
 import os
 from collections import Counter, deque
@@ -15,13 +23,15 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
 
+from cloud.services.deriver import Deriver
 from protocol.identity import ProductId, ProductKey
-from protocol.signing import label_key, public_bytes
 
-DERIVATION_S: Final = 0.02
-"""What one costs on a slow core: only used to say when to come again."""
+CLAIM_S: Final = 0.02
+"""How far apart claims are answered where many wait: only used to say when to come again."""
 MAX_TYPED: Final = 256
-"""Typed claims that may wait: less than five seconds' worth on one slow core."""
+"""Typed claims that may be taken in: some five seconds' worth."""
+ACTIVE: Final = 4
+"""Typed claims that are worked on at a time: half of the connections of a portal."""
 MAX_BULK: Final = 64
 MAX_EACH: Final = 8
 """Typed claims of one account that may be in here: nobody fills the queue alone."""
@@ -43,9 +53,12 @@ class LabelKeys:
     ) -> None:
         self._workers = workers or max(1, min(4, os.cpu_count() or 1))
         self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="derivation")
-        self._free = self._workers
-        self._typed: deque[asyncio.Future[None]] = deque()
-        self._bulk: deque[asyncio.Future[None]] = deque()
+        self._derivers = [Deriver() for _ in range(self._workers)]
+        self._free = list(self._derivers)
+        self.turns = asyncio.Semaphore(ACTIVE)
+        """Held by the typed claims that are worked on."""
+        self._typed: deque[asyncio.Future[Deriver]] = deque()
+        self._bulk: deque[asyncio.Future[Deriver]] = deque()
         self._max_typed = max_typed
         self._max_bulk = max_bulk
         self._admitted = 0
@@ -66,13 +79,33 @@ class LabelKeys:
         """How many wait for a worker."""
         return len(self._typed) + len(self._bulk)
 
+    @property
+    def taken_in(self) -> int:
+        """How many typed claims were let in and are not answered."""
+        return self._admitted
+
+    @property
+    def full(self) -> bool:
+        """Whether no typed claim can be taken in."""
+        return self._admitted >= self._max_typed
+
+    @property
+    def retry_after_s(self) -> int:
+        """When to come again while it is full."""
+        return max(1, math.ceil(self._admitted * CLAIM_S))
+
+    def start(self) -> None:
+        """Have the processes ready before the first claim comes."""
+        for deriver in self._derivers:
+            deriver.start()
+
     @contextlib.contextmanager
     def admit(self, who: str) -> Iterator[None]:
         """Room for one typed claim, from its first look at the database to its answer. BusyError past the
         bound, of all or of ``who``: then nothing was spent, no connection of the database either.
         """
-        if self._admitted >= self._max_typed or self._of_each[who] >= MAX_EACH:
-            raise BusyError(self._retry_after_s(self._admitted))
+        if self.full or self._of_each[who] >= MAX_EACH:
+            raise BusyError(self.retry_after_s)
         self._admitted += 1
         self._of_each[who] += 1
         try:
@@ -84,55 +117,51 @@ class LabelKeys:
                 del self._of_each[who]
 
     async def label_pub(self, product_id: ProductId, product_key: ProductKey, *, bulk: bool = False) -> bytes:
-        """The public label key of these codes. BusyError past the bound."""
-        await self._enter(bulk=bulk)
-        # A cancelled caller leaves, its derivation does not: the worker is free when the thread is.
-        work = asyncio.get_running_loop().run_in_executor(self._executor, _derive, product_id, product_key)
-        work.add_done_callback(self._leave)
+        """The public label key of these codes. BusyError past the bound; DeriverError, OSError."""
+        deriver = await self._enter(bulk=bulk)
+        # A cancelled caller leaves, its derivation does not: the process is free when it has answered.
+        work = asyncio.get_running_loop().run_in_executor(
+            self._executor, deriver.derive, product_id, product_key
+        )
+        work.add_done_callback(functools.partial(self._leave, deriver))
         self.spent += 1
         return await asyncio.shield(work)
 
     def close(self) -> None:
-        """End the threads; whoever still waits is refused."""
+        """End threads and processes; whoever still waits is refused."""
         for waiter in (*self._typed, *self._bulk):
             waiter.cancel()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        for deriver in self._derivers:
+            deriver.close()
 
-    async def _enter(self, *, bulk: bool) -> None:
+    async def _enter(self, *, bulk: bool) -> Deriver:
         if self._free:
-            self._free -= 1
-            return
+            return self._free.pop()
         queue, bound = (self._bulk, self._max_bulk) if bulk else (self._typed, self._max_typed)
         if len(queue) >= bound:
-            raise BusyError(self._retry_after_s(len(queue)))
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            raise BusyError(max(1, math.ceil(len(queue) * CLAIM_S)))
+        turn: asyncio.Future[Deriver] = asyncio.get_running_loop().create_future()
         queue.append(turn)
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._pass_on()  # our turn had come: somebody else's now
+                self._pass_on(turn.result())  # our turn had come: somebody else's now
             elif turn in queue:
                 queue.remove(turn)
             raise
 
-    def _retry_after_s(self, waiting: int) -> int:
-        return max(1, math.ceil(waiting * DERIVATION_S / self._workers))
-
-    def _leave(self, work: asyncio.Future[bytes]) -> None:
+    def _leave(self, deriver: Deriver, work: asyncio.Future[bytes]) -> None:
         if not work.cancelled():
             work.exception()  # seen here also when the caller has gone
-        self._pass_on()
+        self._pass_on(deriver)
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, deriver: Deriver) -> None:
         for queue in (self._typed, self._bulk):
             while queue:
                 turn = queue.popleft()
                 if not turn.done():
-                    turn.set_result(None)
+                    turn.set_result(deriver)
                     return
-        self._free += 1
-
-
-def _derive(product_id: ProductId, product_key: ProductKey) -> bytes:
-    return public_bytes(label_key(product_id, product_key))
+        self._free.append(deriver)

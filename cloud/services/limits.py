@@ -4,6 +4,7 @@
 after the claim, or given back. It fails closed: without the database there is no place and no derivation.
 """
 
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -72,19 +73,25 @@ async def claim(
     """
     actor.must(Action.CLAIM)
     with label_keys.admit(str(actor.account_id)):
-        place_id = await take(
-            pool, actor.account_id, address, now_ms=now_ms, check_work=check_work, paces=paces
-        )
-        try:
-            label_pub = await label_keys.label_pub(product_id, product_key)
-        except BusyError:
-            await in_transaction(pool, lambda connection: limits.free(connection, place_id))
-            raise
-        view = await claiming.submit(
-            pool, actor, product_id, label_pub, now_ms, pending_ms=pending_ms, mode=mode
-        )
-        await settle(pool, place_id, view)
-        return view
+        async with label_keys.turns:
+            place_id = await take(
+                pool, actor.account_id, address, now_ms=now_ms, check_work=check_work, paces=paces
+            )
+            try:
+                label_pub = await label_keys.label_pub(product_id, product_key)
+            except BusyError:
+                await in_transaction(pool, lambda connection: limits.free(connection, place_id))
+                raise
+            return await claiming.submit(
+                pool,
+                actor,
+                product_id,
+                label_pub,
+                now_ms,
+                pending_ms=pending_ms,
+                mode=mode,
+                along=functools.partial(settle, place_id),
+            )
 
 
 async def take(
@@ -126,14 +133,10 @@ async def _ask(connection: Connection, account_id: int, network: str, now_ms: in
     return asked.bits
 
 
-async def settle(pool: Pool, place_id: int, view: ClaimView) -> None:
+async def settle(place_id: int, connection: Connection, view: ClaimView) -> None:
     """The codes were checked: the place is the waiting claim's, or is given back."""
-
-    async def work(connection: Connection) -> None:
-        if view.state.final or view.claim_id is None:
-            await limits.free(connection, place_id)
-        else:
-            ends_ms = max(view.expires_ms, view.created_ms + SPENT_MS)
-            await limits.name(connection, place_id, view.device_id, view.claim_id, ends_ms)
-
-    await in_transaction(pool, work)
+    if view.state.final or view.claim_id is None:
+        await limits.free(connection, place_id)
+    else:
+        ends_ms = max(view.expires_ms, view.created_ms + SPENT_MS)
+        await limits.name(connection, place_id, view.device_id, view.claim_id, ends_ms)

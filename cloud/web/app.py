@@ -91,6 +91,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         raise ConfigError(str(error)) from error
     with Passwords() as passwords, LabelKeys() as label_keys:
         app[LABEL_KEYS] = label_keys
+        app[METRICS].show_claims(lambda: label_keys.taken_in, lambda: label_keys.spent)
         async with make_pool(settings.dsn, name="portal", max_size=settings.pool_size) as pool:
             app[POOL] = pool
             app[AUTHENTICATOR] = Authenticator(pool, passwords)
@@ -121,8 +122,9 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    app = make_app(settings)
     runner = web.AppRunner(
-        make_app(settings), access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_TIMEOUT_S
+        app, access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_TIMEOUT_S
     )
     await runner.setup()
     try:
@@ -134,6 +136,7 @@ async def run(settings: Settings) -> None:
             reuse_address=True,
         )
         await site.start()
+        app[LABEL_KEYS].start()
         port = runner.addresses[0][1]
         log.info("ready", address=f"{settings.portal_host}:{port}", url=settings.portal_url)
         await stop.wait()

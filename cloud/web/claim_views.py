@@ -11,6 +11,7 @@ from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.claiming import UnknownClaimError, UnknownKeyError
 from cloud.services.limits import WorkNeededError
 from cloud.web import bulk_views, claim_entry, link_views, sse
+from cloud.web.middleware import takes_codes
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
 from cloud.web.state import HUB, PAGES, POOL, actor_of, now_ms, session_of, visit_of
@@ -31,6 +32,7 @@ async def show_codes(request: web.Request) -> web.Response:
     return page(request, "codes.html", {"product_id": "", "faults": {}})
 
 
+@takes_codes
 async def register(request: web.Request) -> web.Response:
     """Claim the device of the typed codes. The Product Key is used here and then forgotten."""
     form = await request.post()

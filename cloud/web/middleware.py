@@ -1,8 +1,9 @@
 """What every request passes: number and log line, security headers, who it is, where it comes from, problems.
 
 Order, outermost first: ``observe`` (request id, metrics, log) → ``forwarded`` (the person's address behind a
-proxy) → ``problems`` (errors become pages or problem+json) → ``visitor`` (session, log-in needed unless the
-handler is ``public``) → ``same_site`` (CSRF).
+proxy) → ``problems`` (errors become pages or problem+json) → ``bounded`` (where too many claims are in, the
+database is not asked who this is) → ``visitor`` (session, log-in needed unless the handler is ``public``) →
+``same_site`` (CSRF).
 Headers are set when a response is prepared, so streams and errors have them too.
 """
 
@@ -26,6 +27,7 @@ from cloud.web.problems import BY_STATUS, Problem, ProblemCode
 from cloud.web.refusals import problem_of
 from cloud.web.responses import problem_response, wants_json
 from cloud.web.state import (
+    LABEL_KEYS,
     METRICS,
     POOL,
     REQUEST_ID,
@@ -154,6 +156,22 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return problem_response(request, Problem(ProblemCode.INTERNAL))
 
 
+def takes_codes(handler: H) -> H:
+    """Mark a handler that checks typed product codes: refused while no further claim can be taken in."""
+    handler.takes_codes = True  # type: ignore[attr-defined]  # a mark that the middleware bounded reads
+    return handler
+
+
+@web.middleware
+async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse claims past the bound at next to no cost, so that those who were taken in get done."""
+    if getattr(request.match_info.handler, "takes_codes", False):
+        label_keys = request.app[LABEL_KEYS]
+        if label_keys.full:
+            raise Problem(ProblemCode.BUSY, retry_after_s=label_keys.retry_after_s)
+    return await handler(request)
+
+
 @web.middleware
 async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who this is. Without a log-in only ``public`` handlers answer."""
@@ -206,5 +224,5 @@ def _from_here(request: web.Request) -> bool:
     return origin is None or origin == "null" or urlsplit(origin).netloc.lower() == request.host.lower()
 
 
-ALL: Final = (observe, forwarded, problems, visitor, same_site)
+ALL: Final = (observe, forwarded, problems, bounded, visitor, same_site)
 """In the order in which a request passes them."""

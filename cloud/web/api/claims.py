@@ -28,6 +28,7 @@ from cloud.services import claiming
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.limits import WorkNeededError
 from cloud.web import claim_entry
+from cloud.web.middleware import takes_codes
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import json_response
 from cloud.web.state import POOL, actor_of, now_ms
@@ -37,6 +38,7 @@ from protocol.identity import ProductId, ProductKey
 MAX_BODY_BYTES: Final = 4096
 
 
+@takes_codes
 async def submit(request: web.Request) -> web.Response:
     """Claim a device by the codes of its label."""
     actor = actor_of(request)
