@@ -42,6 +42,11 @@ class Announcer:
         self._nonce = b""
         self._count = 0
 
+    @property
+    def secret(self) -> bytes:
+        """The device key, for another process that goes on as this device."""
+        return self._key.private_bytes_raw()
+
     async def connect(self, installation: Installation, key_set: KeySet, tls: ssl.SSLContext) -> Self:
         """Log in and wait for the hello. CheckError."""
         self._reader, self._writer = await asyncio.open_connection(
