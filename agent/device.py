@@ -86,6 +86,7 @@ class Device:
         self._obeying = asyncio.Lock()
         self._watcher = Watcher(active=frozenset(state.value.active))
         self._contact = Contact()
+        self._since_mono_ms = 0  # readings from before this ownership are nobody's to see
         self._extension: Extension | None = None
         self._auto_enabled = False
         self._has_extension: bool | None = None
@@ -201,8 +202,8 @@ class Device:
         self.has_events.set()
 
     def now_payload(self) -> bytes | None:
-        """The latest reading as an unsequenced snapshot; None if there is none, or it is stale."""
-        if self.reading is None or self._contact.lost:
+        """The latest reading as an unsequenced snapshot; None if it is stale, or another owner's."""
+        if self.reading is None or self._contact.lost or self.reading.mono_ms < self._since_mono_ms:
             return None
         ts_ms = max(0, self.reading.mono_ms + self.spool.offset_ms())
         try:
@@ -222,8 +223,6 @@ class Device:
                 await self._learn_time(event.hello, event.received_ms)
             for effect in effects:
                 await self._carry_out(effect, after)
-            if after.epoch != self.enrollment.epoch:
-                self.reporter.clear()  # what was collected while the wipe was under way
             self.enrollment = after
         if not after.spools:
             self.reporter.clear_samples()
@@ -258,17 +257,24 @@ class Device:
                 self.want_announcement = True
             case SendNow():
                 self.want_now = True
-            case Wipe(epoch):
-                if self.enrollment.epoch:
-                    self._log.warning(
-                        "another ownership: the spool is wiped", before=self.enrollment.epoch, after=epoch
-                    )
-                self.reporter.clear()
-                await self.background.run(lambda: self.spool.wipe(epoch))
+            case Wipe(epoch, since_ms):
+                await self._begin(epoch, since_ms)
             case Settle(position):
                 await self.background.run(lambda: self.spool.settle(position))
             case Remember():
                 await self._remember(owned=after.owned, smartconnect=after.smartconnect)
+
+    async def _begin(self, epoch: int, since_ms: int) -> None:
+        """Keep what was taken since this ownership began, and nothing else. OSError."""
+        before, now_ms = self.enrollment.epoch, self.clock.mono_ms()
+        if before:
+            self._log.warning("another ownership: what was before it is wiped", before=before, after=epoch)
+        if since_ms and epoch > before:
+            self._since_mono_ms = min(now_ms, since_ms - self.spool.offset_ms())
+        elif before:
+            self._since_mono_ms = now_ms
+        self.reporter.begin(self._since_mono_ms)
+        await self.background.run(lambda: self.spool.begin(epoch, since_ms))
 
     async def _learn_time(self, hello: Hello, received_ms: int) -> None:
         """Settle this boot's time by the cloud's clock, once."""

@@ -36,13 +36,15 @@ class EventFile:
         """The oldest event that waits."""
         return next(iter(self._waiting.values()), None)
 
-    def recover(self, generation: int) -> int:
-        """Read what is on disk; the number of torn segments."""
+    def recover(self, generation: int, first: int = 0) -> int:
+        """Read what is on disk, from the event numbered ``first`` on; the number of torn segments."""
         torn = 0
         for segment, records in self._log.recover(generation):
             torn += segment.torn
             for _, record in records:
                 self._recover(segment, record)
+        self.forget_before(first)
+        self.next_number = max(self.next_number, first)
         return torn
 
     def append(self, event: StoredEvent) -> int:
@@ -65,6 +67,11 @@ class EventFile:
         in_use = min(self._segments.values(), default=None)
         gone = sum(1 for s in self._log.segments[:-1] if in_use is None or s.number < in_use)
         self._log.drop(gone)
+
+    def forget_before(self, first: int) -> None:
+        """Events with a lower number are void; whoever recovers must say so again."""
+        for number in [number for number in self._waiting if number < first]:
+            del self._waiting[number], self._segments[number]
 
     def clear(self, generation: int) -> None:
         """Forget everything and go on in this generation; files are left to `remove_others`."""

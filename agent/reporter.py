@@ -8,6 +8,7 @@ import structlog
 
 from agent.core import sampling
 from agent.core.sampling import Edge
+from agent.core.spool import mono_of
 from protocol.codec import pack_sample
 from protocol.messages import EventKind
 
@@ -23,8 +24,12 @@ OVERFLOW_EVENT_EVERY_MS: Final = 600_000
 NEVER: Final = -(2**62)
 
 
+class _OtherEpochError(Exception):
+    """A hello of another ownership was obeyed meanwhile."""
+
+
 class Reporter:
-    """What was seen and is not on disk yet. All of it is of one ownership: `clear` it at every other one."""
+    """What was seen and is not on disk yet. All of it is of one ownership: `begin` every other one."""
 
     def __init__(
         self, spool: SpoolFile, background: Background, clock: Clock, trouble: Repeats, *, name: str
@@ -39,6 +44,7 @@ class Reporter:
         self._last_report_ms = NEVER  # the first sample of an ownership goes out at once
         self._overflow_told_ms = NEVER
         self._untold_drops = 0
+        self._since_mono_ms = NEVER
 
     @property
     def has_events(self) -> bool:
@@ -71,14 +77,24 @@ class Reporter:
         """Nobody is to have them."""
         self._samples.clear()
 
-    def clear(self) -> None:
-        """Another ownership begins."""
-        self._samples.clear()
-        self._events.clear()
+    def begin(self, since_mono_ms: int) -> None:
+        """Another ownership has begun then: what was taken before is not kept."""
+        self._since_mono_ms = since_mono_ms
         self._last_report_ms = NEVER
+        samples, events, self._samples, self._events = self._samples, self._events, [], []
+        self._put_back(samples, events)
+
+    def _put_back(self, samples: list[bytes], events: list[Edge]) -> None:
+        """Keep for the next time what is this ownership's."""
+        since_ms = self._since_mono_ms
+        self._events = [edge for edge in events if edge.mono_ms >= since_ms] + self._events
+        ours = [sample for sample in samples if mono_of(sample) >= since_ms]
+        self._samples = (ours + self._samples)[-MAX_BUFFERED:]
 
     async def report(self, epoch: int) -> None:
-        """Make what was collected under this epoch durable; nothing is kept for a spool of another one."""
+        """Make what was collected durable. Where the spool is of another epoch by now, what belongs to that
+        is kept for the next time.
+        """
         events, samples = self._events, self._samples
         self._events, self._samples = [], []
         if samples:
@@ -89,26 +105,28 @@ class Reporter:
                 await self._background.run(lambda edge=edge: self._append_event(epoch, edge))  # type: ignore[misc]  # a lambda with a default has no type
                 events.pop(0)
             if samples:
-                taken, samples = samples, []
-                try:
-                    self._untold_drops += await self._background.run(lambda: self._append(epoch, taken))
-                except OSError:
-                    samples = taken
-                    raise
+                dropped = await self._background.run(lambda: self._append(epoch, samples))
+                self._untold_drops += dropped
         except OSError as error:
             self._trouble.failed("the disk cannot be written", reason=str(error))
-            self._events = events + self._events
-            self._samples = (samples + self._samples)[-MAX_BUFFERED:]
+            self._put_back(samples, events)
+        except _OtherEpochError:
+            self._put_back(samples, events)
         else:
             self._trouble.worked("the disk can be written again")
             self._tell_overflow()
 
     def _append_event(self, epoch: int, edge: Edge) -> None:
-        if self._spool.epoch == epoch:
-            self._spool.append_event(edge.mono_ms, edge.kind, edge.values)
+        self._expect(epoch)
+        self._spool.append_event(edge.mono_ms, edge.kind, edge.values)
 
     def _append(self, epoch: int, samples: list[bytes]) -> int:
-        return self._spool.append(samples) if self._spool.epoch == epoch else 0
+        self._expect(epoch)
+        return self._spool.append(samples)
+
+    def _expect(self, epoch: int) -> None:
+        if self._spool.epoch != epoch:
+            raise _OtherEpochError
 
     def _tell_overflow(self) -> None:
         now_ms = self._clock.mono_ms()

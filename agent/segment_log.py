@@ -104,6 +104,12 @@ class SegmentLog:
         data = self._disk.read(segment.name, offset, segment.end - offset)
         return [(offset + end, record) for end, record in decode_records(data)]
 
+    def records(self) -> Iterator[Record]:
+        """Everything it holds, oldest first."""
+        for segment in self.segments:
+            for _, record in self.read(segment, 0):
+                yield record
+
     def seal(self) -> None:
         """Let the next record begin a new segment."""
         if self.segments:

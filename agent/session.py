@@ -198,8 +198,9 @@ class Session:
                 values=event.values,
                 time_uncertain=uncertain,
             )
+            last_n = device.enrollment.last_n
             reason = await self._uplink.publish(topics.event(self._kid, event.epoch), encode(message))
-            verdict = await self._take(reason, retry, f"event {event.kind}")
+            verdict = await self._take(reason, retry, f"event {event.kind}", last_n)
             retry = retry.failed() if verdict is Verdict.LATER else RETRY
             if verdict in {Verdict.STORED, Verdict.REFUSED}:
                 number = event.number
@@ -220,8 +221,9 @@ class Session:
             if not self._may_publish() or outgoing.epoch != device.enrollment.epoch:
                 continue  # a hello came while the disk was read
             topic = topics.telemetry(self._kid, outgoing.epoch, outgoing.stream)
+            last_n = device.enrollment.last_n
             reason = await self._uplink.publish(topic, pack_batch(outgoing.samples))
-            verdict = await self._take(reason, retry, f"{len(outgoing.samples)} samples")
+            verdict = await self._take(reason, retry, f"{len(outgoing.samples)} samples", last_n)
             retry = retry.failed() if verdict is Verdict.LATER else RETRY
             if verdict is Verdict.STORED:
                 sent = outgoing
@@ -239,8 +241,8 @@ class Session:
         allowed = device.publishes_events if events else device.publishes
         return allowed and device.enrollment.last_n > self._held_at_n
 
-    async def _take(self, reason: int, retry: Backoff, what: str) -> Verdict:
-        """The verdict on what was published; waits when it has to be sent again."""
+    async def _take(self, reason: int, retry: Backoff, what: str, last_n: int) -> Verdict:
+        """The verdict on what was published after the hello ``last_n``; waits if it has to be sent again."""
         verdict = judge(reason)
         text = f"{reason:#04x}"
         match verdict:
@@ -250,7 +252,7 @@ class Session:
                 self._log.error("the cloud cannot use it; deleted here", what=what, reason=text)
             case Verdict.AWAIT_HELLO:
                 self._repeats.failed("not allowed now; kept until the next hello", what=what, reason=text)
-                self._held_at_n = self._device.enrollment.last_n
+                self._held_at_n = last_n
             case Verdict.LATER:
                 self._repeats.failed("the cloud cannot take it now; kept", what=what, reason=text)
                 await asyncio.sleep(retry.delay_s(random.random()))  # noqa: S311  jitter, no secret

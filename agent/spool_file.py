@@ -11,13 +11,14 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.core import spool, timeline
-from agent.core.spool_record import NOWHERE, Place, Samples, StoredEvent, end_of
+from agent.core import hand_over, spool, timeline
+from agent.core.spool_record import NOWHERE, Place, Samples, StoredEvent
 from agent.event_file import EventFile
 from agent.segment_log import Segment, SegmentLog, generation_of
+from agent.trace import ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.core.ports import Clock, Disk
     from agent.core.spool import Ledger, Outgoing, Position
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 LEDGER_NAME = "ledger"
 SEGMENT_BYTES = 128 * 1024  # small enough to drop in steps, large enough for a few minutes each
-
-
-def _ignore(_line: str) -> None:
-    return
 
 
 class SpoolFile:
@@ -41,7 +38,7 @@ class SpoolFile:
         *,
         max_bytes: int,
         segment_bytes: int = SEGMENT_BYTES,
-        trace: Callable[[str], None] = _ignore,
+        trace: Callable[[str], None] = ignore,
     ) -> None:
         self._disk = disk
         self._clock = clock
@@ -102,7 +99,8 @@ class SpoolFile:
             segment = self._telemetry.append(record)
         self._last_seq = record.last_seq
         self._lasts[segment.number] = record.last
-        self._trace_samples(record)
+        for line in spool.spooled_lines(self._ledger, record):
+            self._trace(line)
         return dropped
 
     def append_event(self, mono_ms: int, kind: EventKind, values: dict[str, Scalar]) -> StoredEvent:
@@ -141,8 +139,9 @@ class SpoolFile:
         return outgoing
 
     def next_event(self) -> StoredEvent | None:
-        """The oldest event that waits."""
-        return self._events.first()
+        """The oldest event that waits; all that wait are the present epoch's."""
+        event = self._events.first()
+        return None if event is None else replace(event, epoch=self._ledger.epoch)
 
     def event_ts(self, event: StoredEvent) -> tuple[int, bool]:
         """(unix ms of an event, whether that is a guess)."""
@@ -150,7 +149,10 @@ class SpoolFile:
         return max(0, event.mono_ms + offset_ms), uncertain
 
     def acknowledged(self, outgoing: Outgoing) -> None:
-        """The cloud stored this publish."""
+        """The cloud stored this publish; of no account if its stream was handed on meanwhile."""
+        stream = self._ledger.stream(outgoing.ordinal)
+        if stream is not None and stream.number != outgoing.stream:
+            return
         self._trace(f"acked {outgoing.stream} {outgoing.last.seq}")
         self.delivered(outgoing.last)
 
@@ -160,7 +162,7 @@ class SpoolFile:
         self.delivered(outgoing.last)
 
     def delivered(self, place: Place) -> None:
-        """Everything up to this place is stored in the cloud, or was refused for good."""
+        """Everything up to this place is stored in the cloud, or nobody is to have it."""
         if place <= self._done:
             return
         self._done = place
@@ -197,6 +199,25 @@ class SpoolFile:
             self._open_stream(position.stream)
         self._floor = position.stream
 
+    def begin(self, epoch: int, since_ms: int) -> None:
+        """Go on under another epoch, whose owner has what was taken since then; durable as one step.
+
+        Nothing is handed on to an unknown beginning (0), or to a lower epoch: a cloud from a backup.
+        """
+        since_ms = since_ms if epoch > self.epoch else 0
+        cut = max(self._done, hand_over.last_before(self._ledger, self._samples(), since_ms))
+        first_event = hand_over.first_since(self._ledger, self._events.waiting, since_ms)
+        if cut >= max(self._lasts.values(), default=NOWHERE) and first_event is None:
+            self.wipe(epoch)
+            return
+        first_event = first_event or self._events.next_number
+        ledger, line = hand_over.handed_on(self._ledger, epoch, cut, first_event)
+        self._save(ledger)
+        self._current = None
+        self._trace(line)
+        self._events.forget_before(first_event)
+        self.delivered(cut)
+
     def wipe(self, epoch: int) -> None:
         """Throw everything away and go on under another epoch; durable as one step."""
         self._save(spool.wiped(self._ledger, epoch))
@@ -204,9 +225,7 @@ class SpoolFile:
         self._events.clear(self._ledger.generation)
         self._lasts.clear()
         self._waiting.clear()
-        self._cursor = (0, 0)
-        self._current = None
-        self._done = NOWHERE
+        self._cursor, self._current, self._done = (0, 0), None, NOWHERE
         self._telemetry.remove_others()
         self._events.remove_others()
         self._trace("wiped")
@@ -244,12 +263,11 @@ class SpoolFile:
             self._disk.replace(LEDGER_NAME, spool.encode_ledger(ledger))
         self._ledger = self._saved = ledger
         damaged = self._recover_samples()
-        damaged += self._events.recover(ledger.generation)
+        damaged += self._events.recover(ledger.generation, ledger.first_event)
         boots = frozenset(self._spans())
         oldest = self._oldest_ordinal()
         ledger = replace(ledger, damaged_records=ledger.damaged_records + damaged)
-        known = min((s.ordinal for s in ledger.streams), default=ledger.next_ordinal)
-        self.delivered(end_of(known - 1))  # a power cut may bring deleted segments back
+        self.delivered(hand_over.beginning(ledger))  # a power cut may bring deleted segments back
         self._save(spool.pruned(ledger, oldest, boots))
 
     def _recover_samples(self) -> int:
@@ -274,11 +292,10 @@ class SpoolFile:
         return torn
 
     def _oldest_ordinal(self) -> int:
-        for segment in self._telemetry.segments:
-            for _, record in self._telemetry.read(segment, 0):
-                if isinstance(record, Samples):
-                    return record.ordinal
-        return self._ledger.next_ordinal
+        return next((record.ordinal for record in self._samples()), self._ledger.next_ordinal)
+
+    def _samples(self) -> Iterator[Samples]:
+        return (record for record in self._telemetry.records() if isinstance(record, Samples))
 
     def _spans(self) -> dict[int, timeline.Span]:
         spans: dict[int, timeline.Span] = {}
@@ -286,11 +303,9 @@ class SpoolFile:
         def add(boot: int, mono_ms: int) -> None:
             spans[boot] = spans.get(boot, timeline.Span(mono_ms, mono_ms)).including(mono_ms)
 
-        for segment in self._telemetry.segments:
-            for _, record in self._telemetry.read(segment, 0):
-                if isinstance(record, Samples):
-                    add(record.boot, spool.mono_of(record.samples[0]))
-                    add(record.boot, spool.mono_of(record.samples[-1]))
+        for record in self._samples():
+            add(record.boot, spool.mono_of(record.samples[0]))
+            add(record.boot, spool.mono_of(record.samples[-1]))
         for event in self._events.waiting:
             add(event.boot, event.mono_ms)
         return spans
@@ -375,13 +390,6 @@ class SpoolFile:
             self._waiting.popleft()
         self._save(self._ledger)
         return dropped
-
-    def _trace_samples(self, record: Samples) -> None:
-        stream = self._ledger.stream(record.ordinal)
-        offset_ms, _ = spool.time_of_boot(self._ledger, record.boot)
-        for index, sample in enumerate(record.samples):
-            number = 0 if stream is None else stream.number
-            self._trace(f"spooled {number} {record.first_seq + index} {spool.mono_of(sample) + offset_ms}")
 
     def _trace_dropped(self, segment: Segment) -> None:
         for _, record in self._telemetry.read(segment, 0):

@@ -7,6 +7,8 @@ Off unless ``SMARTCONNECT_TRACE_DIR`` is set.
 ``renumbered OLD NEW``         what waits unpublished in stream OLD is in stream NEW from now on
 ``acked STREAM SEQ``           the cloud holds the stream up to this seq, by PUBACK or by `hello`
 ``dropped STREAM FIRST LAST``  given up for newer ones, or refused by the cloud for good
+``handed AFTER OLD NEW …``     of stream OLD what lies after seq AFTER, and of the next pairs all, is in the
+                               streams NEW from now on, for another owner; everything else was thrown away
 ``wiped``                      the spool was emptied because the device changed hands
 ============================  =============================================================================
 """

@@ -47,6 +47,7 @@ class Hello:
 
     ``login_ms`` is the ``iat`` of this connection's token and ``n`` counts within the connection, so an old
     hello never passes for a new one. ``stream`` and ``seq`` are the stored position (0, 0 at first).
+    ``since_ms`` is when the present ownership began; 0 without one, and from clouds that do not say it.
     """
 
     kid: str
@@ -60,6 +61,7 @@ class Hello:
     seq: int = 0
     settings_version: int = 0
     key_set_version: int = 0
+    since_ms: int = 0
 
 
 class KeyUse(StrEnum):

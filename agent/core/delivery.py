@@ -1,9 +1,10 @@
 """What an answer of the gateway means for what was published.
 
 =====================  ==================================================================================
-stored                 0x00, 0x10: it is in the cloud; delete it here
+stored                 0x00: it is in the cloud; delete it here
 refused                0x99: the cloud will never take it and has kept a copy; log it, delete it here
-await hello            0x87: not allowed now; keep it until the next `hello` says how things stand
+await hello            0x87: not allowed now; 0x10: of an ownership that has ended. Keep it until the next
+                       `hello` says how things stand, for what was taken since then is the next owner's
 later                  0x97, 0x80, 0x83 and whatever else: keep it, back off, send the same again
 =====================  ==================================================================================
 """
@@ -27,7 +28,7 @@ class Verdict(Enum):
 
 _VERDICTS: Final = {
     Reason.SUCCESS: Verdict.STORED,
-    Reason.NO_MATCHING_SUBSCRIBERS: Verdict.STORED,
+    Reason.NO_MATCHING_SUBSCRIBERS: Verdict.AWAIT_HELLO,
     Reason.PAYLOAD_FORMAT_INVALID: Verdict.REFUSED,
     Reason.NOT_AUTHORIZED: Verdict.AWAIT_HELLO,
 }

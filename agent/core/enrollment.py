@@ -14,7 +14,8 @@ UNOWNED        illegal                      UNOWNED or OWNED            announce
 OWNED          illegal                      UNOWNED or OWNED            announce               OFFLINE
 =============  ===========================  ==========================  =====================  ===============
 
-Greeted as owned: wipe if the epoch is another, settle the spool by the position, send `now`.
+Greeted as owned: if the epoch is another, wipe what was taken before it began; settle the spool by the
+position, send `now`.
 """
 
 from __future__ import annotations
@@ -113,9 +114,13 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class Wipe:
-    """Another owner: throw away what is spooled, and go on under this epoch."""
+    """Another owner: throw away what was taken before this ownership began, and go on under its epoch.
+
+    ``since_ms`` is unix ms, 0 where the cloud does not say: then everything goes.
+    """
 
     epoch: int
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,7 @@ def _greet(state: Enrollment, event: Input, now_ms: int, draw: float) -> Step:
     effects: list[Effect] = []
     phase = Phase.OWNED if hello.owned else Phase.UNOWNED
     if hello.owned and hello.epoch != state.epoch:
-        effects.append(Wipe(hello.epoch))
+        effects.append(Wipe(hello.epoch, hello.since_ms))
     if hello.owned:
         effects.append(Settle(Position(hello.stream, hello.seq)))
     if hello.owned != state.owned:

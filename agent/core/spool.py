@@ -37,12 +37,16 @@ MAX_LEDGER_BYTES = 16 << 20  # a stream takes 60 bytes; a crash loop in a long o
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream: its name on disk, its number on the wire, and whether any of it was ever published."""
+    """One stream: its name on disk, its number on the wire, and whether any of it was ever published.
+
+    What it holds up to the seq ``after`` was an earlier owner's, and void (`agent/core/hand_over.py`).
+    """
 
     ordinal: int
     number: int
     epoch: int
     published: bool = False
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,10 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Everything of a spool that is not a record. ``epoch`` 0: no owner known."""
+    """Everything of a spool that is not a record. ``epoch`` 0: no owner known.
+
+    Events with a number below ``first_event`` are void.
+    """
 
     version: int = 1
     generation: int = 1
@@ -73,6 +80,7 @@ class Ledger:
     dropped_samples: int = 0
     dropped_events: int = 0
     damaged_records: int = 0
+    first_event: int = 0
 
     def stream(self, ordinal: int) -> Stream | None:
         """The stream of this ordinal."""
@@ -148,7 +156,7 @@ def is_overtaken(stream: Stream, last_seq: int, position: Position) -> bool:
 
 def wiped(ledger: Ledger, epoch: int) -> Ledger:
     """The ledger of an emptied spool under another epoch; numbers still only grow."""
-    return replace(ledger, generation=ledger.generation + 1, epoch=epoch, streams=())
+    return replace(ledger, generation=ledger.generation + 1, epoch=epoch, streams=(), first_event=0)
 
 
 def pruned(ledger: Ledger, oldest: int, boots_in_use: frozenset[int]) -> Ledger:
@@ -251,6 +259,17 @@ def time_of_boot(ledger: Ledger, boot_ordinal: int) -> tuple[int, bool]:
     if boot.offset_ms is None:
         return boot.wall_offset_ms, True
     return boot.offset_ms, boot.uncertain
+
+
+def spooled_lines(ledger: Ledger, record: Samples) -> list[str]:
+    """What the trace says of a record (`agent/trace.py`)."""
+    stream = ledger.stream(record.ordinal)
+    number = 0 if stream is None else stream.number
+    offset_ms, _ = time_of_boot(ledger, record.boot)
+    return [
+        f"spooled {number} {record.first_seq + index} {mono_of(sample) + offset_ms}"
+        for index, sample in enumerate(record.samples)
+    ]
 
 
 def oldest_to_drop(sizes: Sequence[int], max_bytes: int) -> int:

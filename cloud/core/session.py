@@ -132,6 +132,8 @@ class Standing:
     """``iat`` of the log-in that may write now."""
     settings_version: int = 0
     watch_until_ms: int = 0
+    since_ms: int = 0
+    """When the present ownership began; 0 without one."""
 
     def hello_differs(self, other: "Standing") -> bool:
         """Whether a device must be told (the position alone is no news)."""

@@ -104,6 +104,7 @@ class Session:
             seq=standing.seq,
             settings_version=standing.settings_version,
             key_set_version=self.voice.key_set_version,
+            since_ms=standing.since_ms,
         )
         faults.reach("gateway.hello")
         self.say(seal_control(hello, self.voice.notice.key_id, self.voice.notice.key))

@@ -131,6 +131,10 @@ class GatewayPeer:
         """Send a control message as it is."""
         self._write(Publish(topics.control(self.kid), payload))
 
+    def answer(self, publish: Publish, reason: int) -> None:
+        """The PUBACK that was held back."""
+        self._write(PubAck(publish.packet_id, reason))
+
     def cut(self) -> None:
         """Break the connection."""
         assert self._writer is not None

@@ -10,7 +10,7 @@ from protocol.errors import Reason
 
 WANTED = {
     Reason.SUCCESS: Verdict.STORED,
-    Reason.NO_MATCHING_SUBSCRIBERS: Verdict.STORED,
+    Reason.NO_MATCHING_SUBSCRIBERS: Verdict.AWAIT_HELLO,
     Reason.PAYLOAD_FORMAT_INVALID: Verdict.REFUSED,
     Reason.NOT_AUTHORIZED: Verdict.AWAIT_HELLO,
     Reason.QUOTA_EXCEEDED: Verdict.LATER,

@@ -130,9 +130,7 @@ async def test_somebody_looks_so_every_reading_is_shown(peer: GatewayPeer, desk:
         await peer.until("shown again", lambda: len(peer.of(UpKind.NOW)) == 3)
 
 
-@pytest.mark.parametrize(
-    "reason", [Reason.SUCCESS, Reason.NO_MATCHING_SUBSCRIBERS, Reason.PAYLOAD_FORMAT_INVALID]
-)
+@pytest.mark.parametrize("reason", [Reason.SUCCESS, Reason.PAYLOAD_FORMAT_INVALID])
 @pytest.mark.parametrize("kind", [UpKind.TELEMETRY, UpKind.EVENT])
 async def test_these_answers_delete(peer: GatewayPeer, desk: Desk, kind: UpKind, reason: Reason) -> None:
     peer.reasons[kind] = deque([reason])
@@ -160,9 +158,12 @@ async def test_these_answers_keep_and_send_the_same_again(
         assert len(peer.logins) == 1
 
 
+@pytest.mark.parametrize("reason", [Reason.NOT_AUTHORIZED, Reason.NO_MATCHING_SUBSCRIBERS])
 @pytest.mark.parametrize("kind", [UpKind.TELEMETRY, UpKind.EVENT])
-async def test_not_authorized_keeps_until_the_next_hello(peer: GatewayPeer, desk: Desk, kind: UpKind) -> None:
-    peer.reasons[kind] = deque([Reason.NOT_AUTHORIZED])
+async def test_these_answers_keep_until_the_next_hello(
+    peer: GatewayPeer, desk: Desk, kind: UpKind, reason: Reason
+) -> None:
+    peer.reasons[kind] = deque([reason])
     async with desk.online(peer.installation):
         await peer.until("owned", lambda: desk.device.publishes)
         await desk.read(status=ON_BATTERY)
@@ -231,6 +232,42 @@ async def test_another_epoch_wipes(peer: GatewayPeer, desk: Desk, epoch: int) ->
         assert desk.device.spool.is_empty()
         assert desk.device.spool.epoch == epoch
         assert not peer.of(UpKind.TELEMETRY)
+
+
+async def test_another_owner_has_what_was_taken_since(peer: GatewayPeer, desk: Desk) -> None:
+    await spooled(desk, 5)
+    since_ms = desk.device.corrected_ms() + 5
+    await peer.until("later", lambda: desk.device.corrected_ms() > since_ms)
+    await desk.read(2)
+    await desk.device.report()
+    await desk.read(1, status=ON_BATTERY)  # this one is not on disk yet when the hello comes
+    peer.hello = peer.owned(EPOCH + 1, since_ms=since_ms)
+    async with desk.online(peer.installation):
+        await peer.until("all three", lambda: len(places(peer)) == 3)
+        assert {topics.parse(one.topic).epoch for one in peer.of(UpKind.TELEMETRY)} == {EPOCH + 1}
+        await peer.until("the event, too", lambda: peer.of(UpKind.EVENT))
+        assert topics.parse(peer.of(UpKind.EVENT)[0].topic).epoch == EPOCH + 1
+        await peer.until("deleted", desk.device.spool.is_empty)
+
+
+async def test_an_answer_that_comes_after_the_hello_of_another_owner_deletes_nothing(
+    peer: GatewayPeer, desk: Desk
+) -> None:
+    await spooled(desk, 5)
+    since_ms = desk.device.corrected_ms() - 600_000  # all of it is the next owner's
+    peer.reasons[UpKind.TELEMETRY] = deque([None])  # no answer
+    peer.hello = peer.owned(EPOCH)
+    async with desk.online(peer.installation):
+        await peer.until("published under the old epoch", lambda: peer.of(UpKind.TELEMETRY))
+        held = peer.of(UpKind.TELEMETRY)[0]
+        assert topics.parse(held.topic).epoch == EPOCH
+        peer.say_hello(peer.owned(EPOCH + 1, since_ms=since_ms))
+        await peer.until("obeyed", lambda: desk.device.spool.epoch == EPOCH + 1)
+        peer.answer(held, Reason.NO_MATCHING_SUBSCRIBERS)
+        await peer.until("published again", lambda: len(peer.of(UpKind.TELEMETRY)) == 2)
+        again = peer.of(UpKind.TELEMETRY)[1]
+        assert (topics.parse(again.topic).epoch, len(again.payload)) == (EPOCH + 1, len(held.payload))
+        await peer.until("deleted", desk.device.spool.is_empty)
 
 
 async def test_no_owner_any_more_keeps_the_spool_to_itself(peer: GatewayPeer, desk: Desk) -> None:

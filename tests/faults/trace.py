@@ -7,6 +7,8 @@ With ``SMARTCONNECT_TRACE_DIR`` set, an agent appends to one file a UPS, ``NAME.
 ``renumbered OLD NEW``         what waits unpublished in stream OLD is in stream NEW from now on
 ``acked STREAM SEQ``           the cloud acknowledged the stream up to this seq; written before the trimming
 ``dropped STREAM FIRST LAST``  the bound of the spool threw these away, and said so
+``handed AFTER OLD NEW …``     the device changed hands: what lies behind AFTER in the first of the streams
+                               OLD, and all of the others, went on as NEW; the rest was thrown away
 ``wiped``                      the spool was emptied because the device changed hands
 =============================  ==========================================================================
 
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 SUFFIX: Final = ".trace"
+WORDS: Final = ("spooled ", "renumbered ", "acked ", "dropped ", "handed ", "wiped")
 Place = tuple[int, int]
 """(stream, seq)."""
 
@@ -54,6 +57,8 @@ class Trace:
                 self._renumber(old, new)
             case "dropped", [stream, first, last]:
                 self.dropped |= {(stream, seq) for seq in range(first, last + 1)}
+            case "handed", [after, *pairs]:
+                self._hand_on(after, dict(zip(pairs[::2], pairs[1::2], strict=True)))
             case "wiped", []:
                 self.spooled.clear()
             case _:
@@ -68,6 +73,15 @@ class Trace:
             del self.spooled[stream, seq]
             self.spooled[new, seq] = ts_ms
         self.renumbered += len(moved)
+
+    def _hand_on(self, after: int, numbers: dict[int, int]) -> None:
+        """The first stream begins behind ``after``; of the others everything goes on under a new number."""
+        first = next(iter(numbers), 0)
+        self.spooled = {
+            (numbers[stream], seq): ts_ms
+            for (stream, seq), ts_ms in self.spooled.items()
+            if stream in numbers and (stream != first or seq > after)
+        }
 
     def acknowledged(self) -> set[Place]:
         """The spooled samples that the cloud has acknowledged."""
@@ -102,7 +116,7 @@ def _joined(lines: Iterable[str]) -> Iterable[str]:
     A cut line and the one after it stand in one; every kind of line begins with its own word.
     """
     for line in lines:
-        start = max(line.rfind(word) for word in ("spooled ", "renumbered ", "acked ", "dropped ", "wiped"))
+        start = max(line.rfind(word) for word in WORDS)
         yield line[start:] if start > 0 else line
 
 

@@ -111,7 +111,15 @@ async def test_standings_come_in_the_order_asked(pool: Pool, owned: str) -> None
     add_candidate(owned)
     run(owned, "UPDATE latest SET stream = 5, seq = 6, watch_until_ms = 9")
     bound = Standing(
-        known=True, owned=True, epoch=7, stream=5, seq=6, login_ms=1, session_no=1, watch_until_ms=9
+        known=True,
+        owned=True,
+        epoch=7,
+        stream=5,
+        seq=6,
+        login_ms=1,
+        session_no=1,
+        watch_until_ms=9,
+        since_ms=1,
     )
     # The position is the device's, whoever asks; whose watch it is, is not.
     candidate = Standing(known=True, epoch=7, stream=5, seq=6, login_ms=1, session_no=1)
