@@ -4,6 +4,9 @@ The fence update of ``latest`` names for each device the session, epoch and posi
 in; where the row says otherwise nothing of the batch is written. Everything here may be repeated after a lost
 connection: the fence finds what a commit that was not confirmed has stored.
 
+What is shown of a device is never older than its present ownership, whatever a snapshot says that was under
+way when it began.
+
 The first batch of an ownership says that the device is connected; later ones do not, for what a session has
 sent is stored also after it has gone.
 
@@ -137,7 +140,7 @@ class Batch:
 
 _ARRAYS: Final = ", ".join(f"${i}::{PG_TYPE[kind]}[]" for i, (_, kind) in enumerate(FENCE_COLUMNS, start=2))
 _SHOWN: Final = ", ".join(
-    f"{name} = CASE WHEN u.ts_ms >= l.ts_ms THEN u.{name} ELSE l.{name} END"
+    f"{name} = CASE WHEN u.ts_ms >= greatest(l.ts_ms, l.shown_from_ms) THEN u.{name} ELSE l.{name} END"
     for name in ("ts_ms", *(point.name for point in VALUES))
 )
 FENCE: Final = (

@@ -127,10 +127,11 @@ async def test_snapshots_nobody_can_read_change_nothing(site: Site) -> None:
     topic = topics.now(hostile.identity.kid)
     bad = [payload for payload, reason in TELEMETRY.values() if reason is BAD]
     seq_alone = 1  # a snapshot's seq says nothing, so one too far is no fault
-    for payload in [*bad, telemetry(0, ts=5_000, input_voltage=231.0)]:
+    good_ms = epoch + 5_000
+    for payload in [*bad, telemetry(0, ts=good_ms, input_voltage=231.0)]:
         await hostile.send(hostile.publish(topic, payload, qos=0))
     await hostile.send(hostile.publish(topics.event(hostile.identity.kid, epoch), event()))
     assert [ack.reason for ack in await hostile.wait_acks(1)] == [0]
-    assert await site.rows("SELECT ts_ms, input_voltage FROM latest") == [(5_000, 231.0)]
+    assert await site.rows("SELECT ts_ms, input_voltage FROM latest") == [(good_ms, 231.0)]
     assert await site.rows("SELECT count(*) FROM rejected") == [(len(bad) - seq_alone,)]
     assert await site.stored(hostile) == []

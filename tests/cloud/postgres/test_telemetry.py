@@ -62,6 +62,15 @@ def test_a_late_sample_is_stored_and_shows_nothing(store: Store, owned: str) -> 
     assert len(stored(owned)) == 2
 
 
+def test_what_is_older_than_the_ownership_is_stored_and_shows_nothing(store: Store, owned: str) -> None:
+    run(owned, "UPDATE latest SET shown_from_ms = %s", NOW_MS)
+    store.write(make_batch(store, {ONE: [sample(1, NOW_MS - 1, ups_status=5)]}))
+    assert run(owned, "SELECT seq, ts_ms, ups_status FROM latest WHERE device_id = 1") == [(1, 0, 0)]
+    store.write(make_batch(store, {ONE: [sample(2, NOW_MS, ups_status=6)]}, {ONE: Fence(1, 1, 1, 1)}))
+    assert run(owned, "SELECT seq, ts_ms, ups_status FROM latest WHERE device_id = 1") == [(2, NOW_MS, 6)]
+    assert len(stored(owned)) == 2
+
+
 def test_what_is_stored_after_a_session_has_gone_does_not_bring_it_back(store: Store, owned: str) -> None:
     store.write(make_batch(store, {ONE: [sample(1)]}))
     run(owned, "UPDATE latest SET connected = false")
