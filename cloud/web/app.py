@@ -31,7 +31,7 @@ from cloud.web import (
     sign_up_views,
     system_views,
 )
-from cloud.web.api import claims, devices
+from cloud.web.api import claims, devices, exports
 from cloud.web.housekeeping import keeping_house, looking_after_owners
 from cloud.web.live import Hub
 from cloud.web.metrics import Metrics
@@ -73,6 +73,7 @@ def make_app(settings: Settings) -> web.Application:
         claim_views,
         devices,
         claims,
+        exports,
         sign_up_views,
         mailbox_views,
         account_views,

@@ -1,0 +1,101 @@
+"""Export: what a company's devices reported in its own time, and what is stored about a person.
+
+``samples`` and ``events`` give a device's rows oldest first, a page at a time, for as long as ``may_go_on``
+says so; ``tenures`` says what there is. Who has owned a device before has the export of that time, for
+the rows are theirs; everything of another owner's time does not exist for them. UnknownDeviceError.
+
+Of a device that changes hands during its export the pages simply end where the company's time does.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cloud.core.authz import Action, Actor
+from cloud.postgres import exports
+from cloud.postgres.exports import Mark, Tenure
+from cloud.postgres.pool import Pool
+from cloud.services.kit import Kit
+from cloud.services.naming import UnknownDeviceError
+
+PAGE_ROWS: Final = 1000
+"""About 400 kB of text: what one export holds in memory."""
+MAX_MS: Final = 253_402_300_799_999  # the year 9999: what PostgreSQL, CSV readers and Python all know
+_BEGINNING: Final[Mark] = (0, -1, -1)
+
+Row = tuple[Any, ...]
+MayGoOn = Callable[[], Awaitable[bool]]
+
+
+class RightsLostError(Exception):
+    """Whoever reads has lost the right to during the export; what was given is not all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows: of a device, from ``from_ms`` up to, but without, ``to_ms``."""
+
+    device_id: int
+    from_ms: int = 0
+    to_ms: int = MAX_MS
+
+
+async def tenures(pool: Pool, actor: Actor, device_id: int) -> tuple[str, list[Tenure]]:
+    """The device's Product ID and the times in which it was the company's. UnknownDeviceError."""
+    actor.must(Action.SEE)
+    product_id, found = await exports.tenures(pool, actor.company_id, device_id)
+    if not found:
+        raise UnknownDeviceError
+    return product_id, found
+
+
+async def samples(
+    pool: Pool, actor: Actor, wanted: Wanted, may_go_on: MayGoOn
+) -> AsyncIterator[Sequence[Row]]:
+    """Pages of samples, values in the order of ``exports.SAMPLE_COLUMNS``. RightsLostError."""
+    async for page in _pages(exports.samples, pool, actor, wanted, may_go_on):
+        yield page
+
+
+async def events(
+    pool: Pool, actor: Actor, wanted: Wanted, may_go_on: MayGoOn
+) -> AsyncIterator[Sequence[Row]]:
+    """Pages of events, values in the order of ``exports.EVENT_COLUMNS``. RightsLostError."""
+    async for page in _pages(exports.events, pool, actor, wanted, may_go_on):
+        yield page
+
+
+async def _pages(
+    read: Callable[..., Awaitable[list[tuple[Mark, Row]]]],
+    pool: Pool,
+    actor: Actor,
+    wanted: Wanted,
+    may_go_on: MayGoOn,
+) -> AsyncIterator[Sequence[Row]]:
+    mark = _BEGINNING
+    while True:
+        found = await read(
+            pool,
+            actor.company_id,
+            wanted.device_id,
+            from_ms=wanted.from_ms,
+            to_ms=wanted.to_ms,
+            after=mark,
+            limit=PAGE_ROWS,
+        )
+        if not await may_go_on():  # after the reading, so that no page leaves that was read without rights
+            raise RightsLostError
+        if found:
+            yield [row for _mark, row in found]
+        if len(found) < PAGE_ROWS:
+            return
+        mark = found[-1][0]
+
+
+async def about_person(kit: Kit, account_id: int) -> dict[str, Any]:
+    """All that is stored about a person, as one consistent look: see :func:`exports.person`."""
+    async with kit.pool.connection() as connection, connection.transaction():
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        found = await exports.person(connection, account_id)
+    account = found.pop("account")
+    return {"account": account[0] if account else None, **found}
