@@ -44,9 +44,9 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser(
             name, parents=[settings], help=explanation, description=explanation, allow_abbrev=False
         )
-    admin = commands.add_parser("admin", help="accounts, keys, and the file for agents").add_subparsers(
-        dest="subject", required=True, metavar="SUBJECT"
-    )
+    admin = commands.add_parser(
+        "admin", help="accounts, keys, devices, and the file for agents"
+    ).add_subparsers(dest="subject", required=True, metavar="SUBJECT")
     bundle = "print the installation file that an agent is given"
     admin.add_parser("bundle", parents=[settings], help=bundle, description=bundle, allow_abbrev=False)
     keys = admin.add_parser("keys", help="signing keys and certificates").add_subparsers(
@@ -73,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     off.add_argument("--email", required=True)
     _add_manifest(admin, settings)
+    _add_owning(admin, settings)
     explanation = "give devices an imported past, marked as such; for demonstrations and moves"
     history = admin.add_parser("history", parents=[settings], help=explanation, allow_abbrev=False)
     history.add_argument(
@@ -105,6 +106,35 @@ def _add_manifest(
         "export", parents=[settings], help=explanation, description=explanation, allow_abbrev=False
     )
     export.add_argument("--format", choices=("csv", "json"), default="csv")
+
+
+def _add_owning(
+    subjects: "argparse._SubParsersAction[argparse.ArgumentParser]", settings: argparse.ArgumentParser
+) -> None:
+    disputes = subjects.add_parser(
+        "dispute", help="devices that two companies say are theirs"
+    ).add_subparsers(dest="action", required=True, metavar="ACTION")
+    clones = subjects.add_parser("clone", help="devices of whose key there seem to be two").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    made = {}
+    for actions, name, explanation in (
+        (disputes, "list", "print each claim of an owned device: its number, owner, claimant, since when"),
+        (disputes, "decide", "give the device to the claimant, or dismiss the claim; both are told by mail"),
+        (clones, "list", "print each device that is frozen because a clone is suspected"),
+        (clones, "clear", "say that there is no clone: the owner, who is told, may move the device again"),
+    ):
+        made[name] = actions.add_parser(
+            name, parents=[settings], help=explanation, description=explanation, allow_abbrev=False
+        )
+    for name in ("decide", "clear"):
+        made[name].add_argument("device", type=int, metavar="DEVICE", help="its number, as list prints it")
+        made[name].add_argument(
+            "--operator", required=True, metavar="NAME", help="who decides: kept in the device's audit trail"
+        )
+        made[name].add_argument("--dry-run", action="store_true", help="only say what would happen")
+    made["decide"].add_argument("company", type=int, metavar="COMPANY", help="number of the claimant")
+    made["decide"].add_argument("--for", dest="side", choices=("claimant", "owner"), required=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

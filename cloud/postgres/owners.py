@@ -267,6 +267,33 @@ async def due(connection: Connection, now_ms: int, limit: int) -> list[int]:
     return [row[0] for row in await found.fetchall()]
 
 
+@dataclass(frozen=True, slots=True)
+class OpenRow:
+    """Something open on a device, as an operator sees it. A claimant is there in a dispute only."""
+
+    device_id: int
+    product_id: str
+    model: str
+    opened_ms: int
+    owner_id: int
+    owner: str
+    claimant_id: int | None
+    claimant: str | None
+
+
+async def open_of_kind(connection: Connection, kind: MatterKind) -> list[OpenRow]:
+    """What is open of this kind, the oldest first."""
+    found = await connection.execute(
+        "SELECT m.device_id, d.product_id, d.model, m.opened_ms, o.company_id, c.name, m.company_id, a.name"
+        " FROM matter m JOIN device d USING (device_id)"
+        " JOIN ownership o ON o.device_id = m.device_id AND o.epoch = m.epoch AND o.until_ms IS NULL"
+        " JOIN company c ON c.company_id = o.company_id LEFT JOIN company a ON a.company_id = m.company_id"
+        " WHERE m.kind = %s AND m.status = 'open' ORDER BY m.opened_ms, m.device_id, m.matter_id",
+        (kind.value,),
+    )
+    return [OpenRow(*row) for row in await found.fetchall()]
+
+
 async def owned_by(connection: Connection, company_id: int) -> list[int]:
     """Devices this company owns now."""
     found = await connection.execute(

@@ -39,10 +39,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who did it; nobody where a device or time did."""
+    """Who did it; nobody where a device or time did. ``operator``: the name of who runs the installation."""
 
     company_id: int | None = None
     account_id: int | None = None
+    operator: str = ""
 
     @classmethod
     def of(cls, actor: Actor) -> "By":
@@ -159,6 +160,7 @@ async def _note_matter(
         account_id=by.account_id,
         kid=kid,
         **({"subject": subject} if subject else {}),
+        **({"operator": by.operator} if by.operator else {}),
     )
     await claims.tell(connection, device_id)
 

@@ -35,6 +35,7 @@ from cloud.core.inputs import (
     StolenMarked,
 )
 from cloud.postgres import claims, owners
+from cloud.postgres.owners import OpenRow
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.acting import (
@@ -187,16 +188,25 @@ def _disputes(actor: Actor) -> Callable[[Device], bool]:
 
 
 async def decide_dispute(
-    pool: Pool, device_id: int, company_id: int, now_ms: int, *, for_claimant: bool
+    pool: Pool, device_id: int, company_id: int, now_ms: int, *, for_claimant: bool, operator: str
 ) -> Device:
-    """An operator's decision; the caller has checked that it is one."""
+    """An operator's decision; the caller has checked that it is one. ``operator``: whose, for the audit."""
     what = DisputeGranted(company_id) if for_claimant else DisputeDismissed(company_id)
-    return await act(pool, device_id, what, now_ms, OTHER)
+    return await act(pool, device_id, what, now_ms, OTHER, by=By(operator=operator))
 
 
-async def clear_clone_as_operator(pool: Pool, device_id: int, now_ms: int) -> Device:
+async def clear_clone_as_operator(pool: Pool, device_id: int, now_ms: int, *, operator: str) -> Device:
     """An operator says that there is no clone; the caller has checked that it is one."""
-    return await act(pool, device_id, CloneCleared(), now_ms, OTHER)
+    return await act(pool, device_id, CloneCleared(), now_ms, OTHER, by=By(operator=operator))
+
+
+async def list_open(pool: Pool, kind: MatterKind) -> list[OpenRow]:
+    """What is open of this kind on all devices, the oldest first: for operators."""
+
+    async def find(connection: Connection) -> list[OpenRow]:
+        return await owners.open_of_kind(connection, kind)
+
+    return await in_transaction(pool, find)
 
 
 async def note_takeover(pool: Pool, device_id: int, kid: str, now_ms: int) -> bool:

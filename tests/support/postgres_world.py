@@ -217,7 +217,9 @@ class PostgresWorld:
             case "withdraw_dispute":
                 await owning.withdraw_dispute(pool, person, device_id, now)
             case "grant_dispute":
-                await owning.decide_dispute(pool, device_id, person.company_id, now, for_claimant=True)
+                await owning.decide_dispute(
+                    pool, device_id, person.company_id, now, for_claimant=True, operator="op"
+                )
             case _:
                 raise KeyError(what)
 
