@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.services import account_deletion, profile, second_factor
-from cloud.web import sessions
+from cloud.web import sessions, tickets
 from cloud.web.middleware import public
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import local_path, page, see_other
@@ -106,7 +106,11 @@ async def confirm_two_factor(request: web.Request) -> web.Response:
             return see_other(TWO_FACTOR)
         context = {"qr": "", "uri": "", "secret": "", "faults": faults_of(refusal)}
         return page(request, "two_factor_start.html", context, status=UNPROCESSABLE)
-    return page(request, "recovery_codes.html", {"codes": codes, "first": True})
+    # Where somebody wanted to go before they signed up, be it to a label's codes that wait in their browser.
+    target = tickets.read_next(request, TWO_FACTOR)
+    response = page(request, "recovery_codes.html", {"codes": codes, "first": True, "target": target})
+    tickets.take(response, request, tickets.Ticket.NEXT)
+    return response
 
 
 async def make_recovery_codes(request: web.Request) -> web.Response:
@@ -116,7 +120,7 @@ async def make_recovery_codes(request: web.Request) -> web.Response:
     codes = await second_factor.new_recovery_codes(
         request.app[KIT], session_of(request).account_id, fresh=True, now_ms=now_ms()
     )
-    return page(request, "recovery_codes.html", {"codes": codes, "first": False})
+    return page(request, "recovery_codes.html", {"codes": codes, "first": False, "target": TWO_FACTOR})
 
 
 async def turn_off(request: web.Request) -> web.Response:
