@@ -12,6 +12,7 @@ _STATEMENTS: Final = (
     ("DELETE FROM login_step WHERE expires_ms <= %s", 0),
     ("DELETE FROM password_reset WHERE expires_ms <= %s", 0),
     ("DELETE FROM web_session WHERE expires_ms <= %s", 0),
+    ("DELETE FROM idempotency WHERE expires_ms <= %s", 0),
     # The count of mails is kept a day, so that nobody's pause begins anew every ten minutes.
     ("DELETE FROM mailed_code WHERE made_ms <= %s", DAY_MS),
     ("DELETE FROM attempt WHERE scope IN ('login', 'factor', 'sign_up') AND last_ms <= %s", FORGET_MS),

@@ -241,6 +241,7 @@ async def erase(connection: Connection, account_id: int, now_ms: int) -> None:
         "recovery_code",
         "password_reset",
         "email_change",
+        "idempotency",
         "membership",
     ):
         await connection.execute(

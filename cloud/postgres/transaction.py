@@ -14,6 +14,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cloud.postgres import witness
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import DatabaseUnavailableError
 from protocol import faults
@@ -47,6 +48,7 @@ async def in_transaction(
         try:
             async with pool.connection() as connection, connection.transaction():
                 result = await work(connection)
+                await witness.tell(connection, result)
                 if before_commit is not None:
                     faults.reach(before_commit)
         except psycopg.OperationalError as error:

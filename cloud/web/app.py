@@ -31,7 +31,8 @@ from cloud.web import (
     sign_up_views,
     system_views,
 )
-from cloud.web.api import claims, devices, exports
+from cloud.web.api import exports
+from cloud.web.api import routes as api
 from cloud.web.housekeeping import keeping_house, looking_after_owners
 from cloud.web.live import Hub
 from cloud.web.metrics import Metrics
@@ -71,8 +72,7 @@ def make_app(settings: Settings) -> web.Application:
         device_views,
         owner_views,
         claim_views,
-        devices,
-        claims,
+        api,
         exports,
         sign_up_views,
         mailbox_views,

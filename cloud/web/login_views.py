@@ -5,15 +5,15 @@ from http import HTTPStatus
 from aiohttp import web
 
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.postgres import accounts
 from cloud.services import second_factor
-from cloud.services.accounts import BusyError, Identity, TooFastError
+from cloud.services.accounts import Identity
+from cloud.web import log_in as logging_in
 from cloud.web import sessions, tickets
 from cloud.web.middleware import public
 from cloud.web.problems import KINDS, Problem, ProblemCode
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import local_path, page, see_other
-from cloud.web.state import AUTHENTICATOR, KIT, METRICS, POOL, SETTINGS, now_ms, visit_of
+from cloud.web.state import KIT, METRICS, SETTINGS, now_ms, visit_of
 from cloud.web.tickets import Ticket
 
 HOME = "/devices"
@@ -35,41 +35,25 @@ async def log_in(request: web.Request) -> web.Response:
     form = await request.post()
     email, password = str(form.get("email", "")), str(form.get("password", ""))
     target = local_path(str(form.get("next", "")), HOME)
-    app, address, at_ms = request.app, request.remote or "", now_ms()
     try:
-        identity = await app[AUTHENTICATOR].authenticate(email, password, address=address, now_ms=at_ms)
-    except TooFastError as error:
-        app[METRICS].logins.labels("too_fast").inc()
-        return _again(request, email, target, ProblemCode.TOO_MANY, error.after_s)
-    except BusyError:
-        raise Problem(ProblemCode.BUSY, retry_after_s=2) from None
-    if identity is None:
-        app[METRICS].logins.labels("failed").inc()
-        return _again(request, email, target, ProblemCode.LOGIN_FAILED)
+        identity = await logging_in.check_password(request, email, password)
+    except Problem as problem:
+        if problem.code is ProblemCode.BUSY:
+            raise
+        return _again(request, email, target, problem.code, problem.retry_after_s)
     if identity.needs_factor:
         response = see_other("/login/verify")
-        tickets.give(
-            response, request, Ticket.LOGIN, await second_factor.begin_login(app[KIT], identity, at_ms)
-        )
+        step = await second_factor.begin_login(request.app[KIT], identity, now_ms())
+        tickets.give(response, request, Ticket.LOGIN, step)
         tickets.give_next(response, request, target)
         return response
     return await _let_in(request, identity, target)
 
 
 async def _let_in(request: web.Request, identity: Identity, target: str) -> web.Response:
-    app, address = request.app, request.remote or ""
-    cookie = await sessions.begin(app[POOL], app[SETTINGS], request, identity, address, now_ms())
-    await accounts.audit(
-        app[POOL],
-        "login",
-        now_ms=now_ms(),
-        account_id=identity.account_id,
-        company_id=identity.company_id,
-        address=address,
-    )
-    app[METRICS].logins.labels("done").inc()
+    cookie = await logging_in.begin(request, identity)
     response = see_other(target)
-    sessions.set_cookie(response, app[SETTINGS], cookie, lasting=True)
+    sessions.set_cookie(response, request.app[SETTINGS], cookie, lasting=True)
     return response
 
 
@@ -121,17 +105,7 @@ async def finish(request: web.Request) -> web.Response:
 @public
 async def log_out(request: web.Request) -> web.Response:
     """End this log-in, here and on the server."""
-    session = visit_of(request).session
-    if session is not None:
-        await accounts.delete_session(request.app[POOL], session.session_hash)
-        await accounts.audit(
-            request.app[POOL],
-            "logout",
-            now_ms=now_ms(),
-            account_id=session.account_id,
-            company_id=session.company_id,
-            address=request.remote or "",
-        )
+    await logging_in.end(request)
     response = see_other("/login")
     sessions.drop_cookie(response, request.app[SETTINGS])
     return response

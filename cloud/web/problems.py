@@ -33,6 +33,23 @@ class ProblemCode(StrEnum):
     INTERNAL = "internal"
     REFUSED = "refused"
     WORK_NEEDED = "work_needed"
+    FIELD_INVALID = "field_invalid"
+    EMAIL_TAKEN = "email_taken"
+    CODE_WRONG = "code_wrong"
+    CODE_EXPIRED = "code_expired"
+    CODE_SPENT = "code_spent"
+    LINK_INVALID = "link_invalid"
+    PASSWORD_WRONG = "password_wrong"  # noqa: S105 - no password
+    FACTOR_WRONG = "factor_wrong"
+    FACTOR_OFF = "factor_off"
+    FACTOR_ON = "factor_on"
+    ALREADY_INVITED = "already_invited"
+    OTHER_ADDRESS = "other_address"
+    ALREADY_MEMBER = "already_member"
+    LAST_OWNER = "last_owner"
+    ROBOT_CHECK = "robot_check"
+    KEY_REUSED = "idempotency_key_reused"
+    KEY_IN_USE = "idempotency_key_in_use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +153,91 @@ KINDS: dict[ProblemCode, ProblemKind] = {
         HTTPStatus.TOO_MANY_REQUESTS,
         "Many claims are open",
         "Solve the challenge, then send the same again with the solution. Nothing was spent.",
+    ),
+    ProblemCode.FIELD_INVALID: ProblemKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "Something cannot be used",
+        "The member faults says what, and why. Nothing was changed.",
+    ),
+    ProblemCode.EMAIL_TAKEN: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "This email address is taken",
+        "An account with it exists already. Nothing was changed.",
+    ),
+    ProblemCode.CODE_WRONG: ProblemKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This code is not right",
+        "It is not the one of the newest email.",
+    ),
+    ProblemCode.CODE_EXPIRED: ProblemKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This code is too old",
+        "Ask for a new one.",
+    ),
+    ProblemCode.CODE_SPENT: ProblemKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "Too many wrong codes",
+        "Ask for a new one.",
+    ),
+    ProblemCode.LINK_INVALID: ProblemKind(
+        HTTPStatus.NOT_FOUND,
+        "This link leads nowhere",
+        "It has expired, was used, or is not complete.",
+    ),
+    ProblemCode.PASSWORD_WRONG: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "The password is not right",
+        "Nothing was changed.",
+    ),
+    ProblemCode.FACTOR_WRONG: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "The code is not right",
+        "It is wrong, or it was used before. Nothing was changed.",
+    ),
+    ProblemCode.FACTOR_OFF: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "Two-Factor Authentication is off",
+        "Turn it on first. Nothing was changed.",
+    ),
+    ProblemCode.FACTOR_ON: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "Two-Factor Authentication is on already",
+        "Nothing was changed.",
+    ),
+    ProblemCode.ALREADY_INVITED: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "Already invited",
+        "An invitation to this address is open. Nothing was changed.",
+    ),
+    ProblemCode.OTHER_ADDRESS: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "Sent to another email address",
+        "Log in with the account of the address it was sent to.",
+    ),
+    ProblemCode.ALREADY_MEMBER: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "A member already",
+        "Nothing was changed.",
+    ),
+    ProblemCode.LAST_OWNER: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "A company needs an owner",
+        "Make another member its owner first. Nothing was changed.",
+    ),
+    ProblemCode.ROBOT_CHECK: ProblemKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The work is not done",
+        "Solve a new challenge, then send its solution.",
+    ),
+    ProblemCode.KEY_REUSED: ProblemKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The Idempotency-Key was used for another request",
+        "Use a new key for a new request. Nothing was changed.",
+    ),
+    ProblemCode.KEY_IN_USE: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "A request with this Idempotency-Key is running",
+        "Send it again in a moment, with the same key.",
     ),
 }
 

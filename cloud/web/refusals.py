@@ -19,6 +19,22 @@ _PROBLEMS: Final = {
     RefusalCode.RESEND_ENOUGH: ProblemCode.TOO_MANY,
     RefusalCode.TOO_MANY_OPEN: ProblemCode.TOO_MANY,
     RefusalCode.ROLE_NOT_ALLOWED: ProblemCode.FORBIDDEN,
+    RefusalCode.FRESH_NEEDED: ProblemCode.FACTOR_NEEDED,
+    RefusalCode.FIELD_INVALID: ProblemCode.FIELD_INVALID,
+    RefusalCode.EMAIL_TAKEN: ProblemCode.EMAIL_TAKEN,
+    RefusalCode.CODE_WRONG: ProblemCode.CODE_WRONG,
+    RefusalCode.CODE_EXPIRED: ProblemCode.CODE_EXPIRED,
+    RefusalCode.CODE_SPENT: ProblemCode.CODE_SPENT,
+    RefusalCode.LINK_INVALID: ProblemCode.LINK_INVALID,
+    RefusalCode.PASSWORD_WRONG: ProblemCode.PASSWORD_WRONG,
+    RefusalCode.FACTOR_WRONG: ProblemCode.FACTOR_WRONG,
+    RefusalCode.FACTOR_OFF: ProblemCode.FACTOR_OFF,
+    RefusalCode.FACTOR_ON: ProblemCode.FACTOR_ON,
+    RefusalCode.ALREADY_INVITED: ProblemCode.ALREADY_INVITED,
+    RefusalCode.OTHER_ADDRESS: ProblemCode.OTHER_ADDRESS,
+    RefusalCode.ALREADY_MEMBER: ProblemCode.ALREADY_MEMBER,
+    RefusalCode.LAST_OWNER: ProblemCode.LAST_OWNER,
+    RefusalCode.ROBOT_CHECK: ProblemCode.ROBOT_CHECK,
 }
 
 
@@ -41,4 +57,5 @@ def faults_of(refusal: RefusedError) -> dict[str, str]:
 def problem_of(refusal: RefusedError) -> Problem:
     """For a refusal that no form shows."""
     code = _PROBLEMS.get(refusal.code, ProblemCode.REFUSED)
-    return Problem(code, detail=str(refusal), retry_after_s=refusal.after_s)
+    more = {"faults": faults_of(refusal)} if refusal.field else {}
+    return Problem(code, detail=str(refusal), retry_after_s=refusal.after_s, more=more)

@@ -1,4 +1,4 @@
-"""What programs ask a portal: is it alive, can it serve, its figures, the installation's keys, the time."""
+"""What programs ask a portal: is it alive, can it serve, its figures. Keys and time are of the API."""
 
 import asyncio
 import ipaddress
@@ -7,17 +7,12 @@ from typing import Final
 from aiohttp import web
 
 from cloud.postgres.safety import UNAVAILABLE
-from cloud.provision import load_signer, sealed_key_set
 from cloud.web.middleware import anonymous, public
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.render import STATIC
 from cloud.web.responses import json_response, see_other
-from cloud.web.state import METRICS, POOL, SETTINGS, now_ms, visit_of
-from protocol.identity import unb64url
-from protocol.messages import KeyUse, SignedTime
-from protocol.signing import seal_time
+from cloud.web.state import METRICS, POOL, visit_of
 
-NONCE_BYTES: Final = range(16, 65)
 READY_TIMEOUT_S: Final = 2.0
 
 
@@ -64,29 +59,6 @@ async def favicon(_request: web.Request) -> web.FileResponse:
 
 
 @anonymous
-async def keys(request: web.Request) -> web.Response:
-    """The signed key set, as devices get it."""
-    body = await asyncio.to_thread(sealed_key_set, request.app[SETTINGS].state_dir)
-    return web.Response(
-        body=body, content_type="application/json", headers={"Cache-Control": "public, max-age=300"}
-    )
-
-
-@anonymous
-async def signed_time(request: web.Request) -> web.Response:
-    """The server's clock, signed for the asker's nonce (base64url, 16 to 64 bytes)."""
-    try:
-        nonce = unb64url(request.query.get("nonce", ""))
-    except ValueError:
-        nonce = b""
-    if len(nonce) not in NONCE_BYTES:
-        raise Problem(ProblemCode.BAD_REQUEST, detail="nonce: base64url of 16 to 64 bytes.")
-    signer = await asyncio.to_thread(load_signer, request.app[SETTINGS].state_dir, KeyUse.TIME)
-    body = seal_time(SignedTime(nonce=nonce, time_ms=now_ms()), signer.key_id, signer.key)
-    return web.Response(body=body, content_type="application/json")
-
-
-@anonymous
 async def static_file(request: web.Request) -> web.StreamResponse:
     """One file of ``static``; addresses carry a checksum, so what is asked for with one never changes."""
     path = (STATIC / request.match_info["path"]).resolve()
@@ -104,6 +76,4 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/readyz", ready)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/favicon.ico", favicon)
-    app.router.add_get("/api/v1/keys", keys)
-    app.router.add_get("/api/v1/time", signed_time)
     app.router.add_get("/static/{path:.+}", static_file)

@@ -1,157 +1,243 @@
-"""Claims for programs.
-
-=======  =============================  ====================================================================
-POST     ``/api/v1/claims``             ``{product_id, product_key}``: 200 yours, 202 waits, 409 somebody
-                                        else's, 422 no such codes, 429 come again after ``Retry-After``
-GET      ``/api/v1/claims/{id}``        200 with its state; 404 where the company has no such claim
-POST     ``/api/v1/claims/{id}/pick``   ``{kid}``: of several keys that announce, this one
-DELETE   ``/api/v1/claims/{id}``        stop waiting; a claim that was decided meanwhile stays
-=======  =============================  ====================================================================
-
-``429`` comes in two kinds. ``too_many`` and ``busy``: come again after ``Retry-After``. ``work_needed``: the
-account or its address has many open claims; the problem holds ``challenge``, ``bits`` and ``puzzles``, and
-the same request is sent again with ``robot``, the solution (see :mod:`cloud.core.proof_of_work`).
+"""Claims for programs: submit, look, pick, stop; and what a claimant may do whose device has another owner.
 
 An unknown Product ID, a wrong Product Key and a device nobody has seen have one answer: 202,
 ``waiting_for_device``. The Product Key travels in the body only, and is forgotten when the public label key
 has been derived from it.
 """
 
-import json
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
 from aiohttp import web
+from msgspec import Meta, Struct
 
 from cloud.core.authz import Action
-from cloud.services import claiming
+from cloud.core.device import Device, KeyState, MatterKind, live_keys
+from cloud.services import claiming, owning
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.limits import WorkNeededError
 from cloud.web import claim_entry
+from cloud.web.api import once
+from cloud.web.api.kinds import ClaimId, Kid, Ms
+from cloud.web.api.operation import Reply, Section, json_of
 from cloud.web.middleware import takes_codes
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.responses import json_response
 from cloud.web.state import POOL, actor_of, now_ms
 from protocol.errors import IdentityError
-from protocol.identity import ProductId, ProductKey
+from protocol.identity import ProductId, ProductKey, fingerprint_of
 
+SECTION: Final = Section("Claims", "A device becomes yours by the two codes of its label.")
 MAX_BODY_BYTES: Final = 4096
 
 
-@takes_codes
-async def submit(request: web.Request) -> web.Response:
-    """Claim a device by the codes of its label."""
-    actor = actor_of(request)
-    actor.must(Action.CLAIM)
-    typed = await _object(request)
+class Codes(Struct):
+    """The codes of a label. Case, blanks and dashes do not matter."""
+
+    product_id: Annotated[str, Meta(description="12 letters and digits.")]
+    product_key: Annotated[str, Meta(description="14 letters and digits. Never stored.")]
+    robot: Annotated[str, Meta(description="The solution, after a work_needed.")] = ""
+
+
+class AnnouncedKey(Struct):
+    """A device that announces itself with this label."""
+
+    kid: Kid
+    fingerprint: Annotated[str, Meta(description="As smartconnect-agent status shows it.")]
+    smartconnect: Annotated[bool, Meta(description="Whether SmartConnect is enabled on it.")]
+    announced_ms: Ms
+
+
+class Claim(Struct):
+    """Where a claim stands."""
+
+    claim_id: Annotated[str | None, Meta(description="None where you own the device without a claim.")]
+    device_id: str
+    product_id: str
+    state: ViewState
+    reason: Annotated[str, Meta(description="owned_elsewhere (refused), already_yours (won), or empty.")]
+    keys: Annotated[list[AnnouncedKey], Meta(description="Devices to pick from, while the claim waits.")]
+    picked_kid: str | None
+    created_ms: Ms
+    expires_ms: Ms
+    decided_ms: int | None
+    epoch: Annotated[int | None, Meta(description="Number of your ownership, once it is yours.")]
+
+
+class Pick(Struct):
+    """Which of several devices."""
+
+    kid: Kid
+
+
+class Dispute(Struct):
+    """Your claim on a device that another company owns. It tells nothing of that owner."""
+
+    claim_id: str
+    device_id: str
+    product_id: str
+    candidates: Annotated[list[AnnouncedKey], Meta(description="New keys you may ask for it with.")]
+    second_hand_kid: Annotated[str | None, Meta(description="The key you have asked with.")]
+    second_hand_due_ms: Annotated[int | None, Meta(description="Yours then, if the owner does not object.")]
+
+
+@SECTION.operation(
+    "POST",
+    "/claims",
+    statuses={
+        HTTPStatus.OK: "It is yours.",
+        HTTPStatus.ACCEPTED: "The claim waits for its device.",
+        HTTPStatus.CONFLICT: "The device is another company's.",
+    },
+    problems=[
+        ProblemCode.CODES_INVALID,
+        ProblemCode.TOO_MANY,
+        ProblemCode.BUSY,
+        ProblemCode.WORK_NEEDED,
+        ProblemCode.ROBOT_CHECK,
+        ProblemCode.FORBIDDEN,
+    ],
+    max_bytes=MAX_BODY_BYTES,
+    marks=[takes_codes],
+)
+async def submit(request: web.Request, body: Codes) -> Reply[Claim]:
+    """Claim a device by the codes of its label.
+
+    The claim waits until the device announces itself, in whatever order that is. Whoever has many open claims
+    is asked for patience (too_many) or for work (work_needed: solve `challenge` and send the same again with
+    `robot`). Claiming again is harmless and gives the same claim.
+    """
+    actor_of(request).must(Action.CLAIM)
     try:
-        product_id = ProductId.parse(_text(typed, "product_id"))
-        product_key = ProductKey.parse(_text(typed, "product_key"))
+        product_id, product_key = ProductId.parse(body.product_id), ProductKey.parse(body.product_key)
     except IdentityError as error:
         raise Problem(ProblemCode.CODES_INVALID, detail=str(error)) from None
-    solution = typed.get("robot", "")
+    doing = claim_entry.submit(request, product_id, product_key, body.robot)
     try:
-        view = await claim_entry.submit(
-            request, product_id, product_key, solution if isinstance(solution, str) else ""
-        )
+        view = await once.done(request, ClaimView, _answer, doing)
     except WorkNeededError as asked:
         work = claim_entry.work(request, asked.bits)
         raise Problem(ProblemCode.WORK_NEEDED, retry_after_s=0, more=work) from None
-    status = (
-        HTTPStatus.OK
-        if view.state is ViewState.WON
-        else HTTPStatus.CONFLICT
-        if view.state is ViewState.REFUSED
-        else HTTPStatus.ACCEPTED
-    )
-    return json_response(as_json(view), status=status)
+    return _reply(view)
 
 
-async def show(request: web.Request) -> web.Response:
+def _reply(view: ClaimView) -> Reply[Claim]:
+    status = {ViewState.WON: HTTPStatus.OK, ViewState.REFUSED: HTTPStatus.CONFLICT}
+    return Reply(claim_of(view), status.get(view.state, HTTPStatus.ACCEPTED))
+
+
+def _answer(view: ClaimView) -> web.Response:
+    reply = _reply(view)
+    return json_of(reply.content, reply.status)
+
+
+@SECTION.operation("GET", "/claims/{claim_id}")
+async def show(request: web.Request, claim_id: ClaimId) -> Claim:
     """Where a claim stands."""
-    try:
-        view = await claiming.view(
-            request.app[POOL], actor_of(request), claim_id=request.match_info["claim_id"], now_ms=now_ms()
-        )
-    except claiming.UnknownClaimError:
-        raise Problem(ProblemCode.NOT_FOUND) from None
-    return json_response(as_json(view))
+    return claim_of(await _find(request, claim_id))
 
 
-async def pick(request: web.Request) -> web.Response:
+async def _find(request: web.Request, claim_id: str) -> ClaimView:
+    return await claiming.view(request.app[POOL], actor_of(request), claim_id=claim_id, now_ms=now_ms())
+
+
+@SECTION.operation(
+    "POST", "/claims/{claim_id}/pick", problems=[ProblemCode.CODES_INVALID, ProblemCode.FORBIDDEN]
+)
+async def pick(request: web.Request, claim_id: ClaimId, body: Pick) -> Claim:
     """Choose one of several keys by its fingerprint."""
-    kid = _text(await _object(request), "kid")
-    try:
-        view = await claiming.pick(
-            request.app[POOL], actor_of(request), request.match_info["claim_id"], kid, now_ms()
-        )
-    except claiming.UnknownClaimError:
-        raise Problem(ProblemCode.NOT_FOUND) from None
-    except claiming.UnknownKeyError:
-        raise Problem(ProblemCode.CODES_INVALID, detail="No such key announces for this device.") from None
-    return json_response(as_json(view))
+    doing = claiming.pick(request.app[POOL], actor_of(request), claim_id, body.kid, now_ms())
+    return claim_of(await once.done(request, ClaimView, _claim_answer, doing))
 
 
-async def cancel(request: web.Request) -> web.Response:
-    """Stop waiting for a device."""
-    try:
-        view = await claiming.cancel(
-            request.app[POOL], actor_of(request), request.match_info["claim_id"], now_ms()
-        )
-    except claiming.UnknownClaimError:
-        raise Problem(ProblemCode.NOT_FOUND) from None
-    return json_response(as_json(view))
+@SECTION.operation("DELETE", "/claims/{claim_id}", problems=[ProblemCode.FORBIDDEN])
+async def cancel(request: web.Request, claim_id: ClaimId) -> Claim:
+    """Stop waiting for a device.
+
+    A claim that was decided meanwhile stays as it is.
+    """
+    return claim_of(await claiming.cancel(request.app[POOL], actor_of(request), claim_id, now_ms()))
 
 
-def as_json(view: ClaimView) -> dict[str, object]:
-    """A claim as programs get it. ``device_id`` is text: it has 63 bits."""
-    return {
-        "claim_id": view.claim_id,
-        "device_id": str(view.device_id),
-        "product_id": view.product_id,
-        "state": view.state.value,
-        "reason": view.reason,
-        "keys": [
-            {
-                "kid": key.kid,
-                "fingerprint": key.fingerprint,
-                "smartconnect": key.smartconnect,
-                "announced_ms": key.announced_ms,
-            }
-            for key in view.keys
+def _claim_answer(view: ClaimView) -> web.Response:
+    return json_of(claim_of(view), HTTPStatus.OK)
+
+
+def claim_of(view: ClaimView) -> Claim:
+    """A claim as programs get it."""
+    return Claim(
+        claim_id=view.claim_id,
+        device_id=str(view.device_id),
+        product_id=view.product_id,
+        state=view.state,
+        reason=view.reason,
+        keys=[
+            AnnouncedKey(key.kid, key.fingerprint, key.smartconnect, key.announced_ms) for key in view.keys
         ],
-        "picked_kid": view.picked_kid,
-        "created_ms": view.created_ms,
-        "expires_ms": view.expires_ms,
-        "decided_ms": view.decided_ms,
-        "epoch": view.epoch,
-    }
+        picked_kid=view.picked_kid,
+        created_ms=view.created_ms,
+        expires_ms=view.expires_ms,
+        decided_ms=view.decided_ms,
+        epoch=view.epoch,
+    )
 
 
-def add_routes(app: web.Application) -> None:
-    """Register these handlers."""
-    app.router.add_post("/api/v1/claims", submit)
-    app.router.add_get("/api/v1/claims/{claim_id}", show)
-    app.router.add_post("/api/v1/claims/{claim_id}/pick", pick)
-    app.router.add_delete("/api/v1/claims/{claim_id}", cancel)
+# --- the claimant of somebody else's device -----------------------------------------------------------------
 
 
-async def _object(request: web.Request) -> dict[str, object]:
-    """The JSON object in the body; nothing of it is ever quoted back."""
-    body = await request.read()  # bounded by the application's client_max_size
-    if len(body) > MAX_BODY_BYTES:
-        raise Problem(ProblemCode.TOO_LARGE)
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Problem(ProblemCode.BAD_REQUEST, detail="The body is a JSON object.")
-    return found
+@SECTION.operation("GET", "/claims/{claim_id}/dispute", problems=[ProblemCode.FORBIDDEN])
+async def show_dispute(request: web.Request, claim_id: ClaimId) -> Dispute:
+    """What you may do about a device that another company owns."""
+    view = await _find(request, claim_id)
+    device = await owning.look_as_claimant(request.app[POOL], actor_of(request), view.device_id)
+    return _dispute_of(request, view, device)
 
 
-def _text(typed: dict[str, object], name: str) -> str:
-    value = typed.get(name)
-    if not isinstance(value, str):
-        raise Problem(ProblemCode.BAD_REQUEST, detail=f"{name} is a text.")
-    return value
+@SECTION.operation(
+    "DELETE", "/claims/{claim_id}/dispute", problems=[ProblemCode.NOTHING_OPEN, ProblemCode.FORBIDDEN]
+)
+async def withdraw_dispute(request: web.Request, claim_id: ClaimId) -> None:
+    """Give it up."""
+    view = await _find(request, claim_id)
+    await owning.withdraw_dispute(request.app[POOL], actor_of(request), view.device_id, now_ms())
+
+
+@SECTION.operation(
+    "POST",
+    "/claims/{claim_id}/dispute/second-hand",
+    problems=[
+        ProblemCode.NOTHING_OPEN,
+        ProblemCode.STOLEN,
+        ProblemCode.RELEASING,
+        ProblemCode.CLONE_SUSPECTED,
+        ProblemCode.FORBIDDEN,
+    ],
+)
+async def ask_second_hand(request: web.Request, claim_id: ClaimId, body: Pick) -> Dispute:
+    """Ask for the device of an owner who is gone, with the new key it has.
+
+    It is yours after 14 days unless its owner objects or its old key is heard.
+    """
+    view = await _find(request, claim_id)
+
+    def answer(device: Device) -> web.Response:
+        return json_of(_dispute_of(request, view, device), HTTPStatus.OK)
+
+    doing = owning.ask_second_hand(request.app[POOL], actor_of(request), view.device_id, body.kid, now_ms())
+    return _dispute_of(request, view, await once.done(request, Device, answer, doing))
+
+
+def _dispute_of(request: web.Request, view: ClaimView, device: Device) -> Dispute:
+    asked = device.open(MatterKind.SECOND_HAND)
+    ours = asked if asked is not None and asked.company_id == actor_of(request).company_id else None
+    return Dispute(
+        claim_id=view.claim_id or "",
+        device_id=str(view.device_id),
+        product_id=view.product_id,
+        candidates=[
+            AnnouncedKey(key.kid, fingerprint_of(key.kid), key.smartconnect, key.announced_ms)
+            for key in live_keys(device, now_ms())
+            if key.state is KeyState.CANDIDATE and key.smartconnect
+        ],
+        second_hand_kid=ours.kid if ours else None,
+        second_hand_due_ms=ours.due_ms if ours else None,
+    )

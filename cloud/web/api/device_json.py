@@ -1,36 +1,102 @@
 """Devices, events and history as the API's JSON. Numbers that a device does not say are null."""
 
-from cloud.core.device_state import DeviceView, condition_of
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from cloud.core.device_state import Condition, DeviceView, condition_of
 from cloud.postgres.devices import EventRow
 from cloud.services.charting import CHART_POINTS, History
+from cloud.web.api.kinds import Ms
 from cloud.web.sentences import summary_of
 
 JSON = dict[str, object]
 
 
-def device_json(view: DeviceView, now_ms: int) -> JSON:
+class Device(Struct):
+    """A device of your company."""
+
+    device_id: str
+    product_id: str
+    title: Annotated[str, Meta(description="Its name, else its model.")]
+    name: str
+    description: str
+    model: str
+    sku: str
+    serial: str
+    firmware: str
+    condition: Condition
+    sentence: Annotated[str, Meta(description="Its condition for people.")]
+    connected: bool
+    smartconnect: Annotated[bool, Meta(description="Whether SmartConnect is enabled on it.")]
+    ts_ms: Annotated[int | None, Meta(description="Unix ms of the shown values.")]
+    seen_ms: Annotated[int | None, Meta(description="Unix ms when it was last heard.")]
+    owned_since_ms: Ms
+    epoch: Annotated[int, Meta(description="Number of your ownership.")]
+    load_w: float | None
+    values: Annotated[dict[str, float | None], Meta(description="Measurement point → value.")]
+    bits: Annotated[dict[str, int], Meta(description="Measurement point → status bits of the device.")]
+
+
+class DeviceList(Struct):
+    """The devices of your company."""
+
+    devices: list[Device]
+
+
+class Event(Struct):
+    """Something that happened to a device."""
+
+    stream: int
+    seq: int
+    ts_ms: Ms
+    time_uncertain: Annotated[bool, Meta(description="Whether the device did not know the time well.")]
+    kind: str
+    values: dict[str, Any]
+
+
+class EventList(Struct):
+    """The newest events of a device, newest first."""
+
+    events: list[Event]
+
+
+class DeviceHistory(Struct):
+    """Averages over pieces of time, as columns. A time at which all values are null is a gap."""
+
+    t_s: Annotated[list[float], Meta(description="Unix seconds.")]
+    points: Annotated[dict[str, list[float | None]], Meta(description="Measurement point → column.")]
+    on_battery: Annotated[list[tuple[float, float]], Meta(description="Periods on battery, unix seconds.")]
+    gap_s: Annotated[float, Meta(description="What is missing longer is a gap.")]
+    from_s: float
+    to_s: float
+    imported_until_s: Annotated[float | None, Meta(description="Older readings were given otherwise.")]
+
+
+def device_json(view: DeviceView, now_ms: int) -> Device:
     """One device. Its id is a text: JavaScript's numbers are too short for it."""
-    summary = summary_of(view, now_ms)
-    return {
-        "device_id": str(view.device_id),
-        "product_id": view.product_id,
-        "title": view.title,
-        "model": view.model,
-        "sku": view.sku,
-        "serial": view.serial,
-        "firmware": view.firmware,
-        "condition": condition_of(view, now_ms),
-        "sentence": summary.sentence,
-        "connected": view.connected,
-        "smartconnect": view.smartconnect,
-        "ts_ms": view.ts_ms or None,
-        "seen_ms": view.seen_ms or None,
-        "owned_since_ms": view.from_ms,
-        "epoch": view.epoch,
-        "load_w": view.load_w,
-        "values": dict(view.values),
-        "bits": dict(view.bits),
-    }
+    return Device(
+        device_id=str(view.device_id),
+        product_id=view.product_id,
+        title=view.title,
+        name=view.name,
+        description=view.description,
+        model=view.model,
+        sku=view.sku,
+        serial=view.serial,
+        firmware=view.firmware,
+        condition=condition_of(view, now_ms),
+        sentence=summary_of(view, now_ms).sentence,
+        connected=view.connected,
+        smartconnect=view.smartconnect,
+        ts_ms=view.ts_ms or None,
+        seen_ms=view.seen_ms or None,
+        owned_since_ms=view.from_ms,
+        epoch=view.epoch,
+        load_w=view.load_w,
+        values=dict(view.values),
+        bits=dict(view.bits),
+    )
 
 
 def sample_json(view: DeviceView) -> JSON:
@@ -42,26 +108,26 @@ def sample_json(view: DeviceView) -> JSON:
     }
 
 
-def history_json(history: History) -> JSON:
+def history_json(history: History) -> DeviceHistory:
     """Columns of a chart."""
-    return {
-        "t_s": history.times_s,
-        "points": history.points,
-        "on_battery": history.on_battery,
-        "gap_s": history.gap_s,
-        "from_s": history.from_s,
-        "to_s": history.to_s,
-        "imported_until_s": history.imported_until_s,
-    }
+    return DeviceHistory(
+        t_s=history.times_s,
+        points=history.points,
+        on_battery=history.on_battery,
+        gap_s=history.gap_s,
+        from_s=history.from_s,
+        to_s=history.to_s,
+        imported_until_s=history.imported_until_s,
+    )
 
 
-def event_json(row: EventRow) -> JSON:
+def event_json(row: EventRow) -> Event:
     """One event."""
-    return {
-        "stream": row.stream,
-        "seq": row.seq,
-        "ts_ms": row.ts_ms,
-        "time_uncertain": row.time_uncertain,
-        "kind": row.kind,
-        "values": dict(row.detail),
-    }
+    return Event(
+        stream=row.stream,
+        seq=row.seq,
+        ts_ms=row.ts_ms,
+        time_uncertain=row.time_uncertain,
+        kind=row.kind,
+        values=dict(row.detail),
+    )

@@ -22,6 +22,9 @@ OPEN = {
     "/favicon.ico",
     "/api/v1/keys",
     "/api/v1/time",
+    "/api/v1/openapi.json",
+    "/api/v1/form-token",
+    "/api/v1/session",  # POST only: logging in
     "/static/{path}",
     "/help/adding-your-device",
     "/r",
@@ -53,14 +56,14 @@ def routes(app: web.Application) -> Iterator[tuple[str, str]]:
 
 def filled(path: str, **values: str) -> str:
     """A path with its placeholders filled."""
-    known = {"act": "release", "answer": "accept", "job_id": "0" * 36, **values}
+    known = {"kind": "csv", "act": "release", "answer": "accept", "job_id": "0" * 36, **values}
     return re.sub(r"{(\w+)}", lambda found: known[found[1]], path)
 
 
 async def asked(browser: Visitor, method: str, path: str) -> Answer:
     """A request that a program would make, with a valid form token where it changes something."""
     headers = {"Accept": "application/json", "X-Form-Token": browser.form_token}
-    body = json.dumps({"kid": "x" * 27, "product_id": "A" * 12, "product_key": "B" * 14})
+    body = json.dumps({"kid": "x" * 27, "product_id": "A" * 12, "product_key": "B" * 14, "name": ""})
     return await browser.ask(method, path, headers=headers, data=body if method in UNSAFE else None)
 
 

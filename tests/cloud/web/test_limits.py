@@ -56,7 +56,7 @@ async def test_a_guesser_is_asked_for_time_and_work(strict: Portal) -> None:
         asked = await ask(eve, codes)
         assert asked.status == 429
         challenge = asked.text.split('"challenge": "', 1)[1].split('"', 1)[0]
-        assert (await ask(eve, codes, robot=f"{challenge}:1")).status == 409
+        assert (await ask(eve, codes, robot=f"{challenge}:1")).status == 422
         assert (await ask(eve, codes, robot=solve(challenge, BITS, PUZZLES))).status == 200
         spent = await ask(eve, wrong(), robot=solve(challenge, BITS, PUZZLES))
         assert '"code": "too_many"' in spent.text

@@ -1,0 +1,38 @@
+"""Errors that services raise on purpose → problems with stable codes."""
+
+import contextlib
+from collections.abc import Iterator
+
+from cloud.core.authz import NotAllowedError
+from cloud.core.refusal import RefusedError
+from cloud.services.acting import OwningError
+from cloud.services.claiming import UnknownClaimError, UnknownKeyError
+from cloud.services.idempotency import KeyInUseError, KeyReusedError
+from cloud.services.naming import ProfileError, UnknownDeviceError
+from cloud.web.owner_facts import PROBLEMS
+from cloud.web.problems import Problem, ProblemCode
+from cloud.web.refusals import problem_of
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Problem instead of what services raise. What has no meaning for who asks goes through."""
+    try:
+        yield
+    except RefusedError as refusal:
+        raise problem_of(refusal) from None
+    except NotAllowedError:
+        raise Problem(ProblemCode.FORBIDDEN) from None
+    except OwningError as error:
+        raise Problem(PROBLEMS[error.code]) from None
+    except (UnknownClaimError, UnknownDeviceError):
+        raise Problem(ProblemCode.NOT_FOUND) from None
+    except UnknownKeyError:
+        raise Problem(ProblemCode.CODES_INVALID, detail="No such key announces for this device.") from None
+    except ProfileError as error:
+        more = {"faults": {error.field: str(error)}}
+        raise Problem(ProblemCode.FIELD_INVALID, detail=str(error), more=more) from None
+    except KeyReusedError:
+        raise Problem(ProblemCode.KEY_REUSED) from None
+    except KeyInUseError as error:
+        raise Problem(ProblemCode.KEY_IN_USE, retry_after_s=error.after_s) from None

@@ -1,0 +1,33 @@
+"""All operations of the API, and the document that describes them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from cloud.web import sessions
+from cloud.web.api import claims, devices, document, session, system
+from cloud.web.api.operation import PREFIX, Section, add_route
+from cloud.web.middleware import anonymous
+from cloud.web.state import SETTINGS
+
+SECTIONS: Final[Sequence[Section]] = (session.SECTION, devices.SECTION, claims.SECTION, system.SECTION)
+DOCUMENT: Final = web.AppKey("api_document", bytes)
+
+
+@anonymous
+async def show_document(request: web.Request) -> web.Response:
+    """The OpenAPI document."""
+    return web.Response(body=request.app[DOCUMENT], content_type="application/json", charset="utf-8")
+
+
+def add_routes(app: web.Application) -> None:
+    """Register all of it."""
+    settings = app[SETTINGS]
+    made = document.make(SECTIONS, settings.brand, sessions.cookie_name(settings))
+    app[DOCUMENT] = msgspec.json.encode(made)
+    app.router.add_get(f"{PREFIX}/openapi.json", show_document)
+    for section in SECTIONS:
+        for operation in section.operations:
+            add_route(app, operation)
