@@ -17,16 +17,20 @@ from structlog.testing import capture_logs
 
 from cloud import logs
 from cloud.provision import load_key_set
+from protocol.codec import encode as encode_json
+from protocol.mqtt import V5, Packet, encode
 from protocol.signing import seal_key_set
 from protocol.topics import UpKind
 from tests.accept import CheckError, expect, passed, progress
 from tests.accept._attacks import Log
 from tests.agent.desk import Desk
 from tests.agent.gateway_peer import GatewayPeer
+from tests.agent.house import built_house
 from tests.cloud.test_product_key_secrecy import search
+from tests.faults.processes import descendants
 from tests.support.device import LoginRefusedError, WireDevice
 from tests.support.parts import CloudParts, running_parts
-from tests.support.planted import find
+from tests.support.planted import files_below, find, processes
 
 NAME: Final = "replays"
 EPOCH: Final = 1_700_000_000_000
@@ -89,14 +93,23 @@ def to_the_cloud(cloud: CloudParts) -> int:
 
 @dataclass
 class Recorder(GatewayPeer):
-    """A gateway that keeps what it says."""
+    """A gateway that keeps what it says, and every packet of both sides."""
 
     said: list[bytes] = field(default_factory=list)
+    captured: list[bytes] = field(default_factory=list)
 
     def say_bytes(self, payload: bytes) -> None:
         """Send a control message, and keep it."""
         self.said.append(payload)
         super().say_bytes(payload)
+
+    def _answer(self, packet: Packet) -> None:
+        self.captured.append(encode(packet, V5))
+        super()._answer(packet)
+
+    def _write(self, packet: Packet) -> None:
+        self.captured.append(encode(packet, V5))
+        super()._write(packet)
 
 
 async def to_the_device(folder: Path) -> int:
@@ -158,12 +171,39 @@ async def to_the_device(folder: Path) -> int:
 # --- all of it ----------------------------------------------------------------------------------------------
 
 
+async def capture_of_an_agent(folder: Path) -> int:
+    """A real agent reads its Product Key from the UPS, announces itself and streams: its MQTT packets, its
+    files, arguments and environment hold none of it. How many packets.
+    """
+    async with Recorder(folder / "peer") as peer:
+        peer.hello = peer.unowned()
+        with built_house(folder) as house:
+            (folder / "installation.json").write_bytes(encode_json(peer.installation))
+            house.agent.start()
+            await peer.until("the agent announces", lambda: peer.of(UpKind.ANNOUNCE))
+            peer.say_hello(peer.owned(EPOCH))
+            await peer.until("the agent streams", lambda: len(peer.of(UpKind.TELEMETRY)) > 1)
+            places = processes([house.agent.pid, *descendants(house.agent.pid)])
+            places |= {f"packet {number}": packet for number, packet in enumerate(peer.captured)}
+            places |= files_below(folder / "state") | files_below(folder / "traces")
+            places["log"] = house.agent.log.read_bytes()
+            label = house.label
+    held = find([label.product_key.value], places)
+    expect(not held, f"the agent's Product Key is in {held[:5]}")
+    known = find([label.product_id.value], places)
+    expect(any(name.startswith("packet") for name in known), "the search finds nothing in the packets")
+    return len(peer.captured)
+
+
 def planted(folder: Path) -> int:
     """Type Product Keys in every way and find them nowhere; how many places were searched."""
     keys, places, device = search(folder / "secret")
     held = find(keys, places)
     expect(not held, f"a Product Key is in {held[:5]}")
-    expect("table public.device" in find([device.product_id.value], places), "the search finds nothing")
+    known = find([device.product_id.value], places)
+    for kind in ("table public.device", "MQTT message", "page", "file"):
+        expect(any(name.startswith(kind) for name in known), f"the search finds nothing in any {kind}")
+    expect(sum(name.startswith("cmdline") for name in places) >= 5, "command lines are missing")
     return len(places)
 
 
@@ -177,9 +217,13 @@ def main() -> int:
         progress(f"{up} replayed announcements and tokens refused and logged")
         down = asyncio.run(to_the_device(folder))
         progress(f"{down} replayed hellos and key sets refused and logged")
+        packets = asyncio.run(capture_of_an_agent(folder / "house"))
+        progress(f"{packets} MQTT packets of a real agent hold no Product Key")
         places = planted(folder)
         return passed(
             NAME,
             f"""{up} announcements and tokens refused by the cloud, {down} hellos and key sets by the agent,
-            each logged; planted Product Keys in none of {places} places""",
+            each logged; the Product Key in none of {packets} packets of an agent, planted Product Keys in
+            none of {places} places: messages, pages and their addresses, tables, files, logs, command lines,
+            environments""",
         )

@@ -6,6 +6,7 @@ running cloud keeps or shows.
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -62,12 +63,36 @@ async def plant(stack: Stack, emails: list[str]) -> tuple[list[str], list[Page],
             answer = await person.ask("POST", "/api/v1/claims", body)
             assert answer.status in {400, 413, 422}, answer
             pages.append(Page(answer.status, "", str(answer.body)))
+        pages += await claim_list(
+            person, [f"{random_codes()[0].value} {another()}" for _ in range(2)], another
+        )
         wrong_path = await person.ask("POST", "/api/v1/claims/x/pick", {"kid": another()})
         assert wrong_path.status == 404
         pages.append(Page(wrong_path.status, "", str(wrong_path.body)))
     await asyncio.to_thread(device.wait_owned)
     await asyncio.to_thread(device.close)
     return planted, pages, device
+
+
+async def claim_list(person: Person, lines: list[str], another: Callable[[], str]) -> list[Page]:
+    """Give a list of many devices: good lines, one twice, swapped codes, a key alone, a key with more."""
+    product_id = random_codes()[0].value
+    faulty = [
+        f"{another()},{product_id}",
+        another(),
+        f"{product_id};{another()}X",
+        f"{another()} {another()}",
+    ]
+    job = await person.submit_form("/add/bulk", {"list": "\n".join([*lines, lines[0], *faulty])})
+    assert "/add/bulk/" in job.url, job
+    path = job.url.removeprefix(person.portal_url)
+    async with asyncio.timeout(30):
+        while 'data-state="done"' not in job.text:
+            job = await person.open(path)
+            await asyncio.sleep(0.05)
+    result = await person.open(f"{path}/result.csv")
+    assert len(result.text.splitlines()) == 1 + len(lines) + 1 + len(faulty)
+    return [job, result]
 
 
 def search(state_dir: Path) -> tuple[list[str], dict[str, bytes], WireDevice]:
@@ -80,8 +105,10 @@ def search(state_dir: Path) -> tuple[list[str], dict[str, bytes], WireDevice]:
             connection.execute("CHECKPOINT")
         places = tables_of(stack.dsn) | processes([stack.part.pid, *descendants(stack.part.pid)])
         places |= files_below(state_dir) | files_below(stack.logs)
-    places |= {f"MQTT message {number}": payload for number, payload in enumerate(device.sent)}
-    places |= {f"page {number}": f"{page.url} {page.text}".encode() for number, page in enumerate(pages)}
+    messages = [*device.sent, *device.heard]
+    places |= {f"MQTT message {number}": payload for number, payload in enumerate(messages)}
+    texts = [" ".join((*page.way, page.url, page.text)) for page in pages]
+    places |= {f"page {number}": text.encode() for number, text in enumerate(texts)}
     return planted, places, device
 
 

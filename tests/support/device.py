@@ -70,6 +70,8 @@ class WireDevice:
         self.kid = kid_of(public_bytes(self.key))
         self.device_id = device_id_of(self.product_id, public_bytes(self.label))
         self.sent: list[bytes] = []
+        self.heard: list[bytes] = []
+        """Topics and payloads of all that the cloud has said."""
         self._installation = installation
         self._key_set = key_set
         self._version = version
@@ -226,6 +228,7 @@ class WireDevice:
             self._changed.notify_all()
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        self.heard.append(message.topic.encode() + b" " + message.payload)
         with self._changed:
             try:
                 self._hear(bytes(message.payload))

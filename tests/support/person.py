@@ -57,6 +57,8 @@ class Page:
     status: int
     url: str
     text: str
+    way: tuple[str, ...] = ()
+    """The addresses that led there."""
 
 
 @dataclass
@@ -143,7 +145,12 @@ class Person:
         """Send a form as a browser does, and follow where that leads."""
         fields = {"form_token": self._form_token, **fields}
         async with self._http.post(f"{self.portal_url}{path}", data=fields) as response:
-            return Page(response.status, str(response.url), await response.text())
+            return await _page_of(response)
+
+    async def open(self, path: str) -> Page:
+        """Open a page as a browser does, and follow where that leads."""
+        async with self._http.get(f"{self.portal_url}{path}") as response:
+            return await _page_of(response)
 
     async def ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
         """One request of the API; repeated once where the portal was restarted under a kept connection."""
@@ -167,3 +174,8 @@ class Person:
         if found is None:
             raise RuntimeError(f"{path} has no form token ({response.status})")
         return found[1]
+
+
+async def _page_of(response: aiohttp.ClientResponse) -> Page:
+    way = tuple(str(one.url) for one in response.history)
+    return Page(response.status, str(response.url), await response.text(), way)
