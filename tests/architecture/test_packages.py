@@ -122,11 +122,15 @@ def run_without(absent: set[str], code: str, command: list[str]) -> subprocess.C
     """Run some code and then ``python -m`` a command, where these top-level names cannot be imported."""
     hide = f"""
         import runpy, sys
-        class Absent:
+        class Without:
+            def __init__(self, finder):
+                self.finder = finder
             def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] in {sorted(absent)!r}:
-                    raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-        sys.meta_path.insert(0, Absent())
+                hidden = name.partition(".")[0] in {sorted(absent)!r}
+                return None if hidden else self.finder.find_spec(name, path, target)
+            def __getattr__(self, name):
+                return getattr(self.finder, name)
+        sys.meta_path[:] = map(Without, sys.meta_path)
     """
     run = f"""
         sys.argv[1:] = {command[1:]!r}
