@@ -288,11 +288,12 @@ def figures(run: Run, verdict: Verdict, took_s: float, lost: int) -> str:
     return f"""{size.accounts} accounts x {size.devices} devices x {size.rounds} rounds with
         {len(run.impostors)} impostors in {took_s:.0f} s: {seen["sent"]} claims sent
         ({seen["sent"] / took_s:.0f}/s), {len(run.told)} answered yours, {run.losers} losers 409,
-        {seen["cut"]} cut ({run.won_when_cut} of them had won), {len(run.kills)} kills ({killed}), {run.released} released and
-        claimed again by others, {verdict.intervals} intervals checked, {verdict.audited} audit rows,
-        {verdict.samples} samples ({verdict.acknowledged} acknowledged, {dropped} of old epochs dropped),
-        {lost} connections lost with PostgreSQL; answered p50 {1000 * quantile(times_s, 0.5):.0f} ms
-        p99 {1000 * quantile(times_s, 0.99):.0f} ms with {AT_ONCE * size.accounts} asking at once; {more}"""
+        {seen["cut"]} cut ({run.won_when_cut} of them had won), {len(run.kills)} kills ({killed}),
+        {run.released} released and claimed again by others, {verdict.intervals} intervals checked,
+        {verdict.audited} audit rows, {verdict.samples} samples ({verdict.acknowledged} acknowledged,
+        {dropped} of old epochs dropped), {lost} connections lost with PostgreSQL;
+        answered p50 {1000 * quantile(times_s, 0.5):.0f} ms p99 {1000 * quantile(times_s, 0.99):.0f} ms
+        with {AT_ONCE * size.accounts} asking at once; {more}"""
 
 
 def run_race(folder: Path, size: Size, seed: int) -> str:
