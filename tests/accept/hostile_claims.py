@@ -3,20 +3,29 @@
 One Product ID: 10 000 claims with wrong keys and 200 impostor devices, while the real device stays connected
 and its owner claims it. Then 1 000 squatters who announce and claim fakes of real Product IDs. Then what
 unknown, wrong, unseen and owned-by-other codes are answered: same bodies, headers and times.
+
+*Unknown* codes belong to nothing; *wrong* ones have the Product ID of a device that announces itself, *owned*
+ones that of a device somebody has; *unseen* ones are right, and somebody else waits for that device, which
+never announced itself. A rank-sum test calls one in a hundred equal pairs different: times that differ are
+taken anew.
 """
 
 import asyncio
 import random
+import re
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
+from itertools import combinations
 from pathlib import Path
 from typing import Final
 
+import aiohttp
+
 from protocol.identity import ProductId, ProductKey
-from tests.accept import expect, passed, progress
+from tests.accept import CheckError, expect, passed, progress
 from tests.accept._claim_run import Check, expect_answer, threaded
 from tests.accept._rank_sum import rank_sum_p
 from tests.support.device import WireDevice, random_codes
@@ -35,10 +44,14 @@ GOAL_S: Final = 5.0
 SAMPLES: Final = 200
 SIGNIFICANT: Final = 0.01
 KINDS: Final = ("unknown", "wrong", "unseen", "owned")
-PEOPLE: Final = 50
-"""Each gives four samples of each kind, within its free places."""
+PEOPLE: Final = 100
+"""Half of them in a round, each with four samples of each kind, within its free places."""
+ROUNDS: Final = 2
+WAITERS: Final = 20
+"""Those who wait for the unseen devices, within their free places."""
 ANNOUNCE_S: Final = 30.0
 ADDRESSES: Final = 200
+_DERIVATIONS: Final = re.compile(r"^smartconnect_portal_derivations_total (\S+)", re.MULTILINE)
 
 
 def addresses() -> Iterator[str]:
@@ -71,6 +84,7 @@ async def one_product_id(check: Check, guessers: list[Person], owner: Person) ->
         await asyncio.gather(*(impostor() for _ in range(IMPOSTORS)))
         progress(f"{IMPOSTORS} impostors of one Product ID announce")
         told: Counter[str] = Counter()
+        derived_before = await derivations(check)
         began = time.monotonic()
         left = GUESSES
         stop = asyncio.Event()
@@ -123,12 +137,22 @@ async def one_product_id(check: Check, guessers: list[Person], owner: Person) ->
         expect(await threaded(real.announce) < 0x80, "the real session is gone")
         spent_s = time.monotonic() - began
     expect(check.owners(real) == 1, "not exactly one owner")
-    derived = told["waiting_for_device"]
+    derived = await derivations(check) - derived_before - 1
+    expect(derived >= told["waiting_for_device"], "more was checked than was derived")
     expect(derived <= GUESSERS * 20 + 500, f"{derived} derivations were spent on guesses")
     refused = check.rows("SELECT count(*) FROM claim WHERE state = 'pending'")[0][0]
     progress(f"{GUESSES} guesses in {spent_s:.0f} s, {derived} derivations spent, true claim {took_s:.2f} s")
     return f"""{GUESSES} wrong claims and {IMPOSTORS} impostors in {spent_s:.0f} s: {derived} derivations
         spent ({dict(told)}, {refused} claims wait), true claim {took_s:.2f} s, session kept;"""
+
+
+async def derivations(check: Check) -> int:
+    """How many the portal has begun."""
+    async with aiohttp.ClientSession() as http, http.get(f"{check.parts.portal_url}/metrics") as response:
+        found = _DERIVATIONS.search(await response.text())
+    if found is None:
+        raise CheckError("the portal does not say how many derivations it has begun")
+    return int(float(found[1]))
 
 
 def codes_of(product_id: ProductId, product_key: ProductKey) -> dict[str, str]:
@@ -179,33 +203,67 @@ async def squatters(check: Check, people: list[Person], others: list[Person]) ->
 # --- answers that tell nothing ------------------------------------------------------------------------------
 
 
-async def equal_answers(check: Check, people: list[Person], owner: Person) -> str:
+class Codes:
+    """Codes of each kind, none of which their claimant has the device of."""
+
+    def __init__(
+        self, seen: WireDevice, owned: WireDevice, unseen: list[tuple[ProductId, ProductKey]]
+    ) -> None:
+        self._product_ids = {"wrong": seen.product_id, "owned": owned.product_id}
+        self._unseen = iter(unseen)
+
+    def next(self, kind: str) -> tuple[ProductId, ProductKey]:
+        """Fresh ones."""
+        if kind == "unseen":
+            return next(self._unseen)
+        product_id, product_key = random_codes()
+        return self._product_ids.get(kind, product_id), product_key
+
+
+async def equal_answers(check: Check, people: list[Person], owner: Person, waiters: list[Person]) -> str:
     """Bodies, headers, status and time of four kinds of codes, none of which its claimant can have."""
     seen, owned = await threaded(check.device), await threaded(check.device)
+    unseen = [random_codes() for _ in range(SAMPLES * ROUNDS)]
+    for number, (product_id, product_key) in enumerate(unseen):
+        answer = await waiters[number % len(waiters)].claim(product_id, product_key)
+        expect_answer(answer, 202, "waiting_for_device", "the first claim of a device nobody has seen")
+    codes = Codes(seen, owned, unseen)
+    share = len(people) // ROUNDS
     with ExitStack() as open_devices:
         for device in (seen, owned):
             await threaded(open_devices.enter_context, device)
             await threaded(device.announce)
         expect_answer(await owner.claim(owned.product_id, owned.product_key), 200, "won", "the owner's claim")
-        times: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        bodies: set[str] = set()
-        order = [kind for kind in KINDS for _ in range(SAMPLES // PEOPLE)]
-        for person in people:
-            await person.look("0" * 36)  # opens the connection
-            for kind in random.sample(order, len(order)):
-                product_id, product_key = random_codes()
-                if kind in {"wrong", "owned"}:
-                    product_id = (seen if kind == "wrong" else owned).product_id
-                began = time.perf_counter()
-                answer = await person.ask("POST", "/api/v1/claims", codes_of(product_id, product_key))
-                times[kind].append(time.perf_counter() - began)
-                bodies.add(shape_of(answer, product_id))
-    expect(len(bodies) == 1, f"there are {len(bodies)} different answers")
-    p_values = {kind: rank_sum_p(times["unknown"], times[kind]) for kind in KINDS[1:]}
-    shown = ", ".join(f"{kind} {p:.3f}" for kind, p in p_values.items())
-    medians = ", ".join(f"{kind} {sorted(times[kind])[SAMPLES // 2] * 1000:.1f}" for kind in KINDS)
-    expect(min(p_values.values()) > SIGNIFICANT, f"the times differ: p {shown}; medians {medians} ms")
-    return f"{SAMPLES} answers of each kind equal, median ms {medians}, p against unknown {shown}"
+        for number in range(ROUNDS):
+            of_round = people[number * share : (number + 1) * share]
+            times = await ask_in_turn(of_round, codes)
+            p_values = {
+                f"{one}/{other}": rank_sum_p(times[one], times[other])
+                for one, other in combinations(KINDS, 2)
+            }
+            medians = ", ".join(f"{kind} {sorted(times[kind])[SAMPLES // 2] * 1000:.1f}" for kind in KINDS)
+            figures = f"medians {medians} ms, least p {min(p_values.values()):.3f} in round {number + 1}"
+            progress(f"{figures}: {', '.join(f'{pair} {p:.3f}' for pair, p in p_values.items())}")
+            if min(p_values.values()) > SIGNIFICANT:
+                return f"{SAMPLES} answers of each kind equal, {figures} of at most {ROUNDS}"
+    raise CheckError(f"the times differ in {ROUNDS} rounds: {figures}")
+
+
+async def ask_in_turn(people: list[Person], codes: Codes) -> dict[str, list[float]]:
+    """So many samples of each kind, in an order of chance: the seconds of each. CheckError unless equal."""
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    shapes: set[str] = set()
+    order = [kind for kind in KINDS for _ in range(SAMPLES // len(people))]
+    for person in people:
+        await person.look("0" * 36)  # opens the connection
+        for kind in random.sample(order, len(order)):
+            product_id, product_key = codes.next(kind)
+            began = time.perf_counter()
+            answer = await person.ask("POST", "/api/v1/claims", codes_of(product_id, product_key))
+            times[kind].append(time.perf_counter() - began)
+            shapes.add(shape_of(answer, product_id))
+    expect(len(shapes) == 1, f"there are {len(shapes)} different answers: {shapes}")
+    return times
 
 
 def shape_of(answer: Answer, product_id: ProductId) -> str:
@@ -230,7 +288,7 @@ def shape_of(answer: Answer, product_id: ProductId) -> str:
 
 async def run(check: Check) -> str:
     """Every part in turn; the figures for the last line."""
-    count = GUESSERS + PEOPLE + 1
+    count = 1 + PEOPLE + WAITERS + GUESSERS
     emails = await make_accounts(check.parts.dsn, count, time.time_ns() // 1_000_000)
     places = addresses()
     async with AsyncExitStack() as stack:
@@ -239,8 +297,8 @@ async def run(check: Check) -> str:
             check.people.append(await stack.enter_async_context(person))
         progress(f"{count} accounts are logged in, each from an address of its own")
         owner, people = check.people[0], check.people[1 : 1 + PEOPLE]
-        guessers = check.people[1 + PEOPLE :]
-        equal = await equal_answers(check, people, owner)
+        waiters, guessers = check.people[1 + PEOPLE : -GUESSERS], check.people[-GUESSERS:]
+        equal = await equal_answers(check, people, owner, waiters)
         progress(equal)
         attacked = await one_product_id(check, guessers, owner)
         squatted = await squatters(check, [owner, *people[:9]], people[10:])
