@@ -21,7 +21,7 @@ from agent.core.enrollment import (
     Switched,
     Wipe,
 )
-from agent.core.sampling import Contact, Edge, Inventory, Watcher
+from agent.core.sampling import Contact, Edge, Inventory
 from agent.core.timeline import CLOCK_OFF_MS
 from agent.errors import LinkError, StateError
 from agent.identity import Identity, Label
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from agent.core.enrollment import Effect, Input
     from agent.core.ports import Clock, Disk
     from agent.core.sampling import Reading
+    from agent.core.spool_record import StoredEvent
     from agent.poller import Poller
     from agent.spool_file import SpoolFile
-    from agent.state import StateFile
+    from agent.state import DeviceState, StateFile
     from protocol.extension import Extension
     from protocol.messages import Hello, KeySet, Watch
 
@@ -84,7 +85,10 @@ class Device:
         self._disk = disk
         self._disk_trouble = Repeats(self._log)
         self._obeying = asyncio.Lock()
-        self._watcher = Watcher(active=frozenset(state.value.active))
+        later = _events_after(state.value, spool)
+        self._watcher = sampling.resumed(state.value.active, (event.kind for event in later))
+        firmwares = [event.values["after"] for event in later if event.kind is EventKind.FIRMWARE_CHANGED]
+        self._firmware = str(firmwares[-1]) if firmwares else state.value.firmware
         self._contact = Contact()
         self._since_mono_ms = 0  # readings from before this ownership are nobody's to see
         self._extension: Extension | None = None
@@ -96,6 +100,7 @@ class Device:
             smartconnect=state.value.smartconnect,
             owned=state.value.owned,
             epoch=spool.epoch,
+            release=state.value.release,
         )
         if identity.label is not None:
             self.labelled.set()
@@ -129,8 +134,9 @@ class Device:
         if inventory != self.inventory:
             self.inventory = inventory
             self.announce()
-        before = self.state.value.firmware
+        before = self._firmware
         if inventory.firmware and inventory.firmware != before:
+            self._firmware = inventory.firmware
             if before:
                 self._note(
                     Edge(
@@ -139,7 +145,8 @@ class Device:
                         {"before": before, "after": inventory.firmware},
                     )
                 )
-            await self._try_to_remember(firmware=inventory.firmware)
+                await self.report()
+            await self._remember_edges()
 
     async def on_extension(self, found: Extension | None) -> None:
         """Follow label, switch and front-panel button of a UPS that has our block."""
@@ -179,7 +186,7 @@ class Device:
             self.settings.report_interval_s, on_battery=reading.on_battery, edge=edge_seen
         ):
             await self.report()
-        await self._try_to_remember(active=tuple(sorted(self._watcher.active)))  # after the event is safe
+        await self._remember_edges()
 
     async def on_missed(self, mono_ms: int, reason: str) -> None:
         """The UPS did not answer: stale, which is not an outage."""
@@ -194,6 +201,13 @@ class Device:
 
     def _note(self, edge: Edge) -> None:
         self.reporter.note(edge, keep=self.enrollment.spools)
+
+    async def _remember_edges(self) -> None:
+        """What is known by events, after these are safe: else a kill in between would lose one."""
+        facts = {"active": tuple(sorted(self._watcher.active)), "firmware": self._firmware}
+        state = self.state.value
+        if not self.reporter.has_events and facts != {"active": state.active, "firmware": state.firmware}:
+            await self._try_to_remember(**facts, last_event=self.spool.event_file.last_number)
 
     async def report(self) -> None:
         """Make what was collected durable, and let it be published. A broken disk keeps it in memory."""
@@ -262,7 +276,8 @@ class Device:
             case Settle(position):
                 await self.background.run(lambda: self.spool.settle(position))
             case Remember():
-                await self._remember(owned=after.owned, smartconnect=after.smartconnect)
+                facts = {"owned": after.owned, "smartconnect": after.smartconnect, "release": after.release}
+                await self._remember(**facts)
 
     async def _begin(self, epoch: int, since_ms: int) -> None:
         """Keep what was taken since this ownership began, and nothing else. OSError."""
@@ -366,3 +381,11 @@ class Device:
     def corrected_ms(self) -> int:
         """Unix ms, by the cloud's clock as soon as it is known."""
         return self.clock.mono_ms() + self.spool.offset_ms()
+
+
+def _events_after(state: DeviceState, spool: SpoolFile) -> list[StoredEvent]:
+    """Events whose edges the state does not know, because the agent was killed before it was written."""
+    if state.last_event is None:  # written before this was noted
+        return []
+    stored = spool.event_file
+    return stored.since(state.last_event if state.last_event <= stored.last_number else 0)

@@ -32,6 +32,19 @@ class EventFile:
         """Events that wait, oldest first."""
         return tuple(self._waiting.values())
 
+    @property
+    def last_number(self) -> int:
+        """Number of the newest event; counted anew after a restart that finds none."""
+        return self.next_number - 1
+
+    def since(self, number: int) -> list[StoredEvent]:
+        """Events after this number that are still on disk, delivered or not. Reads all: not free."""
+        return [
+            record
+            for record in self._log.records()
+            if isinstance(record, StoredEvent) and record.number > number
+        ]
+
     def first(self) -> StoredEvent | None:
         """The oldest event that waits."""
         return next(iter(self._waiting.values()), None)

@@ -45,7 +45,7 @@ class SpoolFile:
         self._max_bytes = max_bytes
         self._trace = trace
         self._telemetry = SegmentLog(disk, "telemetry", segment_bytes=segment_bytes)
-        self._events = EventFile(disk)
+        self.event_file = EventFile(disk)
         self._ledger = self._saved = spool.Ledger()
         self._floor = 0  # the cloud's stream, as far as known
         self._lasts: dict[int, Place] = {}  # segment number → place of its last sample
@@ -72,7 +72,7 @@ class SpoolFile:
     @property
     def events(self) -> int:
         """Events that wait."""
-        return len(self._events)
+        return len(self.event_file)
 
     def depth(self) -> int:
         """Samples that wait. Reads the oldest segment, so it is not free."""
@@ -110,15 +110,15 @@ class SpoolFile:
         stream = self._ledger.stream(ordinal)
         assert stream is not None  # noqa: S101  _stream() just made or found it
         seq = self._event_seq + 1
-        number = self._events.next_number
+        number = self.event_file.next_number
         event = StoredEvent(number, stream.epoch, stream.number, seq, boot, mono_ms, kind, dict(values))
         try:
-            lost = self._events.append(event)
+            lost = self.event_file.append(event)
         except OSError as error:
             if not self._may_free(error):
                 raise
             self._drop_oldest(1)  # events outlive telemetry
-            lost = self._events.append(event)
+            lost = self.event_file.append(event)
         self._event_seq = seq
         if lost:  # durable with the ledger's next write; the event itself is already
             self._ledger = replace(self._ledger, dropped_events=self._ledger.dropped_events + lost)
@@ -140,7 +140,7 @@ class SpoolFile:
 
     def next_event(self) -> StoredEvent | None:
         """The oldest event that waits; all that wait are the present epoch's."""
-        event = self._events.first()
+        event = self.event_file.first()
         return None if event is None else replace(event, epoch=self._ledger.epoch)
 
     def event_ts(self, event: StoredEvent) -> tuple[int, bool]:
@@ -179,7 +179,7 @@ class SpoolFile:
 
     def event_done(self, number: int) -> None:
         """The event is stored in the cloud, or was refused for good."""
-        self._events.done(number)
+        self.event_file.done(number)
 
     # --- obeying the cloud ---------------------------------------------------------------------------------
 
@@ -206,28 +206,28 @@ class SpoolFile:
         """
         since_ms = since_ms if epoch > self.epoch else 0
         cut = max(self._done, hand_over.last_before(self._ledger, self._samples(), since_ms))
-        first_event = hand_over.first_since(self._ledger, self._events.waiting, since_ms)
+        first_event = hand_over.first_since(self._ledger, self.event_file.waiting, since_ms)
         if cut >= max(self._lasts.values(), default=NOWHERE) and first_event is None:
             self.wipe(epoch)
             return
-        first_event = first_event or self._events.next_number
+        first_event = first_event or self.event_file.next_number
         ledger, line = hand_over.handed_on(self._ledger, epoch, cut, first_event)
         self._save(ledger)
         self._current = None
         self._trace(line)
-        self._events.forget_before(first_event)
+        self.event_file.forget_before(first_event)
         self.delivered(cut)
 
     def wipe(self, epoch: int) -> None:
         """Throw everything away and go on under another epoch; durable as one step."""
         self._save(spool.wiped(self._ledger, epoch))
         self._telemetry.clear(self._ledger.generation)
-        self._events.clear(self._ledger.generation)
+        self.event_file.clear(self._ledger.generation)
         self._lasts.clear()
         self._waiting.clear()
         self._cursor, self._current, self._done = (0, 0), None, NOWHERE
         self._telemetry.remove_others()
-        self._events.remove_others()
+        self.event_file.remove_others()
         self._trace("wiped")
 
     def settle_time(self, offset_ms: int) -> bool:
@@ -263,7 +263,7 @@ class SpoolFile:
             self._disk.replace(LEDGER_NAME, spool.encode_ledger(ledger))
         self._ledger = self._saved = ledger
         damaged = self._recover_samples()
-        damaged += self._events.recover(ledger.generation, ledger.first_event)
+        damaged += self.event_file.recover(ledger.generation, ledger.first_event)
         boots = frozenset(self._spans())
         oldest = self._oldest_ordinal()
         ledger = replace(ledger, damaged_records=ledger.damaged_records + damaged)
@@ -306,7 +306,7 @@ class SpoolFile:
         for record in self._samples():
             add(record.boot, spool.mono_of(record.samples[0]))
             add(record.boot, spool.mono_of(record.samples[-1]))
-        for event in self._events.waiting:
+        for event in self.event_file.waiting:
             add(event.boot, event.mono_ms)
         return spans
 

@@ -18,15 +18,19 @@ MAX_STATE_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceState:
-    """Persisted facts. ``smartconnect`` is the agent's own switch, for a UPS that has none."""
+    """Persisted facts. ``smartconnect`` is the agent's own switch, for a UPS that has none. ``firmware`` and
+    ``active`` are written after the events that tell of them; ``last_event`` is the last one they know of.
+    """
 
     version: int = 1
     last_login_ms: int = 0
     owned: bool = False
     smartconnect: bool = False
+    release: bool = False
     presence: int | None = None
     firmware: str = ""
     active: tuple[str, ...] = ()
+    last_event: int | None = None
     key_set: bytes = b""
 
 

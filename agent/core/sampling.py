@@ -14,7 +14,7 @@ from protocol.points import VALUES, Wire
 from protocol.registers import BLOCKS, Family, decode_block, family_of, groups_present, raw_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from protocol.registers import Value
 
@@ -237,6 +237,15 @@ class Watcher:
     since_ms: Mapping[str, int] = field(default_factory=dict)  # the opposite of `active`, per condition
     began_ms: Mapping[str, int] = field(default_factory=dict)
     latched: Mapping[str, Value] = field(default_factory=dict)
+
+
+def resumed(active: Iterable[str], events: Iterable[EventKind]) -> Watcher:
+    """After a restart: what was last written down as holding, and the events that came after that."""
+    holding = set(active)
+    for kind in events:
+        holding |= {condition.name for condition in CONDITIONS if condition.raised is kind}
+        holding -= {condition.name for condition in CONDITIONS if condition.cleared is kind}
+    return Watcher(frozenset(holding))
 
 
 def watch(watcher: Watcher, reading: Reading, groups: Sequence[str]) -> tuple[Watcher, tuple[Edge, ...]]:

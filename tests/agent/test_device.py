@@ -189,6 +189,92 @@ async def test_a_changed_firmware_is_an_event(desk: Desk) -> None:
     )
 
 
+def kinds(device: Device) -> list[EventKind]:
+    """Of all events on disk."""
+    return [event.kind for event in device.spool.event_file.since(0)]
+
+
+def owned_still(device: Device) -> None:
+    """As after a hello that says nothing new."""
+    device.enrollment = replace(device.enrollment, owned=True, smartconnect=True)
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+async def test_a_kill_before_the_state_is_written_repeats_no_edge(tmp_path: Path, *, delivered: bool) -> None:
+    """The events are on disk, what they say is not in the state: the next start reads it from them."""
+    desk = Desk(tmp_path)
+    owned(desk.device)
+    await desk.device.on_inventory(Inventory(firmware="UPS 04.1"))
+    state = tmp_path / "state.json"
+    before = state.read_bytes()
+    await desk.read(status=ON_BATTERY)
+    await desk.device.on_inventory(Inventory(firmware="UPS 15.1"))
+    assert kinds(desk.device) == [EventKind.ON_BATTERY, EventKind.FIRMWARE_CHANGED]
+    if delivered:
+        desk.device.spool.event_done(1)
+    assert state.read_bytes() != before
+    state.write_bytes(before)
+    desk.close()
+
+    again = Desk(tmp_path)
+    owned_still(again.device)
+    await again.read(status=ON_BATTERY)
+    await again.device.on_inventory(Inventory(firmware="UPS 15.1"))
+    await again.device.report()
+    assert kinds(again.device) == [EventKind.ON_BATTERY, EventKind.FIRMWARE_CHANGED]
+    await again.read()
+    assert kinds(again.device)[2:] == [EventKind.MAINS_BACK]
+    again.close()
+
+
+async def test_events_that_the_state_outlived_bring_no_edge_back(tmp_path: Path) -> None:
+    """The mains came back while SmartConnect was off: that is in the state, and in no event."""
+    desk = Desk(tmp_path)
+    owned(desk.device)
+    await desk.read(status=ON_BATTERY)
+    desk.device.enrollment = replace(desk.device.enrollment, smartconnect=False)
+    await desk.read()
+    desk.close()
+    again = Desk(tmp_path)
+    owned_still(again.device)
+    await again.read(2)
+    assert kinds(again.device) == [EventKind.ON_BATTERY]
+    again.close()
+
+
+async def test_events_counted_anew_are_newer_than_the_state(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    owned(desk.device)
+    for status in (ON_BATTERY, STATUS, ON_BATTERY, STATUS):
+        await desk.read(status=status)
+    owned(desk.device)  # another owner: no event is left
+    desk.close()
+    second = Desk(tmp_path)
+    owned_still(second.device)
+    before = (tmp_path / "state.json").read_bytes()
+    await second.read(status=ON_BATTERY)
+    second.close()
+    (tmp_path / "state.json").write_bytes(before)
+    third = Desk(tmp_path)
+    owned_still(third.device)
+    await third.read(status=ON_BATTERY)
+    assert kinds(third.device) == [EventKind.ON_BATTERY]
+    third.close()
+
+
+async def test_a_state_of_an_older_agent_is_taken_as_it_is(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    owned(desk.device)
+    await desk.read(status=ON_BATTERY)
+    desk.device.state.update(active=(), last_event=None)
+    desk.close()
+    again = Desk(tmp_path)
+    owned_still(again.device)
+    await again.read(2)
+    assert kinds(again.device) == [EventKind.ON_BATTERY]
+    again.close()
+
+
 async def test_a_stale_reading_is_not_shown(desk: Desk) -> None:
     assert desk.device.now_payload() is None
     await desk.read()
