@@ -68,10 +68,18 @@ async def release(pool: Pool, actor: Actor, device_id: int, now_ms: int, *, fres
     need_fresh(fresh)
 
     async def done(connection: Connection, device: Device) -> bool:
-        last = await owners.last_owner(connection, device_id)
-        return device.owner is None and last == (actor.company_id, Ending.RELEASED)
+        return device.owner is None and await _released_last(connection, actor, device_id)
 
     return await own(pool, actor, device_id, ReleaseAsked(), now_ms, RELEASE, done=done)
+
+
+async def has_released(pool: Pool, actor: Actor, device_id: int) -> bool:
+    """Whether the last ownership that ended was the actor's company's, and ended by its release."""
+    return await in_transaction(pool, lambda connection: _released_last(connection, actor, device_id))
+
+
+async def _released_last(connection: Connection, actor: Actor, device_id: int) -> bool:
+    return await owners.last_owner(connection, device_id) == (actor.company_id, Ending.RELEASED)
 
 
 async def cancel_release(pool: Pool, actor: Actor, device_id: int, now_ms: int) -> Device:

@@ -21,7 +21,7 @@ from cloud.services.claim_view import ClaimView
 from cloud.web.claim_views import find_claim
 from cloud.web.device_views import device_id_of_path, own_device
 from cloud.web.owner_facts import PROBLEMS, KeyRequest, look
-from cloud.web.problems import Problem
+from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
 from cloud.web.state import KIT, POOL, actor_of, now_ms, session_of
 from protocol.identity import fingerprint_of
@@ -30,8 +30,17 @@ from protocol.identity import fingerprint_of
 
 
 async def show_owner(request: web.Request) -> web.Response:
-    """What is open on a device, and what its owner may do."""
-    return await _owner_page(request)
+    """What is open on a device, and what its owner may do; the list where its owner has given it up.
+
+    The release of a connected device leads here, and may be over before the browser has followed.
+    """
+    try:
+        return await _owner_page(request)
+    except Problem as problem:
+        asked = (request.app[POOL], actor_of(request), device_id_of_path(request))
+        if problem.code is ProblemCode.NOT_FOUND and await owning.has_released(*asked):
+            return see_other("/devices")
+        raise
 
 
 async def _owner_page(request: web.Request, fault: str = "", status: int = 200) -> web.Response:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from cloud.core.second_factor import FRESH_MS
+from cloud.services import owning
 from tests.cloud.web.conftest import Somebody
 from tests.support.portal import PASSWORD, Portal, claim, now_ms
 
@@ -43,8 +44,30 @@ async def test_release_needs_the_owner_and_a_proof(portal: Portal, ada: Somebody
     assert (await ada.browser.post(f"{path}/release", {"proof": "wrong"})).status == 422
     gone = await ada.browser.post(f"{path}/release", {"proof": PASSWORD})
     assert (gone.status, gone.headers["Location"]) == (303, "/devices")
-    assert (await ada.browser.get(path)).status == 404
+    assert (await ada.browser.get(f"/devices/{owned.device_id}")).status == 404
+    assert (await eve.browser.get(path)).status == 404
     assert (await mail_of(portal, "ownership_released"))[0] == "ada@example.org"
+
+
+async def test_a_release_that_is_over_before_the_browser_follows_leads_to_the_list(
+    portal: Portal, ada: Somebody
+) -> None:
+    owned = await portal.own_device(ada.actor)
+    await owned.show()
+    asked = await ada.browser.post(f"/devices/{owned.device_id}/owner/release", {})
+    async with portal.pool.connection() as connection:
+        await connection.execute("UPDATE latest SET connected = false")
+    await owning.sweep(portal.pool, now_ms())  # or the portal's own was faster
+    assert await ended(portal) == 1
+    followed = await ada.browser.get(asked.headers["Location"])
+    assert (followed.status, followed.headers["Location"]) == (303, "/devices")
+
+
+async def ended(portal: Portal) -> int:
+    """How many ownerships have ended."""
+    async with portal.pool.connection() as connection:
+        found = await connection.execute("SELECT 1 FROM ownership WHERE until_ms IS NOT NULL")
+        return len(await found.fetchall())
 
 
 async def test_a_connected_device_is_kept_in_time(portal: Portal, ada: Somebody) -> None:
