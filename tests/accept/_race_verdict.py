@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psycopg
 
 from tests.accept import expect
-from tests.accept._race_device import RaceDevice
+from tests.accept._race_device import Heard
 
 Yours = tuple[int, int, int]
 """Device, company and epoch of an answer "yours"."""
@@ -63,6 +63,22 @@ FAULTS: Final = {
 }
 
 
+class Raced(Protocol):
+    """What is asked of a device: its names, and what it has learned."""
+
+    @property
+    def device_id(self) -> int:
+        """The device."""
+
+    @property
+    def kid(self) -> str:
+        """Its key."""
+
+    @property
+    def heard(self) -> Heard:
+        """What it was told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What was looked at."""
@@ -73,9 +89,7 @@ class Verdict:
     audited: int
 
 
-def judge(
-    dsn: str, devices: Sequence[RaceDevice], impostors: Sequence[RaceDevice], told: Sequence[Yours]
-) -> Verdict:
+def judge(dsn: str, devices: Sequence[Raced], impostors: Sequence[Raced], told: Sequence[Yours]) -> Verdict:
     """CheckError unless the tables hold what was promised. ``told``: every answer "yours"."""
     with psycopg.connect(dsn) as connection:
 
