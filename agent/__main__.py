@@ -25,6 +25,8 @@ PAUSE_S: Final = 0.1
 COMMANDS: Final = {
     "run": "read the UPSs and tell the cloud, until SIGTERM or Ctrl-C",
     "enable": "switch SmartConnect on, so that the UPS can be claimed",
+    "reset": "ask for a UPS that was got second-hand to be released: its owner has 14 days to object; until"
+    " it is free, or has another owner, nothing of it is reported",
     "status": "show every UPS: its fingerprint, its connections, what waits",
 }
 
@@ -64,6 +66,9 @@ def make_parser() -> argparse.ArgumentParser:
         )
         if name == "enable":
             command.add_argument("--ups", default="", metavar="NAME", help="only this one; default all")
+        if name == "reset":
+            command.add_argument("--ups", required=True, metavar="NAME", help="which one")
+            command.add_argument("--undo", action="store_true", help="ask no longer, and report again")
         if name == "status":
             command.add_argument("--json", action="store_true", help="for programs")
     return parser
@@ -114,6 +119,16 @@ def _obey(options: argparse.Namespace, settings: Settings) -> int:
             lambda: {"enabled": app.enable_offline(settings, options.ups)},
         )["enabled"]
         print(f"SmartConnect is on: {', '.join(names)}")
+    elif options.command == "reset":
+        on = not options.undo
+        name = _ask_or_do(
+            lambda: control.ask(settings.state_dir, {"order": "reset", "ups": options.ups, "on": on}),
+            lambda: {"reset": app.reset_offline(settings, options.ups, on=on)},
+        )["reset"]
+        said = (
+            "asks to be released: its owner has 14 days to object" if on else "asks no longer to be released"
+        )
+        print(f"{name} {said}")
     else:
         shown = _ask_or_do(
             lambda: control.ask(settings.state_dir, {"order": "status"}), lambda: app.status_offline(settings)
@@ -146,12 +161,17 @@ def _readable(status: dict[str, Any]) -> str:
             ("Product ID", ups["product_id"] or "unknown"),
             ("fingerprint", ups["fingerprint"]),
             ("SmartConnect", "on" if ups["smartconnect"] else "off"),
-            ("owner", "yes" if ups["owned"] else "none yet"),
+            ("owner", _owner(ups)),
             ("cloud", ups["cloud"]),
             ("waiting", f"{ups['samples_waiting']} samples, {ups['events_waiting']} events"),
         ]
         blocks.append("\n".join(f"{name:13} {value}" for name, value in rows))
     return "\n\n".join(blocks) or "no [[ups]] table"
+
+
+def _owner(ups: dict[str, Any]) -> str:
+    words = "yes" if ups["owned"] else "none yet"
+    return f"{words}; reset, asks to be released" if ups["reset"] else words
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from agent.background import Background
 from agent.clock import SystemClock
 from agent.control import ControlServer
 from agent.core.backoff import Backoff
+from agent.core.enrollment import Reset
 from agent.device import Device
 from agent.disk import OsDisk
 from agent.errors import ConfigError, LockedError, StateError
@@ -182,8 +183,10 @@ class Agent:
                 return {"upss": [await describe(device) for device in self.devices]}
             case {"order": "enable", "ups": str(name)}:
                 return {"enabled": await enable(self.devices, name)}
+            case {"order": "reset", "ups": str(name), "on": bool(on)}:
+                return {"reset": await reset(self.devices, name, on=on)}
             case _:
-                return {"error": "orders are status and enable"}
+                return {"error": "orders are status, enable and reset"}
 
 
 async def kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -230,6 +233,7 @@ async def describe(device: Device) -> dict[str, Any]:
         "fingerprint": device.identity.fingerprint,
         "smartconnect": device.enrollment.smartconnect,
         "owned": device.enrollment.owned,
+        "reset": device.enrollment.release,
         "cloud": device.uplink_state,
         "samples_waiting": await device.background.run(device.spool.depth),
         "events_waiting": device.spool.events,
@@ -245,6 +249,15 @@ async def enable(devices: list[Device], name: str) -> list[str]:
     for device in chosen:
         await device.enable()
     return [device.settings.name for device in chosen]
+
+
+async def reset(devices: list[Device], name: str, *, on: bool) -> str:
+    """Ask that the ownership of this UPS end, or take that back; its name. ConfigError or StateError."""
+    for device in devices:
+        if device.settings.name == name:
+            await device.step(Reset(on))
+            return name
+    raise ConfigError(f"there is no UPS {name!r}")
 
 
 # --- the commands ------------------------------------------------------------------------------------------
@@ -288,6 +301,20 @@ def enable_offline(settings: Settings, name: str) -> list[str]:
     """The command `enable` while no agent runs: reads each UPS once, and writes to it."""
     with locked(settings.state_dir):
         return asyncio.run(_enable_offline(settings, name))
+
+
+def reset_offline(settings: Settings, name: str, *, on: bool) -> str:
+    """The command `reset` while no agent runs: it is told to the cloud once one does."""
+    with locked(settings.state_dir):
+        return asyncio.run(_reset_offline(settings, name, on=on))
+
+
+async def _reset_offline(settings: Settings, name: str, *, on: bool) -> str:
+    agent = Agent(settings, {})
+    try:
+        return await reset(agent.devices, name, on=on)
+    finally:
+        await agent.close()
 
 
 async def _enable_offline(settings: Settings, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The control socket of a running agent: `status` and `enable` from another process of the same user.
+"""The control socket of a running agent: orders from another process of the same user, such as `status`.
 
 One JSON object a line in, one out. The socket lies in the agent's private state directory (0700), so whoever
 can open it could read the keys as well. It is reached through /proc/self/fd, because the path of a Unix

@@ -100,6 +100,7 @@ class Device:
             smartconnect=state.value.smartconnect,
             owned=state.value.owned,
             epoch=spool.epoch,
+            release=state.value.release,
         )
         if identity.label is not None:
             self.labelled.set()
@@ -275,7 +276,8 @@ class Device:
             case Settle(position):
                 await self.background.run(lambda: self.spool.settle(position))
             case Remember():
-                await self._remember(owned=after.owned, smartconnect=after.smartconnect)
+                facts = {"owned": after.owned, "smartconnect": after.smartconnect, "release": after.release}
+                await self._remember(**facts)
 
     async def _begin(self, epoch: int, since_ms: int) -> None:
         """Keep what was taken since this ownership began, and nothing else. OSError."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol.identity import ProductId, device_id_of, fingerprint_of, kid_of
-from protocol.messages import Announcement
+from protocol.messages import Announcement, Request
 from protocol.signing import TOKEN_LIFE_MS, login_token, public_bytes, seal_announcement
 
 if TYPE_CHECKING:
@@ -53,9 +53,17 @@ class Identity:
         )
 
     def announcement(
-        self, label: Label, inventory: Inventory, *, boot: str, nonce: bytes, ts_ms: int, smartconnect: bool
+        self,
+        label: Label,
+        inventory: Inventory,
+        *,
+        boot: str,
+        nonce: bytes,
+        ts_ms: int,
+        smartconnect: bool,
+        release: bool,
     ) -> bytes:
-        """An announcement, signed by both keys."""
+        """An announcement, signed by both keys; ``release``: its holder asks that its ownership end."""
         announcement = Announcement(
             product_id=label.product_id.value,
             device_pub=self._device_pub,
@@ -70,5 +78,6 @@ class Identity:
             rated_real_power_w=inventory.rated_real_power_w,
             rated_apparent_power_va=inventory.rated_apparent_power_va,
             smartconnect=smartconnect,
+            request=Request.RELEASE if release else Request.NONE,
         )
         return seal_announcement(announcement, label.key, self._device_key)

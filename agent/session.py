@@ -172,6 +172,7 @@ class Session:
             nonce=device.enrollment.nonce,
             ts_ms=max(0, device.corrected_ms()),
             smartconnect=device.enrollment.smartconnect,
+            release=device.enrollment.release,
         )
         reason = await self._uplink.publish(topics.announce(self._kid), sealed)
         verdict = judge(reason)

@@ -26,6 +26,7 @@ class DeviceState:
     last_login_ms: int = 0
     owned: bool = False
     smartconnect: bool = False
+    release: bool = False
     presence: int | None = None
     firmware: str = ""
     active: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ is old or forged and is refused. An accepted hello is obeyed at once and as a wh
 says whether the device is owned, under which epoch, and what the cloud already holds.
 
 =============  ===========================  ==========================  =====================  ===============
-phase          Connected                    Greeted                     Switched               Disconnected
+phase          Connected                    Greeted                     Switched, Reset        Disconnected
 =============  ===========================  ==========================  =====================  ===============
 OFFLINE        GREETING                     illegal                     remembered             OFFLINE
 GREETING       illegal                      UNOWNED or OWNED: announce  remembered             OFFLINE
@@ -16,6 +16,9 @@ OWNED          illegal                      UNOWNED or OWNED            announce
 
 Greeted as owned: if the epoch is another, wipe what was taken before it began; settle the spool by the
 position, send `now`.
+
+Reset by whoever got the device second-hand, it asks to be released in every announcement, keeps no samples
+and publishes nothing but announcements, until a hello says that it has no owner, or another epoch.
 """
 
 from __future__ import annotations
@@ -60,21 +63,22 @@ class Enrollment:
     nonce: bytes = b""
     announce_at_ms: int = 0
     watch_until_ms: int = 0
+    release: bool = False
 
     @property
     def spools(self) -> bool:
-        """Whether samples are kept: a device without owner, or switched off, keeps none."""
-        return self.owned and self.smartconnect
+        """Whether samples are kept: a device without owner, switched off or reset keeps none."""
+        return self.owned and self.smartconnect and not self.release
 
     @property
     def publishes(self) -> bool:
         """Whether telemetry and `now` may go out on this connection."""
-        return self.phase is Phase.OWNED and self.smartconnect
+        return self.phase is Phase.OWNED and self.smartconnect and not self.release
 
     @property
     def publishes_events(self) -> bool:
         """Whether events may go out: the one that says "switched off" still does."""
-        return self.phase is Phase.OWNED
+        return self.phase is Phase.OWNED and not self.release
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,18 @@ class Switched:
 
 
 @dataclass(frozen=True, slots=True)
+class Reset:
+    """Its holder asks that its ownership end, or takes that back."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnected:
     """The connection is gone."""
 
 
-Input = Connected | Greeted | Switched | Disconnected
+Input = Connected | Greeted | Switched | Reset | Disconnected
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +148,7 @@ class SendNow:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Make ownership or the switch durable."""
+    """Make ownership, the switch or the request durable."""
 
 
 Effect = Announce | Wipe | Settle | SendNow | Remember
@@ -178,18 +189,20 @@ def _greet(state: Enrollment, event: Input, now_ms: int, draw: float) -> Step:
         effects.append(Wipe(hello.epoch, hello.since_ms))
     if hello.owned:
         effects.append(Settle(Position(hello.stream, hello.seq)))
-    if hello.owned != state.owned:
+    release = state.release and hello.owned and hello.epoch == state.epoch
+    if (hello.owned, release) != (state.owned, state.release):
         effects.append(Remember())
     announces = state.phase is Phase.GREETING or (phase is Phase.UNOWNED and state.phase is Phase.OWNED)
     if announces:
         effects.append(Announce())
-    if hello.owned and state.smartconnect:
+    if hello.owned and state.smartconnect and not release:
         effects.append(SendNow())
     greeted = replace(
         state,
         phase=phase,
         owned=hello.owned,
         epoch=hello.epoch if hello.owned else state.epoch,
+        release=release,
         last_n=hello.n,
         nonce=hello.nonce,
         announce_at_ms=next_announcement_ms(now_ms, draw) if announces else state.announce_at_ms,
@@ -201,10 +214,21 @@ def _switch(state: Enrollment, event: Input, now_ms: int, draw: float) -> Step:
     assert isinstance(event, Switched)  # noqa: S101  by the table
     if event.on == state.smartconnect:
         return state, ()
-    switched = replace(state, smartconnect=event.on)
-    if state.phase in {Phase.OFFLINE, Phase.GREETING}:
-        return switched, (Remember(),)
-    announced = replace(switched, announce_at_ms=next_announcement_ms(now_ms, draw))
+    return _tell(replace(state, smartconnect=event.on), now_ms, draw)
+
+
+def _reset(state: Enrollment, event: Input, now_ms: int, draw: float) -> Step:
+    assert isinstance(event, Reset)  # noqa: S101  by the table
+    if event.on == state.release:
+        return state, ()
+    return _tell(replace(state, release=event.on), now_ms, draw)
+
+
+def _tell(changed: Enrollment, now_ms: int, draw: float) -> Step:
+    """Something that announcements say has changed."""
+    if changed.phase in {Phase.OFFLINE, Phase.GREETING}:
+        return changed, (Remember(),)
+    announced = replace(changed, announce_at_ms=next_announcement_ms(now_ms, draw))
     effects: tuple[Effect, ...] = (Remember(), Announce())
     return announced, (*effects, SendNow()) if announced.publishes else effects
 
@@ -219,6 +243,7 @@ _TABLE: dict[tuple[Phase, type[Input]], Callable[[Enrollment, Input, int, float]
     (Phase.UNOWNED, Greeted): _greet,
     (Phase.OWNED, Greeted): _greet,
     **{(phase, Switched): _switch for phase in Phase},
+    **{(phase, Reset): _reset for phase in Phase},
     **{(phase, Disconnected): _disconnect for phase in Phase},
 }
 

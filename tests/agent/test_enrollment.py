@@ -22,6 +22,7 @@ from agent.core.enrollment import (
     Input,
     Phase,
     Remember,
+    Reset,
     SendNow,
     Settle,
     Switched,
@@ -153,6 +154,32 @@ def test_switched_without_a_connection_is_remembered_only() -> None:
         assert (after.smartconnect, effects) == (False, (Remember(),))
 
 
+def test_reset_it_asks_and_is_silent_until_it_is_free_or_another_s() -> None:
+    asked, effects = step(state(Phase.OWNED, owned=True), Reset(on=True), 0, 0.0)
+    assert effects == (Remember(), Announce())
+    assert not asked.spools
+    assert not asked.publishes
+    assert not asked.publishes_events
+    assert step(asked, Reset(on=True), 0, 0.0) == (asked, ())
+    again, _ = step(step(asked, Disconnected(), 0, 0.0)[0], Connected(LOGIN), 0, 0.0)
+    still, effects = greet(again, hello(owned=True))
+    assert effects == (Settle(Position(0, 0)), Announce())
+    assert (still.release, still.publishes) == (True, False)
+    for news in (hello(2), hello(2, owned=True, epoch=EPOCH + 1), hello(2, owned=True, epoch=EPOCH - 1)):
+        after, effects = greet(still, news)
+        assert not after.release
+        assert Remember() in effects
+    back, effects = step(asked, Reset(on=False), 0, 0.0)
+    assert effects == (Remember(), Announce(), SendNow())
+    assert back.publishes
+
+
+def test_reset_without_a_connection_is_remembered_only() -> None:
+    for phase in (Phase.OFFLINE, Phase.GREETING):
+        after, effects = step(state(phase, owned=True), Reset(on=True), 0, 0.0)
+        assert (after.release, after.spools, effects) == (True, False, (Remember(),))
+
+
 def test_disconnected_nobody_looks() -> None:
     before = replace(state(Phase.OWNED, owned=True), watch_until_ms=99, nonce=NONCE)
     after, effects = step(before, Disconnected(), 0, 0.0)
@@ -168,16 +195,17 @@ def test_disconnected_nobody_looks() -> None:
             Greeted(hello(5), 1),
             Greeted(hello(5, owned=True), 1),
             Switched(on=False),
+            Reset(on=True),
             Disconnected(),
         ]
     ),
 )
 def test_every_phase_with_every_input(phase: Phase, event: Input) -> None:
     legal = {
-        Phase.OFFLINE: (Connected, Switched, Disconnected),
-        Phase.GREETING: (Greeted, Switched, Disconnected),
-        Phase.UNOWNED: (Greeted, Switched, Disconnected),
-        Phase.OWNED: (Greeted, Switched, Disconnected),
+        Phase.OFFLINE: (Connected, Switched, Reset, Disconnected),
+        Phase.GREETING: (Greeted, Switched, Reset, Disconnected),
+        Phase.UNOWNED: (Greeted, Switched, Reset, Disconnected),
+        Phase.OWNED: (Greeted, Switched, Reset, Disconnected),
     }[phase]
     before = state(phase, owned=phase is Phase.OWNED)
     if isinstance(event, legal):

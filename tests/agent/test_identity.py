@@ -21,6 +21,7 @@ from agent.keys import (
     save_label,
 )
 from protocol.identity import ProductId, ProductKey, device_id_of, fingerprint_of, kid_of
+from protocol.messages import Request
 from protocol.signing import (
     TOKEN_LIFE_MS,
     label_key,
@@ -115,8 +116,10 @@ def test_tokens_and_announcements_verify(tmp_path: Path) -> None:
         nonce=b"n" * 32,
         ts_ms=now_ms,
         smartconnect=True,
+        release=False,
     )
     announcement = open_announcement(sealed)
+    assert announcement.request is Request.NONE
     assert announcement.model == "Smart-UPS 1500"
     assert announcement.smartconnect
     assert announcement.nonce == b"n" * 32

@@ -61,7 +61,7 @@ def folder(tmp_path: Path, parts: Parts) -> Path:
 def test_help_names_every_command_and_setting() -> None:
     top = agent("--help")
     assert top.returncode == 0
-    for command in ("run", "enable", "status"):
+    for command in ("run", "enable", "reset", "status"):
         assert command in top.stdout
         text = agent(command, "--help").stdout
         for row in table(Settings):
