@@ -43,6 +43,13 @@ Found = TypeVar("Found")
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A job that was stored."""
+
+    job_id: str
+
+
 @dataclass(slots=True)
 class _Work:
     """A list in memory."""
@@ -82,7 +89,7 @@ class BulkClaims:
             raise RefusedError(RefusalCode.TOO_MANY_OPEN)
         job_id = str(uuid.uuid4())
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: Connection) -> Begun:
             await bulk.lock_company(connection, actor.company_id)
             count = await bulk.count_open(connection, actor.company_id, now_ms)
             if count + sum(row.fault is None for row in rows) > MAX_OPEN:
@@ -92,6 +99,7 @@ class BulkClaims:
                     f" be more than {MAX_OPEN}. Please wait until some are done.",
                 )
             await bulk.insert(connection, job_id, actor.company_id, actor.account_id, rows, now_ms)
+            return Begun(job_id)
 
         await in_transaction(self._pool, work)
         left = [row for row in rows if row.fault is None]

@@ -27,7 +27,7 @@ from cloud.core.authz import Action, Actor, NotAllowedError, Role
 from cloud.core.membership import INVITATION_LIFE_MS, must_change_role, must_invite, must_remove
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import parse_company
-from cloud.postgres import accounts, companies, outbox
+from cloud.postgres import accounts, companies, outbox, witness
 from cloud.postgres.accounts import Session
 from cloud.postgres.companies import Company, Invitation, Member
 from cloud.postgres.transaction import Connection
@@ -122,7 +122,7 @@ async def switch(kit: Kit, session: Session, company_id: int) -> None:
 # --- invitations --------------------------------------------------------------------------------------------
 
 
-async def invite(kit: Kit, actor: Actor, email: str, role: Role, now_ms: int) -> None:
+async def invite(kit: Kit, actor: Actor, email: str, role: Role, now_ms: int) -> Invitation:
     """Send a co-worker an invite. AccountError, RefusedError already_invited, too_many_open."""
     address = Email.parse(email)
     token = new_token()
@@ -158,6 +158,8 @@ async def invite(kit: Kit, actor: Actor, email: str, role: Role, now_ms: int) ->
             now_ms=now_ms,
         )
         await outbox.put(connection, letter)
+        await witness.tell(connection, found)
+    return found
 
 
 async def invitations(kit: Kit, actor: Actor, now_ms: int) -> list[Invitation]:
@@ -207,6 +209,7 @@ async def accept(kit: Kit, session: Session, token: str, now_ms: int) -> int:
             company_id=found.company_id,
             detail={"invitation": found.invitation_id, "role": found.role},
         )
+        await witness.tell(connection, found)
     return found.company_id
 
 

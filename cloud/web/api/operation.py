@@ -117,7 +117,7 @@ class Section:
 
         def register(function: F) -> F:
             hints = typing.get_type_hints(function, include_extras=True)
-            returned = answer or hints["return"]
+            returned = hints["return"] if answer is None else answer
             if typing.get_origin(returned) is Reply:
                 (returned,) = typing.get_args(returned)
             empty = returned is type(None)

@@ -7,12 +7,33 @@ import msgspec
 from aiohttp import web
 
 from cloud.web import sessions
-from cloud.web.api import claims, devices, document, session, system
+from cloud.web.api import (
+    account,
+    bulk,
+    claims,
+    company,
+    devices,
+    document,
+    offers,
+    ownership,
+    session,
+    system,
+)
 from cloud.web.api.operation import PREFIX, Section, add_route
 from cloud.web.middleware import anonymous
 from cloud.web.state import SETTINGS
 
-SECTIONS: Final[Sequence[Section]] = (session.SECTION, devices.SECTION, claims.SECTION, system.SECTION)
+SECTIONS: Final[Sequence[Section]] = (
+    session.SECTION,
+    account.SECTION,
+    company.SECTION,
+    devices.SECTION,
+    claims.SECTION,
+    bulk.SECTION,
+    ownership.SECTION,
+    offers.SECTION,
+    system.SECTION,
+)
 DOCUMENT: Final = web.AppKey("api_document", bytes)
 
 

@@ -63,7 +63,7 @@ class Proof(Struct):
     password: Password = ""
 
 
-class Company(Struct):
+class ActFor(Struct):
     """One of your companies."""
 
     company_id: Number
@@ -140,11 +140,13 @@ async def show_session(request: web.Request) -> SessionInfo:
     return info_of(session_of(request))
 
 
-@SECTION.operation("DELETE", "/session", answer=None)
-async def log_out(request: web.Request) -> None:
+@SECTION.operation("DELETE", "/session", answer=type(None))
+async def log_out(request: web.Request) -> web.Response:
     """Log out."""
-    session_of(request)
     await logging_in.end(request)
+    response = json_of(None, HTTPStatus.NO_CONTENT)
+    sessions.drop_cookie(response, request.app[SETTINGS])
+    return response
 
 
 @SECTION.operation(
@@ -162,7 +164,7 @@ async def prove(request: web.Request, body: Proof) -> SessionInfo:
 
 
 @SECTION.operation("POST", "/session/company")
-async def switch_company(request: web.Request, body: Company) -> SessionInfo:
+async def switch_company(request: web.Request, body: ActFor) -> SessionInfo:
     """Act for another of your companies."""
     session = session_of(request)
     await companies.switch(request.app[KIT], session, body.company_id)

@@ -1,0 +1,199 @@
+"""Somebody's world with one of everything, and what a stranger sends to get at it.
+
+What the requests of tests/cloud/web/test_stranger.py are filled with stands here. A route that needs
+something these tables do not name fails that test until it is told here what to send.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString
+
+from cloud.core.authz import Actor, Role
+from cloud.services import companies, naming, offering
+from cloud.web import sessions
+from cloud.web.bulk_views import BULK
+from cloud.web.state import KIT
+from protocol.identity import b64url
+from tests.support.claiming import TestDevice
+from tests.support.device import random_codes
+from tests.support.portal import PASSWORD, Portal, claim, now_ms
+from tests.support.rooms import PAGE_ONE, PAGE_TWO
+
+HARMLESS: Final[Mapping[str, str]] = {"path": "portal.css", "kind": "csv"}
+"""Placeholders of paths that name nobody's things. All others are looked up in ``World.ids``."""
+QUERY: Final = frozenset({"range_s", "after", "result", "nonce", "from_ms", "to_ms"})
+"""Query parameters that name nothing."""
+IDS: Final = frozenset({"company_id", "token", "hand_to", "company", "member", "invitation"})
+"""Fields of bodies that name somebody's things: a request with one is refused."""
+FIELDS: Final[Mapping[str, Any]] = {
+    **{name: value for name, value in PAGE_TWO.items() if name not in {"privacy", "promotions"}},
+    "product_id": "AAAAAAAAAAAA",
+    "product_key": "BBBBBBBBBBBBBB",
+    "robot": "",
+    "list": "AAAAAAAAAAAA,BBBBBBBBBBBBBB",
+    "name": "Rack",
+    "description": "",
+    "email": "somebody@example.org",
+    "to_email": "somebody@example.org",
+    "password": PASSWORD,
+    "current": "wrong",
+    "code": "000000",
+    "sure": True,
+    "role": "viewer",
+    "first_name": "Eve",
+    "last_name": "North",
+    "language": "en",
+    "time_zone": "UTC",
+    "location": "France",
+    "phone": "",
+    "promotions": False,
+    "contact_name": "",
+    "contact_email": "",
+    "contact_phone": "",
+}
+"""Other fields of the API's bodies."""
+THEIRS: Final = "(theirs)"
+WRONG: Final = {"code": "000000"}
+FORMS: Final[Mapping[str, Mapping[str, str]]] = {
+    "/login": {"email": "somebody@example.org", "password": "wrong"},
+    "/login/verify": WRONG,
+    "/logout": {},
+    "/transfers": {"token": THEIRS},
+    "/transfers/accept": {"token": THEIRS},
+    "/transfers/decline": {"token": THEIRS},
+    "/add/bulk": {"list": "AAAAAAAAAAAA,BBBBBBBBBBBBBB"},
+    "/add/codes": {"product_id": "AAAAAAAAAAAA", "product_key": "BBBBBBBBBBBBBB"},
+    "/signup": {**PAGE_ONE, "email": "somebody@example.org"},
+    "/signup/company": PAGE_TWO,
+    "/signup/verify": WRONG,
+    "/signup/resend": {},
+    "/account": {"first_name": "Eve", "last_name": "North", "language": "en", "time_zone": "UTC"},
+    "/account/password": {"current": "wrong", "password": PASSWORD},
+    "/account/email": {"email": "somebody@example.org"},
+    "/account/email/verify": WRONG,
+    "/account/confirm": {"password": "wrong"},
+    "/account/two-factor/start": {},
+    "/account/two-factor/confirm": WRONG,
+    "/account/two-factor/recovery-codes": {},
+    "/account/two-factor/off": {},
+    "/account/log-ins/end": {"name": THEIRS},
+    "/account/log-ins/end-others": {},
+    "/account/delete": {"hand_to": THEIRS},
+    "/reset": {"email": "somebody@example.org"},
+    "/reset/new": {"token": "x", "password": PASSWORD},
+    "/reset/new/open": {"link": "x"},
+    "/company/role": {"member": THEIRS, "role": "viewer"},
+    "/company/remove": {"member": THEIRS},
+    "/company/switch": {"company": THEIRS},
+    "/company/details": PAGE_TWO,
+    "/company/invite": {"email": "somebody@example.org", "role": "viewer"},
+    "/company/withdraw": {"invitation": THEIRS},
+    "/join": {"link": "x"},
+    "/join/accept": {},
+}
+"""What the forms of pages without an id in their path send; THEIRS is filled in from ``World.ids``."""
+REFUSED_FORMS: Final = frozenset(
+    path for path, form in FORMS.items() if THEIRS in form.values() and path != "/account/delete"
+)
+"""Those that name somebody's things, but the one that stops before it looks whom devices are handed to."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What somebody has. ``ids``: placeholder or field → theirs; ``marks``: what nobody else may read."""
+
+    ids: Mapping[str, str]
+    marks: tuple[str, ...]
+
+
+async def build(portal: Portal, owner: Actor, other: Actor) -> World:
+    """One of everything for ``owner``: a device with a history, a name, an offer, a claimant and a new key; a
+    waiting claim, one on a device of ``other``, a bulk job, a colleague, an invitation, a second log-in.
+    """
+    owned = await portal.own_device(owner)
+    await owned.show()
+    await owned.add_samples([(now_ms() - 60_000, {})])
+    await owned.add_event("on_battery", cause="a cause of their own")
+    await naming.save_profile(
+        portal.pool, owner, owned.device_id, name="Cellar rack", description="By the boiler", now_ms=now_ms()
+    )
+    board = owned.device.twin()
+    await board.announce(portal.pool, now_ms())
+    await claim(portal.pool, other, owned.device)
+    made = await offering.offer(
+        portal.pool, owner, owned.device_id, now_ms(), fresh=True, to_email="buyer@example.org"
+    )
+    waiting = TestDevice()
+    pending = await claim(portal.pool, owner, waiting)
+    foreign = await portal.own_device(other)
+    await claim(portal.pool, owner, foreign.device)
+    kit = portal.app[KIT]
+    colleague = await portal.add_person("grace@example.org", first_name="Grace")
+    async with portal.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO membership (company_id, account_id, role, created_ms) VALUES (%s, %s, 'viewer', 0)",
+            [owner.company_id, colleague.account_id],
+        )
+    invitation = await companies.invite(kit, owner, "frank@example.org", Role.VIEWER, now_ms())
+    listed = random_codes()[0].value  # with a key that cannot be, so that the job leaves no claim behind
+    job = await portal.app[BULK].submit(owner, f"{listed},short", now_ms())
+    cookie = await portal.log_in("ada@example.org")
+    ids = {
+        "device_id": str(owned.device_id),
+        "claim_id": pending.claim_id or "",
+        "job_id": job,
+        "kid": board.kid,
+        "company_id": str(owner.company_id),
+        "company": str(owner.company_id),
+        "hand_to": str(owner.company_id),
+        "account_id": str(colleague.account_id),
+        "member": str(colleague.account_id),
+        "invitation_id": str(invitation.invitation_id),
+        "invitation": str(invitation.invitation_id),
+        "token": made.token,
+        "name": b64url(sessions.hash_of(cookie)),
+    }
+    marks = (
+        "Cellar rack",
+        "By the boiler",
+        "a cause of their own",
+        "Example Clinic",
+        "ada@example.org",
+        "grace@example.org",
+        "frank@example.org",
+        "buyer@example.org",
+        board.kid,
+        owned.device.kid,
+        owned.device.product_id.value,
+        waiting.product_id.value,
+        listed,
+        str(owned.device_id),
+        pending.claim_id or "",
+        job,
+    )
+    return World(ids, marks)
+
+
+THINGS: Final[Mapping[str, LiteralString]] = {
+    "ownerships": "SELECT * FROM ownership WHERE company_id = %(company)s",
+    "matters": "SELECT m.device_id, m.kind, m.subject, m.status FROM matter m JOIN ownership o"
+    " USING (device_id) WHERE o.company_id = %(company)s AND o.until_ms IS NULL",
+    "claims": "SELECT * FROM claim WHERE company_id = %(company)s",
+    "members": "SELECT * FROM membership WHERE company_id = %(company)s",
+    "company": "SELECT * FROM company WHERE company_id = %(company)s",
+    "person": "SELECT * FROM account WHERE account_id = %(account)s",
+    "invitations": "SELECT * FROM invitation WHERE company_id = %(company)s",
+    "jobs": "SELECT job_id, state <> 'interrupted' FROM bulk_job WHERE company_id = %(company)s",
+    "log-ins": "SELECT session_hash, company_id FROM web_session WHERE account_id = %(account)s",
+}
+
+
+async def things_of(portal: Portal, person: Actor) -> dict[str, list[str]]:
+    """All that nobody else may have changed, as texts that can be compared."""
+    found: dict[str, list[str]] = {}
+    who = {"company": person.company_id, "account": person.account_id}
+    async with portal.pool.connection() as connection:
+        for name, statement in THINGS.items():
+            cursor = await connection.execute(statement, who)
+            found[name] = sorted(map(str, await cursor.fetchall()))
+    return found
