@@ -1,8 +1,9 @@
 """Product codes → label_pub, off the event loop: a bounded pool, so that guessing cannot starve anyone.
 
 A derivation costs about 14 ms of a core and 8 MiB; it happens in processes that give way to all others
-(:mod:`cloud.services.deriver`). Typed claims go before bulk ones; past the bound the answer is *busy, come
-again*, and nothing was spent. The Product Key is forgotten with the call; only the public key comes back.
+(:mod:`cloud.services.deriver`), one for two cores, so that telemetry finds a core without one. Typed claims go
+before bulk ones; past the bound the answer is *busy, come again*, and nothing was spent. The Product Key is
+forgotten with the call; only the public key comes back.
 
 Theory of operation
 -------------------
@@ -51,7 +52,7 @@ class LabelKeys:
     def __init__(
         self, workers: int | None = None, *, max_typed: int = MAX_TYPED, max_bulk: int = MAX_BULK
     ) -> None:
-        self._workers = workers or max(1, min(4, os.cpu_count() or 1))
+        self._workers = workers or max(1, min(4, (os.cpu_count() or 1) // 2))
         self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="derivation")
         self._derivers = [Deriver() for _ in range(self._workers)]
         self._free = list(self._derivers)

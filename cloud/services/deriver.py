@@ -18,8 +18,8 @@ from typing import BinaryIO, Final
 from protocol.identity import ProductId, ProductKey
 from protocol.signing import label_key, public_bytes
 
-NICE: Final = 10
-"""A tenth of the share of a process with nice 0, where both want the same core (sched(7))."""
+NICE: Final = 5
+"""A third of the share of a process with nice 0, where both want the same core (sched(7))."""
 TRIES: Final = 2
 END_S: Final = 1.0
 
