@@ -31,7 +31,8 @@ _VIEW: Final = sql.SQL(
     """
 SELECT d.device_id, d.product_id, d.model, d.sku, d.serial, d.firmware, d.rated_real_power_w,
        d.rated_apparent_power_va, d.version, o.company_id, o.epoch, o.kid, o.from_ms, o.name, o.description,
-       o.time_zone, l.ts_ms, l.seen_ms, l.connected, l.smartconnect, l.revoked, l.watch_until_ms,
+       o.time_zone, l.ts_ms, CASE WHEN l.seen_ms >= o.from_ms THEN l.seen_ms ELSE 0 END AS seen_ms,
+       l.connected, l.smartconnect, l.revoked, l.watch_until_ms,
        {values},
        CASE WHEN e.kind = 'on_battery' THEN (extract(epoch FROM e.ts) * 1000)::bigint END
            AS on_battery_since_ms,

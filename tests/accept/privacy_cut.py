@@ -194,6 +194,7 @@ async def second_tenure(run: Run, how: str, old: Feed, feed: Feed, hers: Heard) 
         (shown["ts_ms"], shown["values"]["input_voltage"]) == (None, None),
         f"{how}: a snapshot of the old time is shown: {shown['ts_ms']}",
     )
+    expect((shown["seen_ms"] or from_ms) >= from_ms, f"{how}: when it was heard before is shown")
     expect(await feed.sample(now_ms()) == 0, f"{how}: the new owner's first sample was refused")
     expect(await feed.event(EventKind.REPLACE_BATTERY, now_ms()) == 0, f"{how}: the event was refused")
     await run.name(run.second, SECOND)
