@@ -127,7 +127,7 @@ async def test_two_invitations_at_once_are_one(kit: Kit, head: Actor) -> None:
         *(companies.invite(kit, head, "eve@example.org", Role.VIEWER, NOW) for _ in range(4)),
         return_exceptions=True,
     )
-    assert results.count(None) == 1
+    assert sum(not isinstance(one, BaseException) for one in results) == 1
     assert len(await companies.invitations(kit, head, NOW)) == 1
 
 
@@ -265,7 +265,7 @@ async def test_two_owners_who_step_down_at_once_leave_one(kit: Kit, head: Actor)
         companies.change_role(kit, other, other.account_id, Role.VIEWER, NOW),
         return_exceptions=True,
     )
-    assert results.count(None) == 1
+    assert sum(not isinstance(one, BaseException) for one in results) == 1
     assert list((await roles(kit, head)).values()).count(Role.OWNER) == 1
 
 
