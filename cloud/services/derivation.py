@@ -1,9 +1,9 @@
 """Product codes → label_pub, off the event loop: a bounded pool, so that guessing cannot starve anyone.
 
 A derivation costs about 14 ms of a core and 8 MiB; it happens in processes that give way to all others
-(:mod:`cloud.services.deriver`), one for two cores, so that telemetry finds a core without one. Typed claims go
-before bulk ones; past the bound the answer is *busy, come again*, and nothing was spent. The Product Key is
-forgotten with the call; only the public key comes back.
+(:mod:`cloud.services.deriver`), one for two cores, so that telemetry finds a core without one. Typed claims
+go before bulk ones; past the bound the answer is *busy, come again*, and nothing was spent. The Product Key
+is forgotten with the call; only the public key comes back.
 
 Theory of operation
 -------------------
