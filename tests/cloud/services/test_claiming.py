@@ -14,7 +14,7 @@ from cloud.embedded import EmbeddedPostgres
 from cloud.postgres.claims import DeviceMismatchError
 from cloud.postgres.migrate import migrate
 from cloud.postgres.pool import Pool, make_pool
-from cloud.services import claiming
+from cloud.services import claiming, owning
 from cloud.services.claim_view import ALREADY_YOURS, ClaimView, ViewState
 from cloud.services.claiming import Noted
 from cloud.web.housekeeping import keeping_house
@@ -330,3 +330,20 @@ async def test_a_running_portal_ends_claims_by_itself(database: str, pool: Pool,
             heard = await asyncio.to_thread(lambda: list(connection.notifies(timeout=20, stop_after=1)))
     assert [notify.payload for notify in heard] == [str(device.device_id)]
     assert rows(database, "SELECT state FROM claim") == [("expired",)]
+
+
+async def test_the_answer_is_that_of_this_claim_whatever_the_clock_says(
+    pool: Pool, people: list[Actor]
+) -> None:
+    """Claims on one device are a millisecond apart at least, so the refusal of a lost race may look newer."""
+    device = TestDevice()
+    for person in people:
+        assert (await claim(pool, person, device)).state is ViewState.WAITING_FOR_DEVICE
+    await device.announce(pool)
+    for winner, loser in ((0, 1), (1, 2)):
+        assert (await claim(pool, people[loser], device)).state is ViewState.REFUSED
+        await owning.release(pool, people[winner], device.device_id, NOW, fresh=True)
+        assert (await claim(pool, people[loser], device)).state is ViewState.WON
+        assert (await claim(pool, people[winner], device)).state is ViewState.REFUSED
+    await owning.release(pool, people[2], device.device_id, NOW, fresh=True)
+    assert (await claim(pool, people[1], device, NOW - 1000)).state is ViewState.WON
