@@ -9,12 +9,13 @@ import pytest
 from cloud.core.authz import Actor
 from cloud.core.limits import DERIVING_MS, SPENT_MS, Pace
 from cloud.core.proof_of_work import BITS
+from cloud.postgres import limits as postgres_limits
 from cloud.postgres.pool import Pool, make_pool
 from cloud.services import claiming, limits
 from cloud.services.claim_view import ClaimView, ViewState
-from cloud.services.derivation import MAX_EACH, BusyError, LabelKeys
+from cloud.services.derivation import ACTIVE, MAX_EACH, BusyError, LabelKeys
 from cloud.services.limits import Paces, TooManyOpenError, WorkNeededError
-from protocol.identity import ProductKey
+from protocol.identity import ProductId, ProductKey
 from tests.support.claiming import NOW, TestDevice, make_actors
 from tests.support.device import random_codes
 from tests.support.portal import labelled_device
@@ -88,6 +89,21 @@ class FullPool(LabelKeys):
 
     async def label_pub(self, *_codes: object, **_how: object) -> bytes:
         raise BusyError(1)
+
+
+class HeldKeys(LabelKeys):
+    """Derivations that wait until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+        self.go = asyncio.Event()
+
+    async def label_pub(self, product_id: ProductId, product_key: ProductKey, *, bulk: bool = False) -> bytes:
+        """Wait, then derive."""
+        self.begun += 1
+        await self.go.wait()
+        return await super().label_pub(product_id, product_key, bulk=bulk)
 
 
 def places(dsn: str) -> int:
@@ -193,6 +209,39 @@ async def test_a_busy_pool_gives_the_place_back(desk: Desk, people: list[Actor],
     with FullPool() as desk.keys, pytest.raises(BusyError):
         await desk.claim(people[0])
     assert places(database) == 0
+
+
+async def test_few_are_worked_on_and_the_others_keep_nothing_from_anybody(
+    desk: Desk, people: list[Actor], database: str
+) -> None:
+    with HeldKeys() as held:
+        desk.keys = held
+        doing = [
+            asyncio.ensure_future(desk.claim(people[number % 4], address=f"192.0.2.{number}"))
+            for number in range(ACTIVE + 3)
+        ]
+        async with asyncio.timeout(10):
+            while held.begun < ACTIVE:
+                await asyncio.sleep(0)
+        assert held.taken_in == ACTIVE + 3
+        assert held.begun == places(database) == ACTIVE
+        held.go.set()
+        views = await asyncio.gather(*doing)
+    assert {view.state for view in views} == {ViewState.WAITING_FOR_DEVICE}
+    assert held.taken_in == 0
+
+
+async def test_a_claim_without_its_place_is_none(
+    desk: Desk, people: list[Actor], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_values: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(postgres_limits, "name", fail)
+    with pytest.raises(ZeroDivisionError):
+        await desk.claim(people[0])
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM claim").fetchone() == (0,)
 
 
 async def test_a_place_of_a_claim_that_never_was_comes_free(desk: Desk, people: list[Actor]) -> None:
