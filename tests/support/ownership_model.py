@@ -292,6 +292,8 @@ class OwnershipLife(RuleBasedStateMachine):
 
     @rule(device=which)
     def suspect_clone(self, device: int) -> None:
+        """Two holders of the key that is bound now: what is due has happened before."""
+        self.sweep_at(device)
         self.both("suspect_clone", device)
 
     @rule(device=which, company=companies, to=st.none() | companies)
@@ -332,6 +334,10 @@ class OwnershipLife(RuleBasedStateMachine):
     @rule(device=which, span=st.sampled_from([0, 0, 61 * SECOND, 3 * DAY, 7 * DAY, 14 * DAY]))
     def sweep(self, device: int, span: int) -> None:
         self.now += span
+        self.sweep_at(device)
+
+    def sweep_at(self, device: int) -> None:
+        """What is due now happens."""
         model = self.models[device]
         held = model.facts()
         model.pass_time(self.now)
