@@ -155,12 +155,17 @@ class Person:
     async def ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
         """One request of the API; repeated once where the portal was restarted under a kept connection."""
         try:
-            return await self._ask(method, path, body)
+            return await self.ask_once(method, path, body)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            return await self._ask(method, path, body)
+            return await self.ask_once(method, path, body)
 
-    async def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
+    async def ask_once(
+        self, method: str, path: str, body: dict[str, str] | None = None, key: str | None = None
+    ) -> Answer:
+        """One request of the API, perhaps with an Idempotency-Key."""
         headers = {"X-Form-Token": self._form_token, "Accept": "application/json"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
         async with self._http.request(
             method, f"{self.portal_url}{path}", json=body, headers=headers
         ) as response:
