@@ -98,6 +98,7 @@ async def announced(
         asks = announcement.request is Request.RELEASE
         after, effects = decide(device, Announced(kid, announcement.smartconnect, asks), now_ms)
         if any(isinstance(effect, IgnoreKey) for effect in effects):
+            await carry_out(connection, device_id, device, effects, now_ms)  # what was due at this moment
             return Noted.REVOKED
         stored = await claims.record_key(
             connection,

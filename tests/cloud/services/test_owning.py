@@ -149,6 +149,23 @@ async def test_a_new_key_takes_over_in_the_same_epoch(database: str, pool: Pool,
     assert await board.announce(pool, NOW + 8, iat_ms=100) is claiming.Noted.BOUND
 
 
+async def test_a_revoked_key_changes_nothing_but_what_was_due(
+    database: str, pool: Pool, people: list[Actor]
+) -> None:
+    """Found by the ownership model (seed 5008005): what time had ended was decided and then not stored."""
+    device = await owned(pool, people[0])
+    second, third = device.twin(), device.twin()
+    await second.announce(pool, NOW + 1)
+    await owning.approve_rekey(pool, people[0], device.device_id, second.kid, NOW + 2, fresh=True)
+    await third.announce(pool, NOW + 3)
+    asked = "SELECT subject, status FROM v_matter WHERE kind = 'rekey' ORDER BY matter_id"
+    assert rows(database, asked) == [(second.kid, "done"), (third.kid, "open")]
+    before = rows(database, "SELECT * FROM device_key ORDER BY kid")
+    assert await device.announce(pool, NOW + 4 + DAY, iat_ms=99) is claiming.Noted.REVOKED
+    assert rows(database, asked) == [(second.kid, "done"), (third.kid, "expired")]
+    assert rows(database, "SELECT * FROM device_key ORDER BY kid") == before
+
+
 async def test_a_viewer_may_not_and_a_stolen_device_stays(pool: Pool, people: list[Actor]) -> None:
     device = await owned(pool, people[0])
     viewer = replace(people[0], role=Role.VIEWER)
