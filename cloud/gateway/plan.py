@@ -75,11 +75,11 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
         for upload in share.uploads():
             upload.reasons.clear()
         for upload in share.telemetry:
-            if _belongs(upload, fence):
+            if _belongs(upload, fence.epoch):
                 uploads.append(upload)
                 owner.append(i)
         for upload in share.events:
-            if _belongs(upload, fence):
+            if _belongs(upload, fence.epoch):
                 _read_events(devices[i], upload, now_ms, events, refused)
         snapshots.append(_newest(share.snapshots, refused))
     sifted = sift(uploads, owner, fences, now_ms)
@@ -122,9 +122,19 @@ def acknowledge(upload: Upload, version: int) -> Refusal | None:
     return None
 
 
-def _belongs(upload: Upload, fence: Fence) -> bool:
+def drop_ended(share: Share, epoch: int) -> None:
+    """The last ownership (``epoch``) has ended: nothing is stored, as if the session had known it before."""
+    for upload in share.uploads():
+        upload.reasons.clear()
+        if upload.topic.kind in {UpKind.TELEMETRY, UpKind.EVENT}:
+            _belongs(upload, epoch, owned=False)
+        else:
+            upload.reasons.update(dict.fromkeys(range(upload.messages), Reason.NO_MATCHING_SUBSCRIBERS))
+
+
+def _belongs(upload: Upload, epoch: int, *, owned: bool = True) -> bool:
     """Whether the upload is of the present ownership; otherwise its reasons say what becomes of it."""
-    verdict = judge_epoch(upload.topic, fence.epoch, owned=True)
+    verdict = judge_epoch(upload.topic, epoch, owned=owned)
     if isinstance(verdict, UpTopic):
         return True
     reason = verdict.reason if isinstance(verdict, Refusal) else Reason.NO_MATCHING_SUBSCRIBERS

@@ -22,14 +22,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeGuard
 
 import structlog
 
 from cloud.core.session import Refusal
 from cloud.core.upload import Fence, Rejection, Upload
 from cloud.gateway.metrics import Metrics
-from cloud.gateway.plan import Plan, Share, acknowledge, make_plan, rejected_row
+from cloud.gateway.plan import Plan, Share, acknowledge, drop_ended, make_plan, rejected_row
 from cloud.gateway.session import Session
 from cloud.postgres.telemetry import (
     Batch,
@@ -70,6 +70,13 @@ class Done:
         refusal = acknowledge(upload, session.version)
         if refusal is not None:
             self.end.append((session, refusal))
+
+    def dismiss(self, share: Share, epoch: int) -> None:
+        """The ownership has ended under the share's session, which does not know it yet and may go on."""
+        drop_ended(share, epoch)
+        self.flush.append(share.session)
+        for upload in share.uploads():
+            self.decide(share.session, upload)
 
     def drop(self, share: Share) -> None:
         """The share's session may not write (any more): nothing of it is stored or acknowledged."""
@@ -201,8 +208,12 @@ class Writer:
         kept: list[Share] = []
         for share in shares:
             session = share.session
-            if session.fence is None:
-                session.fence = _fence_of(session, positions.get(session.device_id))
+            position = positions.get(session.device_id)
+            if session.fence is None and _is_of(position, session):
+                if position.revoked:
+                    done.dismiss(share, position.epoch)
+                    continue
+                session.fence = Fence(position.session_no, position.epoch, position.stream, position.seq)
             if session.fence is None:
                 done.drop(share)
             else:
@@ -313,10 +324,6 @@ def _doubt(shares: Sequence[Share]) -> None:
         share.session.fence = None
 
 
-def _fence_of(session: Session, position: Position | None) -> Fence | None:
-    """What ``latest`` says, if this session is the one that may write."""
-    if position is None or position.revoked:
-        return None
-    if (position.kid, position.session_no) != (session.kid, session.login_ms):
-        return None
-    return Fence(position.session_no, position.epoch, position.stream, position.seq)
+def _is_of(position: Position | None, session: Session) -> TypeGuard[Position]:
+    """Whether ``latest`` names this session as the one that may write, or might until the ownership ended."""
+    return position is not None and (position.kid, position.session_no) == (session.kid, session.login_ms)

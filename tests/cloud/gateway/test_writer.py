@@ -12,7 +12,7 @@ from cloud.gateway.session import Session
 from cloud.gateway.writer import Done, Writer
 from cloud.postgres.telemetry import Batch, ConnectionTroubleError, Store
 from protocol.errors import Reason
-from protocol.mqtt import V5
+from protocol.mqtt import V5, puback
 from tests.accept import wait_until
 from tests.support import ingest
 from tests.support.ingest import KID, ONE, TWO, own_devices, sample, stored
@@ -140,3 +140,32 @@ def test_a_refused_message_is_kept_aside_once_the_database_is_back(dsn: str) -> 
     with psycopg.connect(dsn) as connection:
         rows = connection.execute("SELECT device_id, code FROM rejected").fetchall()
     assert rows == [(ONE, "out_of_range")]
+
+
+def test_what_waits_when_its_ownership_ends_is_dropped_and_the_session_goes_on(dsn: str) -> None:
+    """Nobody has taken the session over: closing it would only make the device log in again."""
+    desk = Desk(dsn)
+    uploads = [upload(1, 2), ingest.upload([ingest.protobuf([sample(1)])], epoch=2)]
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT end_ownership(%s, 1, 'released', NULL, 2)", [ONE]).fetchone() == (
+            True,
+        )
+    for one in uploads:
+        desk.writer.put(session(ONE), one)
+    desk.run()
+    assert stored(dsn) == []
+    assert [one.acks for one in uploads] == [
+        puback(1, V5, Reason.NO_MATCHING_SUBSCRIBERS) + puback(2, V5, Reason.NO_MATCHING_SUBSCRIBERS),
+        puback(1, V5, Reason.NOT_AUTHORIZED),
+    ]
+    assert [done.end for done in desk.done if done.end] == []
+    assert {found.device_id for done in desk.done for found in done.flush} == {ONE}
+
+
+def test_a_session_that_was_taken_over_is_ended(dsn: str) -> None:
+    desk = Desk(dsn)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE latest SET session_no = 2, revoked = true WHERE device_id = %s", [ONE])
+    desk.writer.put(session(ONE), upload(1))
+    desk.run()
+    assert [refusal.reason for done in desk.done for _, refusal in done.end] == [Reason.SESSION_TAKEN_OVER]
