@@ -75,6 +75,8 @@ class RaceDevice:
         self.speaks = speaks
         self.heard = Heard()
         self.hello: Hello | None = None
+        self.awaited = asyncio.Event()
+        """Somebody's claim waits for it."""
         self._site = site
         self._key = Ed25519PrivateKey.generate()
         self._label = label_key(*codes)

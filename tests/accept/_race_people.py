@@ -54,6 +54,7 @@ class Racer(Person):
             answer = await self._codes(device, key, timed=not cut)
             if answer.status != 202:
                 return answer
+            device.awaited.set()
             seen = await self._until_final(answer.body["claim_id"])
             if seen.body["state"] == "won":
                 return seen

@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from tests.accept import expect, passed, progress
+from tests.accept import CheckError, expect, passed, progress
 from tests.accept._claim_run import Check, threaded
 from tests.accept._race_device import RaceDevice, Site
 from tests.accept._race_people import Racer, Tally
@@ -101,7 +101,7 @@ class Run:
 
         claims = [asyncio.ensure_future(ask(racer)) for racer in racers]
         if not device.speaks:
-            await until(lambda: self.waiting_for(device) > 0, "a claim waits")
+            await asyncio.wait_for(device.awaited.wait(), WAIT_S)
             device.speaks = True
         ends = dict(zip((racer.email for racer in racers), await asyncio.gather(*claims), strict=True))
         if former is not None:
@@ -127,11 +127,6 @@ class Run:
         expect(await winner.sees(device), "the winner does not see the device")
         loser = self.chance.choice([racer for racer in self.racers if racer is not winner])
         expect(not await loser.sees(device), "a loser sees the device")
-
-    def waiting_for(self, device: RaceDevice) -> int:
-        """Claims that wait for this device."""
-        count = self.check.rows("SELECT count(*) FROM v_pending WHERE device_id = %s", device.device_id)
-        return int(str(count[0][0]))
 
     # --- rounds ---------------------------------------------------------------------------------------------
 
@@ -234,14 +229,24 @@ class Run:
         lost = 0
         for device in self.devices:
             for at_s, why in device.heard.losses:
-                excused = any(0 <= at_s - outage_s <= SETTLE_S for outage_s in outages)
-                expect(excused, f"a true device lost its connection: {why}")
+                if not any(0 <= at_s - outage_s <= SETTLE_S for outage_s in outages):
+                    progress(self.history(device))
+                    raise CheckError(f"a true device lost its connection: {why}")
                 lost += 1
             expect(not device.heard.wrong, f"samples were refused: {dict(device.heard.wrong)}")
         for impostor in self.impostors:
             expect(not impostor.heard.epochs, "an impostor was told that it is owned")
             expect(impostor.heard.announced > 0, "an impostor was never heard")
         return lost
+
+    def history(self, device: RaceDevice) -> str:
+        """What a device has lost, what was killed, and what the gateway says of its key."""
+        now_s = time.monotonic()
+        lost = [f"{at_s - now_s:.1f} s {why}" for at_s, why in device.heard.losses]
+        killed = [f"{at_s - now_s:.1f} s {name}" for name, at_s in self.kills]
+        log = (self.check.parts.logs / "gateway.log").read_text(errors="replace").splitlines()
+        lines = [line for line in log if device.kid in line or str(device.device_id) in line]
+        return "\n".join([f"lost {lost}, killed {killed}, epochs {device.heard.epochs}", *lines])
 
 
 async def until(holds: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
