@@ -18,8 +18,9 @@ import contextlib
 import functools
 import math
 import os
+import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
@@ -28,9 +29,12 @@ from cloud.services.deriver import Deriver
 from protocol.identity import ProductId, ProductKey
 
 CLAIM_S: Final = 0.02
-"""How far apart claims are answered where many wait: only used to say when to come again."""
-MAX_TYPED: Final = 256
-"""Typed claims that may be taken in: some five seconds' worth."""
+"""How far apart claims are answered where many wait, at first: only used to say when to come again."""
+LEARN: Final = 0.05
+"""How much of that one claim changes."""
+LONGEST_S: Final = 60
+MAX_TYPED: Final = 128
+"""Typed claims that may be taken in: two or three seconds' worth."""
 ACTIVE: Final = 4
 """Typed claims that are worked on at a time: half of the connections of a portal."""
 MAX_BULK: Final = 64
@@ -56,8 +60,8 @@ class LabelKeys:
         self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="derivation")
         self._derivers = [Deriver() for _ in range(self._workers)]
         self._free = list(self._derivers)
-        self.turns = asyncio.Semaphore(ACTIVE)
-        """Held by the typed claims that are worked on."""
+        self._turns = asyncio.Semaphore(ACTIVE)
+        self._apart_s = CLAIM_S
         self._typed: deque[asyncio.Future[Deriver]] = deque()
         self._bulk: deque[asyncio.Future[Deriver]] = deque()
         self._max_typed = max_typed
@@ -92,8 +96,8 @@ class LabelKeys:
 
     @property
     def retry_after_s(self) -> int:
-        """When to come again while it is full."""
-        return max(1, math.ceil(self._admitted * CLAIM_S))
+        """When to come again while it is full: when those who are in will have been answered."""
+        return _seconds(self._admitted * self._apart_s)
 
     def start(self) -> None:
         """Have the processes ready before the first claim comes."""
@@ -116,6 +120,15 @@ class LabelKeys:
             self._of_each[who] -= 1
             if not self._of_each[who]:
                 del self._of_each[who]
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Work on a typed claim that was taken in, once it is its turn."""
+        async with self._turns:
+            began_s = time.monotonic()
+            yield
+            apart_s = (time.monotonic() - began_s) / ACTIVE
+            self._apart_s += (apart_s - self._apart_s) * LEARN
 
     async def label_pub(self, product_id: ProductId, product_key: ProductKey, *, bulk: bool = False) -> bytes:
         """The public label key of these codes. BusyError past the bound; DeriverError, OSError."""
@@ -141,7 +154,7 @@ class LabelKeys:
             return self._free.pop()
         queue, bound = (self._bulk, self._max_bulk) if bulk else (self._typed, self._max_typed)
         if len(queue) >= bound:
-            raise BusyError(max(1, math.ceil(len(queue) * CLAIM_S)))
+            raise BusyError(_seconds(len(queue) * self._apart_s))
         turn: asyncio.Future[Deriver] = asyncio.get_running_loop().create_future()
         queue.append(turn)
         try:
@@ -166,3 +179,8 @@ class LabelKeys:
                     turn.set_result(deriver)
                     return
         self._free.append(deriver)
+
+
+def _seconds(wait_s: float) -> int:
+    """For Retry-After: whole seconds, within reason."""
+    return min(max(1, math.ceil(wait_s)), LONGEST_S)

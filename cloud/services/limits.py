@@ -73,7 +73,7 @@ async def claim(
     """
     actor.must(Action.CLAIM)
     with label_keys.admit(str(actor.account_id)):
-        async with label_keys.turns:
+        async with label_keys.turn():
             place_id = await take(
                 pool, actor.account_id, address, now_ms=now_ms, check_work=check_work, paces=paces
             )

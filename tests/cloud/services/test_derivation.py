@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import itertools
+from types import SimpleNamespace
 
 import pytest
 
-from cloud.services.derivation import MAX_EACH, BusyError, LabelKeys
+from cloud.services.derivation import ACTIVE, MAX_EACH, BusyError, LabelKeys
 from protocol.identity import ProductId, ProductKey
 from protocol.signing import label_key, public_bytes
 
@@ -73,3 +75,18 @@ def test_room_is_bounded_for_all_and_for_each() -> None:
         own.close()
         with label_keys.admit("7"):
             pass
+
+
+async def test_when_to_come_again_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_s = itertools.count(0, 2 * ACTIVE)  # each turn takes that long: a claim is answered every 2 s
+    monkeypatch.setattr("cloud.services.derivation.time", SimpleNamespace(monotonic=clock_s.__next__))
+    with LabelKeys(1, max_typed=10) as label_keys, contextlib.ExitStack() as inside:
+        for who in range(10):
+            inside.enter_context(label_keys.admit(str(who)))
+        assert (label_keys.full, label_keys.retry_after_s) == (True, 1)
+        for _ in range(200):
+            async with label_keys.turn():
+                pass
+        assert label_keys.retry_after_s == 20
+        inside.pop_all().close()
+        assert not label_keys.full
