@@ -1,8 +1,9 @@
 """Export: what a company's devices reported in its own time, and what is stored about a person.
 
-``samples`` and ``events`` give a device's rows oldest first, a page at a time, for as long as ``may_go_on``
-says so; ``tenures`` says what there is. Who has owned a device before has the export of that time, for
-the rows are theirs; everything of another owner's time does not exist for them. UnknownDeviceError.
+``samples`` and ``events`` give a device's rows, one of the company's times after the other and each oldest
+first, a page at a time, for as long as ``may_go_on`` says so; ``tenures`` says what there is. Who has owned a
+device before has the export of that time, for the rows are theirs; everything of another owner's time does
+not exist for them. UnknownDeviceError.
 
 Of a device that changes hands during its export the pages simply end where the company's time does.
 """
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 from cloud.core.authz import Action, Actor
 from cloud.postgres import exports
-from cloud.postgres.exports import Mark, Tenure
+from cloud.postgres.exports import Mark, Part, Tenure
 from cloud.postgres.pool import Pool
 from cloud.services.kit import Kit
 from cloud.services.naming import UnknownDeviceError
@@ -33,9 +34,10 @@ class RightsLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows: of a device, from ``from_ms`` up to, but without, ``to_ms``."""
+    """Which rows: of a device in these ownerships, from ``from_ms`` up to, but without, ``to_ms``."""
 
     device_id: int
+    epochs: Sequence[int]
     from_ms: int = 0
     to_ms: int = MAX_MS
 
@@ -72,24 +74,19 @@ async def _pages(
     wanted: Wanted,
     may_go_on: MayGoOn,
 ) -> AsyncIterator[Sequence[Row]]:
-    mark = _BEGINNING
-    while True:
-        found = await read(
-            pool,
-            actor.company_id,
-            wanted.device_id,
-            from_ms=wanted.from_ms,
-            to_ms=wanted.to_ms,
-            after=mark,
-            limit=PAGE_ROWS,
-        )
-        if not await may_go_on():  # after the reading, so that no page leaves that was read without rights
-            raise RightsLostError
-        if found:
-            yield [row for _mark, row in found]
-        if len(found) < PAGE_ROWS:
-            return
-        mark = found[-1][0]
+    for epoch in wanted.epochs:
+        part = Part(actor.company_id, wanted.device_id, epoch, wanted.from_ms, wanted.to_ms)
+        found: list[tuple[Mark, Row]] = []
+        while True:
+            found = await read(pool, part, after=found[-1][0] if found else _BEGINNING, limit=PAGE_ROWS)
+            if (
+                not await may_go_on()
+            ):  # after the reading, so that no page leaves that was read without rights
+                raise RightsLostError
+            if found:
+                yield [row for _mark, row in found]
+            if len(found) < PAGE_ROWS:
+                break
 
 
 async def about_person(kit: Kit, account_id: int) -> dict[str, Any]:

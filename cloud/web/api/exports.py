@@ -87,10 +87,11 @@ async def _export(
     columns: Sequence[str],
     read: Callable[..., AsyncIterator[Sequence[Row]]],
 ) -> web.StreamResponse:
-    wanted = Wanted(device_id_of_path(request), *_range_of(request))
-    product_id, _ = await _tenures(request, wanted.device_id)
+    device_id, (from_ms, to_ms) = device_id_of_path(request), _range_of(request)
+    product_id, tenures = await _tenures(request, device_id)
+    wanted = Wanted(device_id, [one.epoch for one in tenures], from_ms, to_ms)
     kind = request.match_info["kind"]
-    shape = _Csv(columns) if kind == "csv" else _Json(what, wanted.device_id, columns)
+    shape = _Csv(columns) if kind == "csv" else _Json(what, device_id, columns)
     response = web.StreamResponse(
         headers={
             "Content-Type": shape.content_type,
