@@ -61,8 +61,12 @@ async def favicon(_request: web.Request) -> web.FileResponse:
 @anonymous
 async def static_file(request: web.Request) -> web.StreamResponse:
     """One file of ``static``; addresses carry a checksum, so what is asked for with one never changes."""
-    path = (STATIC / request.match_info["path"]).resolve()
-    if not path.is_relative_to(STATIC) or path.name.startswith(".") or not path.is_file():
+    try:
+        path = (STATIC / request.match_info["path"]).resolve()
+        there = path.is_relative_to(STATIC) and not path.name.startswith(".") and path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
         raise Problem(ProblemCode.NOT_FOUND)
     lasting = "v" in request.query or path.name.startswith("chunk-")
     cache = "public, max-age=31536000, immutable" if lasting else "no-cache"
