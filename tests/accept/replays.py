@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from structlog.testing import capture_logs
 
 from cloud import logs
-from cloud.provision import load_key_set
+from cloud.provision import load_key_set, sealed_key_set
 from protocol.codec import encode as encode_json
 from protocol.mqtt import V5, Packet, encode
 from protocol.signing import seal_key_set
@@ -34,6 +34,9 @@ from tests.support.planted import files_below, find, processes
 
 NAME: Final = "replays"
 EPOCH: Final = 1_700_000_000_000
+AGENT_WAIT_S: Final = 20.0
+REFUSED: Final = "a control message was refused"
+"""What the agent logs then."""
 NOT_AUTHORIZED: Final = 0x87
 BAD_USER_NAME_OR_PASSWORD: Final = 0x86
 
@@ -103,6 +106,13 @@ class Recorder(GatewayPeer):
         self.said.append(payload)
         super().say_bytes(payload)
 
+    def say_newer_key_set(self) -> None:
+        """Say one after which the usual one is old."""
+        known = load_key_set(self.folder)
+        root = load_pem_private_key((self.folder / "keys" / "root.key").read_bytes(), None)
+        newer = replace(known, version=known.version + 1)
+        self.say_bytes(seal_key_set(newer, root))  # type: ignore[arg-type]  # it is Ed25519
+
     def _answer(self, packet: Packet) -> None:
         self.captured.append(encode(packet, V5))
         super()._answer(packet)
@@ -118,7 +128,7 @@ async def to_the_device(folder: Path) -> int:
     with capture_logs() as lines:
 
         def complaints() -> int:
-            return sum(line["event"] == "a control message was refused" for line in lines)
+            return sum(line["event"] == REFUSED for line in lines)
 
         async with Recorder(folder / "peer") as peer:
             peer.hello = peer.unowned()
@@ -157,12 +167,16 @@ async def to_the_device(folder: Path) -> int:
                     expect(not is_owned(), "the agent obeyed another device's hello")
                     count += 1
                     known = load_key_set(peer.folder)
-                    root = load_pem_private_key((peer.folder / "keys" / "root.key").read_bytes(), None)
                     newer = replace(known, version=known.version + 1)
                     old = next(payload for payload in peer.said if b"keyset" in payload)
-                    peer.say_bytes(seal_key_set(newer, root))  # type: ignore[arg-type]  # it is Ed25519
+                    peer.say_newer_key_set()
                     await peer.until("the newer key set", lambda: desk.device.key_set == newer)
                     await replay(old, "an old key set")
+                    before = complaints()
+                    peer.cut()  # it greets with the old one
+                    await peer.until("an old key set of an earlier connection", lambda: complaints() > before)
+                    expect(desk.device.key_set == newer, "the agent took the old key set")
+                    count += 1
             finally:
                 desk.close()
     return count
@@ -173,7 +187,8 @@ async def to_the_device(folder: Path) -> int:
 
 async def capture_of_an_agent(folder: Path) -> int:
     """A real agent reads its Product Key from the UPS, announces itself and streams: its MQTT packets, its
-    files, arguments and environment hold none of it. How many packets.
+    files, arguments and environment hold none of it. Killed and started again, it still knows that a key set
+    is old. How many packets.
     """
     async with Recorder(folder / "peer") as peer:
         peer.hello = peer.unowned()
@@ -183,6 +198,17 @@ async def capture_of_an_agent(folder: Path) -> int:
             await peer.until("the agent announces", lambda: peer.of(UpKind.ANNOUNCE))
             peer.say_hello(peer.owned(EPOCH))
             await peer.until("the agent streams", lambda: len(peer.of(UpKind.TELEMETRY)) > 1)
+            log = Log(house.agent.log)
+            peer.say_newer_key_set()
+            for what in ("an old key set", "an old key set after a restart"):
+                start = log.size()
+                if "restart" in what:
+                    house.agent.kill()
+                    house.agent.start()  # the peer greets with the old one
+                else:
+                    peer.say_bytes(sealed_key_set(peer.folder))
+                wanted = {"event": REFUSED}
+                await asyncio.to_thread(log.expect_line, start, what, wanted, AGENT_WAIT_S)
             places = processes([house.agent.pid, *descendants(house.agent.pid)])
             places |= {f"packet {number}": packet for number, packet in enumerate(peer.captured)}
             places |= files_below(folder / "state") | files_below(folder / "traces")
