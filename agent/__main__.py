@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "enable": "switch SmartConnect on, so that the UPS can be claimed",
     "reset": "ask for a UPS that was got second-hand to be released: its owner has 14 days to object; until"
     " it is free, or has another owner, nothing of it is reported",
+    "doctor": "look at each hop from the UPSs to the cloud, and say what to do; its status is 1 if one fails",
     "status": "show every UPS: its fingerprint, its connections, what waits",
 }
 
@@ -129,6 +130,8 @@ def _obey(options: argparse.Namespace, settings: Settings) -> int:
             "asks to be released: its owner has 14 days to object" if on else "asks no longer to be released"
         )
         print(f"{name} {said}")
+    elif options.command == "doctor":
+        return _doctor(settings)
     else:
         shown = _ask_or_do(
             lambda: control.ask(settings.state_dir, {"order": "status"}), lambda: app.status_offline(settings)
@@ -150,6 +153,21 @@ def _ask_or_do(ask: Callable[[], dict[str, Any] | None], do: Callable[[], dict[s
             if time.monotonic() > deadline_s:
                 raise
         time.sleep(PAUSE_S)
+
+
+def _doctor(settings: Settings) -> int:
+    from agent import app, control, doctor  # noqa: PLC0415 - as above
+
+    installation = app.load_installation(settings.installation)
+    shown = _ask_or_do(
+        lambda: control.ask(settings.state_dir, {"order": "status"}),
+        lambda: {**app.status_offline(settings), "stopped": True},
+    )
+    parts = {"cloud": doctor.examine_cloud(installation)}
+    for ups in shown["upss"]:
+        parts[ups["name"]] = [doctor.STOPPED] if "stopped" in shown else doctor.examine_ups(ups)
+    print(doctor.readable(parts))
+    return 0 if all(one.fine for findings in parts.values() for one in findings) else FAILED
 
 
 def _readable(status: dict[str, Any]) -> str:

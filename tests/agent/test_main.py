@@ -61,7 +61,7 @@ def folder(tmp_path: Path, parts: Parts) -> Path:
 def test_help_names_every_command_and_setting() -> None:
     top = agent("--help")
     assert top.returncode == 0
-    for command in ("run", "enable", "reset", "status"):
+    for command in ("run", "enable", "reset", "doctor", "status"):
         assert command in top.stdout
         text = agent(command, "--help").stdout
         for row in table(Settings):
@@ -114,6 +114,12 @@ def test_enable_and_status_with_and_without_a_running_agent(folder: Path, parts:
     done = agent("enable", "--config", config)
     assert (done.returncode, done.stdout) == (0, "SmartConnect is on: rack-1\n")
     assert status()["smartconnect"] is True
+    found = agent("doctor", "--config", config)  # it reads the UPS, but there is no cloud
+    assert (found.returncode, "FAILS  connection" in found.stdout, "ok     UPS" in found.stdout) == (
+        1,
+        True,
+        True,
+    )
     readable = agent("status", "--config", config).stdout
     assert str(seen["product_id"]) in readable
     assert str(seen["fingerprint"]) in readable
@@ -121,6 +127,7 @@ def test_enable_and_status_with_and_without_a_running_agent(folder: Path, parts:
     assert running.stop() == 0
     assert time.monotonic() - began < 5
     assert status()["smartconnect"] is True  # remembered
+    assert "does not run: start it" in agent("doctor", "--config", config).stdout
     done = agent("enable", "--config", config)  # without a running agent it reads the UPS itself
     assert (done.returncode, done.stdout) == (0, "SmartConnect is on: rack-1\n")
 
