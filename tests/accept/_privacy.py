@@ -46,7 +46,8 @@ class Marks:
     def found_in(self, text: str) -> list[str]:
         """The marks that this text holds."""
         seen = [word for word in (self.note, self.name) if word in text]
-        if re.search(rf"(?<![\d.:-]){self.volts}(\.\d+)?(?![\d:-])", text):
+        # A number of its own: no part of an id, a date, a time or another number.
+        if re.search(rf"(?<![\w.-])(?<!\d:){self.volts}(\.\d+)?(?![\w:-])", text):
             seen.append(f"{self.volts} V")
         return seen
 

@@ -159,8 +159,12 @@ async def change_hands(run: Run, how: str) -> int:
     expect(await feed.sample(now_ms()) == 0, "a sample was refused")
     await run.shows(FIRST)
     own = await first.everything(run.device_id, run.claim_id)
-    for path in (f"/devices/{run.device_id}", f"/api/v1/devices/{run.device_id}/samples.csv"):
-        expect(FIRST.found_in(own[path][1]), f"{how}: the search finds nothing on {path}")
+    api = f"/api/v1/devices/{run.device_id}"
+    tables = (f"{api}/samples.csv", f"{api}/samples.json", f"{api}/history?range_s=3600")
+    for path in (api, *tables, f"/devices/{run.device_id}", f"/devices/{run.device_id}/table?range_s=3600"):
+        expect(f"{FIRST.volts} V" in FIRST.found_in(own[path][1]), f"{how}: the search misses it on {path}")
+    for path in (f"{api}/events", f"{api}/events.csv", f"{api}/events.json"):
+        expect(FIRST.note in FIRST.found_in(own[path][1]), f"{how}: the search misses it on {path}")
     async with first.watching(run.device_id) as theirs:
         await theirs.until("the first owner's values", f"{FIRST.volts}")
         await way(run, feed)
