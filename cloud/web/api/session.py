@@ -8,6 +8,7 @@ with the token of the new session. Changes that move devices need a fresh proof 
 from http import HTTPStatus
 from typing import Annotated, Final
 
+import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
@@ -53,6 +54,11 @@ class SessionInfo(Struct):
         int | None, Meta(description="Unix ms until which what needs a fresh factor is done without one.")
     ]
     expires_ms: Ms
+
+
+class LoggedIn(SessionInfo):
+    """A log-in with the token that its changes need."""
+
     form_token: str
 
 
@@ -70,7 +76,7 @@ class ActFor(Struct):
 
 
 def info_of(session: Session) -> SessionInfo:
-    """A session as programs see it."""
+    """A session as programs see it, without its token: answers of a POST are kept."""
     proved_ms = session.factor_ms
     fresh = proved_ms is not None and session.is_fresh(now_ms())
     return SessionInfo(
@@ -82,18 +88,22 @@ def info_of(session: Session) -> SessionInfo:
         two_factor=session.two_factor,
         fresh_until_ms=proved_ms + FRESH_MS if fresh and proved_ms is not None else None,
         expires_ms=session.expires_ms,
-        form_token=sessions.form_token(session.csrf_key),
     )
 
 
-async def _again(request: web.Request, session_hash: bytes) -> SessionInfo:
+def _logged_in(session: Session) -> LoggedIn:
+    info = msgspec.structs.asdict(info_of(session))
+    return LoggedIn(**info, form_token=sessions.form_token(session.csrf_key))
+
+
+async def _again(request: web.Request, session_hash: bytes) -> Session:
     """A session as it is now."""
     found = await accounts.find_session(
         request.app[POOL], session_hash, now_ms=now_ms(), idle_ms=sessions.IDLE_MS
     )
     if found is None:
         raise Problem(ProblemCode.LOGIN_NEEDED)
-    return info_of(found)
+    return found
 
 
 @SECTION.operation("GET", "/form-token", is_public=True)
@@ -106,7 +116,7 @@ async def show_form_token(request: web.Request) -> FormToken:
     "POST",
     "/session",
     is_public=True,
-    answer=SessionInfo,
+    answer=LoggedIn,
     problems=[
         ProblemCode.LOGIN_FAILED,
         ProblemCode.FACTOR_NEEDED,
@@ -129,15 +139,16 @@ async def log_in(request: web.Request, body: LogIn) -> web.Response:
         step = await second_factor.begin_login(kit, identity, now_ms())
         identity = await second_factor.finish_login(kit, step, body.code, now_ms())
     cookie = await logging_in.begin(request, identity)
-    response = json_of(await _again(request, sessions.hash_of(cookie)), HTTPStatus.OK)
+    session = await _again(request, sessions.hash_of(cookie))
+    response = json_of(_logged_in(session), HTTPStatus.OK)
     sessions.set_cookie(response, request.app[SETTINGS], cookie, lasting=True)
     return response
 
 
 @SECTION.operation("GET", "/session")
-async def show_session(request: web.Request) -> SessionInfo:
+async def show_session(request: web.Request) -> LoggedIn:
     """Who is logged in, and the token that changes need."""
-    return info_of(session_of(request))
+    return _logged_in(session_of(request))
 
 
 @SECTION.operation("DELETE", "/session", answer=type(None))
@@ -160,7 +171,7 @@ async def prove(request: web.Request, body: Proof) -> SessionInfo:
     await second_factor.step_up(
         request.app[KIT], session, code=body.code, password=body.password, now_ms=now_ms()
     )
-    return await _again(request, session.session_hash)
+    return info_of(await _again(request, session.session_hash))
 
 
 @SECTION.operation("POST", "/session/company")
@@ -168,4 +179,4 @@ async def switch_company(request: web.Request, body: ActFor) -> SessionInfo:
     """Act for another of your companies."""
     session = session_of(request)
     await companies.switch(request.app[KIT], session, body.company_id)
-    return await _again(request, session.session_hash)
+    return info_of(await _again(request, session.session_hash))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -166,6 +167,30 @@ async def test_claims_and_lists_are_kept_without_their_codes(portal: Portal, ada
     assert len(kept) == 2
     for hidden in (product_key, product_key.encode().hex()):
         assert hidden not in str(kept)
+
+
+async def test_no_kept_answer_holds_a_secret(portal: Portal, ada: Somebody, owned: Owned) -> None:
+    program = Program(ada)
+    for path, body in (
+        ("/session/proof", {"password": PASSWORD}),
+        ("/session/company", {"company_id": ada.actor.company_id}),
+        (offer_of(owned), BUYER),
+        ("/company/invitations", {"email": "grace@example.org"}),
+        ("/account/email", {"email": "new@example.org"}),
+    ):
+        assert (await program.post(path, body, key=path)).status < 300, path
+    kept = str(await rows(portal, "SELECT convert_from(answer, 'UTF8') FROM idempotency"))
+    assert kept.count("{") == 5
+    session = json.loads((await ada.browser.get("/api/v1/session")).text)
+    letters = await rows(portal, "SELECT text FROM mail")
+    links = [link for (text,) in letters for link in re.findall(r"#(\S+)", text)]
+    codes = [code for (text,) in letters for code in re.findall(r"\b\d{6}\b", text)]
+    offered = await rows(
+        portal, "SELECT split_part(detail->>'link', '.', 2) FROM ownership_notice WHERE detail ? 'link'"
+    )
+    hidden = [PASSWORD, session["form_token"], *links, *codes, *(link for (link,) in offered)]
+    assert len(hidden) >= 4
+    assert not [secret for secret in hidden if secret in kept]
 
 
 async def test_an_invitation_is_mailed_once(portal: Portal, ada: Somebody) -> None:
