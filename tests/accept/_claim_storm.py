@@ -116,7 +116,7 @@ class Spells:
     stormy: list[tuple[float, float]] = field(default_factory=list)
 
     def compare(self, streams: Streams) -> tuple[float, str]:
-        """The ratio of the p99 of all samples, and both in words with the medians of the spells. CheckError."""
+        """The ratio of the p99 of all samples, and both in words with the medians of spells. CheckError."""
         samples = streams.samples()
         found = [
             [[late_ms for due_s, late_ms in samples if begin_s <= due_s < end_s] for begin_s, end_s in spells]
