@@ -30,6 +30,8 @@ EPOCH = 1_700_000_000_000
 
 REQUEST = "SELECT m.due_ms - m.opened_ms FROM matter m WHERE m.device_id = %s AND m.kind = 'second_hand'"
 MAILS = "SELECT 1 FROM mail WHERE kind = 'ownership_second_hand_asked' AND text LIKE '%%/' || %s || '%%'"
+REMINDERS = MAILS.replace("_asked", "_reminder")
+AGED = "UPDATE matter SET opened_ms = opened_ms - {} WHERE device_id = %s RETURNING 1"
 DAY_MS = 86_400_000
 
 
@@ -116,10 +118,18 @@ def test_a_device_that_was_reset_offline_leaves_its_owner_after_14_days(tmp_path
         wait_for("the agent reads on", lambda: "answers" in agent(house, "status"))
         assert (house.stored(), house.events(), house.latest("epoch")) == (stored, events, epoch)
 
+        for days, count in ((3, 1), (4, 2)):  # it is the third day now, then the seventh
+            house.rows(AGED.format(days * DAY_MS))
+            wait_for(f"reminder {count}", lambda count=count: len(house.rows(REMINDERS)) == count)  # type: ignore[misc]  # bound early, as it must be
+            house.cloud.kill("portal")
+            house.cloud.start("portal")
+            wait_for("it is sent once", lambda count=count: len(house.rows(REMINDERS)) == count)  # type: ignore[misc]  # as above
+
         house.rows("UPDATE matter SET due_ms = 1, opened_ms = 0 WHERE device_id = %s RETURNING 1")
         ended = "SELECT ended_by FROM v_ownership WHERE device_id = %s AND until_ms IS NOT NULL"
         wait_for("it is free", lambda: house.rows(ended) == [("second_hand",)])
         wait_for("the agent knows", lambda: "none yet" in agent(house, "status"))
+        assert len(house.rows(REMINDERS)) == 2
         asyncio.run(claim_by_another(house))
         wait_for("its new owner's samples are stored", lambda: house.stored() > stored)
         later = "SELECT count(*) FROM v_telemetry WHERE device_id = %s AND epoch > " + str(epoch)
