@@ -31,7 +31,6 @@ from cloud.web import (
     sign_up_views,
     system_views,
 )
-from cloud.web.api import exports
 from cloud.web.api import routes as api
 from cloud.web.housekeeping import keeping_house, looking_after_owners
 from cloud.web.live import Hub
@@ -73,7 +72,6 @@ def make_app(settings: Settings) -> web.Application:
         owner_views,
         claim_views,
         api,
-        exports,
         sign_up_views,
         mailbox_views,
         account_views,

@@ -9,7 +9,7 @@ import msgspec
 
 from cloud.web.api import once
 from cloud.web.api.kinds import ProblemDetails
-from cloud.web.api.operation import PREFIX, Operation, Section
+from cloud.web.api.operation import JSON_TYPE, PREFIX, Operation, Section
 from cloud.web.middleware import FORM_HEADER
 from cloud.web.problems import KINDS, ProblemCode
 from cloud.web.responses import PROBLEM_TYPE
@@ -159,7 +159,10 @@ def _responses(one: Operation, schemas: _Schemas) -> JSON:
     for status, meaning in one.statuses.items():
         entry: JSON = {"description": meaning}
         if one.answer is not None:
-            entry["content"] = {"application/json": {"schema": schemas.of(one.answer)}}
+            entry["content"] = {
+                kind: {"schema": schemas.of(one.answer) if kind == JSON_TYPE else {"type": "string"}}
+                for kind in one.media
+            }
         if one.keeps_answers:
             entry["headers"] = {
                 once.REPLAYED: {

@@ -1,12 +1,5 @@
 """Export for people and programs: a device's samples and events as files, and what is stored about oneself.
 
-====  ============================================  =======================================================
-GET   ``/api/v1/devices/{id}/samples.csv``          all samples, oldest first; ``.json`` the same as JSON
-GET   ``/api/v1/devices/{id}/events.csv``           all events; ``.json`` the same as JSON
-GET   ``/api/v1/devices/{id}/tenures``              the times in which the device was the company's
-GET   ``/api/v1/account/data``                      account, companies, devices, ownerships, audit
-====  ============================================  =======================================================
-
 ``from_ms`` and ``to_ms`` (unix ms, the second one not included) choose a part. Only what the device reported
 while the asking company owned it is there; whoever owned it once still has that time, and a device that never
 was the company's is 404. At most a few exports run at once for an account: ``too_many`` with ``Retry-After``.
@@ -23,19 +16,21 @@ import json
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
+from msgspec import Meta, Struct
 
 from cloud.postgres import accounts, exports
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services import exporting
 from cloud.services.exporting import MAX_MS, RightsLostError, Row, Wanted
 from cloud.services.naming import UnknownDeviceError
-from cloud.web.device_views import device_id_of_path
+from cloud.web.api.kinds import DeviceId, Ms, device_number
+from cloud.web.api.operation import JSON_TYPE, Section
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.responses import json_response
 from cloud.web.sessions import IDLE_MS
 from cloud.web.state import KIT, POOL, actor_of, now_ms, session_of
 
@@ -46,32 +41,82 @@ RETRY_AFTER_S: Final = 10
 RUNNING: Final = web.AppKey("exports_running", Counter[int])
 
 
+SECTION: Final = Section("Export", "What your devices have reported in your time, as files; your data.")
+MEDIA: Final = (JSON_TYPE, "text/csv")
+
+Kind = Annotated[Literal["csv", "json"], Meta(description="Kind of file.")]
+Time = Annotated[int, Meta(ge=0, le=MAX_MS, description="Unix ms; to_ms is not included.")]
+
+
+class Tenure(Struct):
+    """A time in which the device was your company's."""
+
+    epoch: int
+    from_ms: Ms
+    until_ms: Annotated[int | None, Meta(description="None: still.")]
+
+
+class Tenures(Struct):
+    """All of them, the oldest first."""
+
+    device_id: str
+    product_id: str
+    tenures: list[Tenure]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is exported."""
+
+    what: str
+    device_id: int
+    kind: str
+    from_ms: int
+    to_ms: int
+
+
 # --- a device's rows ----------------------------------------------------------------------------------------
 
 
-async def list_tenures(request: web.Request) -> web.Response:
+@SECTION.operation("GET", "/devices/{device_id}/tenures")
+async def list_tenures(request: web.Request, device_id: DeviceId) -> Tenures:
     """When the device was the company's."""
-    device_id = device_id_of_path(request)
-    product_id, found = await _tenures(request, device_id)
-    return json_response(
-        {
-            "device_id": str(device_id),
-            "product_id": product_id,
-            "tenures": [
-                {"epoch": one.epoch, "from_ms": one.from_ms, "until_ms": one.until_ms} for one in found
-            ],
-        }
+    product_id, found = await _tenures(request, device_number(device_id))
+    return Tenures(
+        device_id=str(int(device_id)),
+        product_id=product_id,
+        tenures=[Tenure(one.epoch, one.from_ms, one.until_ms) for one in found],
     )
 
 
-async def export_samples(request: web.Request) -> web.StreamResponse:
-    """Every sample of the company's time."""
-    return await _export(request, "samples", exports.SAMPLE_COLUMNS, exporting.samples)
+@SECTION.operation(
+    "GET",
+    "/devices/{device_id}/samples.{kind}",
+    answer=dict[str, Any],
+    media=MEDIA,
+    problems=[ProblemCode.TOO_MANY],
+)
+async def export_samples(
+    request: web.Request, device_id: DeviceId, kind: Kind, from_ms: Time = 0, to_ms: Time = MAX_MS
+) -> web.StreamResponse:
+    """Every sample of the company's time, oldest first."""
+    part = _Part("samples", device_number(device_id), kind, from_ms, to_ms)
+    return await _export(request, part, exports.SAMPLE_COLUMNS, exporting.samples)
 
 
-async def export_events(request: web.Request) -> web.StreamResponse:
-    """Every event of the company's time."""
-    return await _export(request, "events", exports.EVENT_COLUMNS, exporting.events)
+@SECTION.operation(
+    "GET",
+    "/devices/{device_id}/events.{kind}",
+    answer=dict[str, Any],
+    media=MEDIA,
+    problems=[ProblemCode.TOO_MANY],
+)
+async def export_events(
+    request: web.Request, device_id: DeviceId, kind: Kind, from_ms: Time = 0, to_ms: Time = MAX_MS
+) -> web.StreamResponse:
+    """Every event of the company's time, oldest first."""
+    part = _Part("events", device_number(device_id), kind, from_ms, to_ms)
+    return await _export(request, part, exports.EVENT_COLUMNS, exporting.events)
 
 
 async def _tenures(request: web.Request, device_id: int) -> tuple[str, list[exports.Tenure]]:
@@ -83,19 +128,17 @@ async def _tenures(request: web.Request, device_id: int) -> tuple[str, list[expo
 
 async def _export(
     request: web.Request,
-    what: str,
+    part: "_Part",
     columns: Sequence[str],
     read: Callable[..., AsyncIterator[Sequence[Row]]],
 ) -> web.StreamResponse:
-    device_id, (from_ms, to_ms) = device_id_of_path(request), _range_of(request)
-    product_id, tenures = await _tenures(request, device_id)
-    wanted = Wanted(device_id, [one.epoch for one in tenures], from_ms, to_ms)
-    kind = request.match_info["kind"]
-    shape = _Csv(columns) if kind == "csv" else _Json(what, device_id, columns)
+    product_id, tenures = await _tenures(request, part.device_id)
+    wanted = Wanted(part.device_id, [one.epoch for one in tenures], part.from_ms, part.to_ms)
+    shape = _Csv(columns) if part.kind == "csv" else _Json(part.what, part.device_id, columns)
     response = web.StreamResponse(
         headers={
             "Content-Type": shape.content_type,
-            "Content-Disposition": f'attachment; filename="{product_id}-{what}.{kind}"',
+            "Content-Disposition": f'attachment; filename="{product_id}-{part.what}.{part.kind}"',
         }
     )
     with _place(request):
@@ -146,17 +189,6 @@ def _place(request: web.Request) -> Iterator[None]:
         running[account_id] -= 1
         if not running[account_id]:
             del running[account_id]
-
-
-def _range_of(request: web.Request) -> tuple[int, int]:
-    """``from_ms`` and ``to_ms`` of the query. Problem (bad_request)."""
-    found: list[int] = []
-    for name, default in (("from_ms", 0), ("to_ms", MAX_MS)):
-        text = request.query.get(name, str(default))
-        if not (text.isascii() and text.isdigit() and len(text) <= 15 and int(text) <= MAX_MS):
-            raise Problem(ProblemCode.BAD_REQUEST, detail=f"{name} is a time in unix ms, from 0 to {MAX_MS}.")
-        found.append(int(text))
-    return found[0], found[1]
 
 
 # --- shapes -------------------------------------------------------------------------------------------------
@@ -240,6 +272,7 @@ def _cell(value: Any) -> object:
 # --- oneself ------------------------------------------------------------------------------------------------
 
 
+@SECTION.operation("GET", "/account/data", answer=dict[str, Any])
 async def export_person(request: web.Request) -> web.Response:
     """*Download my data*."""
     found = await exporting.about_person(request.app[KIT], session_of(request).account_id)
@@ -250,11 +283,6 @@ async def export_person(request: web.Request) -> web.Response:
     )
 
 
-def add_routes(app: web.Application) -> None:
-    """Register these handlers."""
+def prepare(app: web.Application) -> None:
+    """What counts the running ones."""
     app[RUNNING] = Counter()
-    device = r"/api/v1/devices/{device_id:\d{1,19}}"
-    app.router.add_get(device + "/tenures", list_tenures)
-    app.router.add_get(device + "/samples.{kind:csv|json}", export_samples, allow_head=False)
-    app.router.add_get(device + "/events.{kind:csv|json}", export_events, allow_head=False)
-    app.router.add_get("/api/v1/account/data", export_person)

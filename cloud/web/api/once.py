@@ -59,8 +59,8 @@ def key_of(request: web.Request) -> str | None:
 
 
 async def guarded(
-    request: web.Request, sent: bytes, act: Callable[[], Awaitable[web.Response]]
-) -> web.Response:
+    request: web.Request, sent: bytes, act: Callable[[], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     """What ``act`` answers, or what it answered when the request was sent before."""
     key = key_of(request)
     if key is None:
@@ -122,11 +122,12 @@ def _response(kept: Kept, *, replayed: bool = False) -> web.Response:
     return response
 
 
-def _body(response: web.Response) -> bytes:
-    return response.body if isinstance(response.body, bytes) else b""
+def _body(response: web.StreamResponse) -> bytes:
+    body = response.body if isinstance(response, web.Response) else None
+    return body if isinstance(body, bytes) else b""
 
 
-async def _finish(request: web.Request, run: Run, response: web.Response) -> None:
+async def _finish(request: web.Request, run: Run, response: web.StreamResponse) -> None:
     try:
         await idempotency.finish(request.app[KIT], run, response.status, _body(response))
     except (idempotency.KeyInUseError, *UNAVAILABLE) as error:

@@ -26,6 +26,7 @@ from cloud.web.middleware import Handler, public
 from cloud.web.problems import Problem, ProblemCode
 
 PREFIX: Final = "/api/v1"
+JSON_TYPE: Final = "application/json"
 MAX_BODY_BYTES: Final = 16 * 1024
 
 _PLACEHOLDER: Final = re.compile(r"{(\w+)}")
@@ -73,6 +74,7 @@ class Operation:
     tag: str
     max_bytes: int
     marks: tuple[Mark, ...]
+    media: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -109,10 +111,12 @@ class Section:
         is_public: bool = False,
         max_bytes: int = MAX_BODY_BYTES,
         marks: Sequence[Mark] = (),
+        media: Sequence[str] = (JSON_TYPE,),
     ) -> Callable[[F], F]:
         """Register a function. ``statuses``: meaning of each status it answers with, the usual one first;
         ``problems``: what may go wrong beside what always may; ``answer``: type, where the function makes the
-        response itself; ``marks``: for its handler.
+        response itself; ``marks``: for its handler; ``media``: types of an answer that may be long, and is
+        therefore not given to HEAD.
         """
 
         def register(function: F) -> F:
@@ -152,6 +156,7 @@ class Section:
                     tag=self.tag,
                     max_bytes=max_bytes,
                     marks=(*marks, public) if is_public else tuple(marks),
+                    media=tuple(media),
                 )
             )
             return function
@@ -163,7 +168,7 @@ def add_route(app: web.Application, operation: Operation) -> None:
     """Let the application answer it."""
     handler = _handler(operation)
     if operation.method == "GET":
-        app.router.add_get(PREFIX + operation.path, handler)
+        app.router.add_get(PREFIX + operation.path, handler, allow_head=operation.media == (JSON_TYPE,))
     else:
         app.router.add_route(operation.method, PREFIX + operation.path, handler)
 
@@ -182,7 +187,7 @@ def _handler(operation: Operation) -> Handler:
                 raise Problem(ProblemCode.TOO_LARGE)
             arguments["body"] = _decoded(decoder, sent)
 
-        async def act() -> web.Response:
+        async def act() -> web.StreamResponse:
             with translated():
                 return answered(operation, await operation.function(request, **arguments))
 
@@ -195,9 +200,9 @@ def _handler(operation: Operation) -> Handler:
     return handle
 
 
-def answered(operation: Operation, given: Any) -> web.Response:
+def answered(operation: Operation, given: Any) -> web.StreamResponse:
     """What a function returned, as a response."""
-    if isinstance(given, web.Response):
+    if isinstance(given, web.StreamResponse):
         return given
     status = operation.status
     if isinstance(given, Reply):
@@ -210,7 +215,7 @@ def json_of(content: object, status: HTTPStatus) -> web.Response:
     if content is None:
         return web.Response(status=status)
     return web.Response(
-        body=msgspec.json.encode(content), content_type="application/json", charset="utf-8", status=status
+        body=msgspec.json.encode(content), content_type=JSON_TYPE, charset="utf-8", status=status
     )
 
 
@@ -218,18 +223,24 @@ def _read(request: web.Request, parameter: Parameter) -> object:
     """Path parameters that cannot be name something that does not exist."""
     of_path = parameter.place == "path"
     text = request.match_info[parameter.name] if of_path else request.query.get(parameter.name)
-    if text is not None and "\0" in text:
-        raise Problem(ProblemCode.NOT_FOUND if of_path else ProblemCode.BAD_REQUEST)
     if text is None:
         if parameter.default is msgspec.NODEFAULT:
             raise Problem(ProblemCode.BAD_REQUEST, detail=f"{parameter.name} is missing.")
         return parameter.default
     try:
-        return msgspec.convert(text, parameter.kind, strict=False)
+        return _parsed(text, parameter.kind)
     except msgspec.ValidationError as error:
         if of_path:
             raise Problem(ProblemCode.NOT_FOUND) from None
         raise Problem(ProblemCode.BAD_REQUEST, detail=f"{parameter.name}: {_told(error)}") from None
+
+
+def _parsed(text: str, kind: Any) -> object:
+    """A value from its text. ValidationError; a number has one text only, so 1e9 and 007 are none."""
+    value = msgspec.convert(text, kind, strict=False)
+    if "\0" in text or (isinstance(value, int) and str(value) != text):
+        raise msgspec.ValidationError("Expected another text")
+    return value
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], sent: bytes) -> Any:

@@ -14,6 +14,7 @@ from cloud.web.api import (
     company,
     devices,
     document,
+    exports,
     offers,
     ownership,
     session,
@@ -32,6 +33,7 @@ SECTIONS: Final[Sequence[Section]] = (
     bulk.SECTION,
     ownership.SECTION,
     offers.SECTION,
+    exports.SECTION,
     system.SECTION,
 )
 DOCUMENT: Final = web.AppKey("api_document", bytes)
@@ -49,6 +51,7 @@ def add_routes(app: web.Application) -> None:
     made = document.make(SECTIONS, settings.brand, sessions.cookie_name(settings))
     app[DOCUMENT] = msgspec.json.encode(made)
     app.router.add_get(f"{PREFIX}/openapi.json", show_document)
+    exports.prepare(app)
     for section in SECTIONS:
         for operation in section.operations:
             add_route(app, operation)
