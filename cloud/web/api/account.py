@@ -282,6 +282,7 @@ async def foresee(request: web.Request) -> Outlook:
     problems=[
         ProblemCode.FACTOR_NEEDED,
         ProblemCode.LAST_OWNER,
+        ProblemCode.NOT_FOUND,
         ProblemCode.FIELD_INVALID,
         ProblemCode.RELEASING,
     ],

@@ -174,7 +174,7 @@ async def prove(request: web.Request, body: Proof) -> SessionInfo:
     return info_of(await _again(request, session.session_hash))
 
 
-@SECTION.operation("POST", "/session/company")
+@SECTION.operation("POST", "/session/company", problems=[ProblemCode.NOT_FOUND])
 async def switch_company(request: web.Request, body: ActFor) -> SessionInfo:
     """Act for another of your companies."""
     session = session_of(request)
