@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cloud.web.api.document import problems_of
 from cloud.web.api.operation import Operation
 from tests.cloud.web.conftest import Somebody
 from tests.cloud.web.test_stranger import OPERATIONS, as_json
@@ -56,6 +57,8 @@ async def test_no_body_of_the_api_is_a_fault_of_ours(portal: Portal, ada: Somebo
         for body in bodies(operation, ids):
             answer = await ask(ada, method, route.format_map(world.ids), body)
             assert answer.status < SERVER_FAULT, (method, route, body[:200])
+            if "problem" in answer.headers["Content-Type"]:
+                assert json.loads(answer.text)["code"] in problems_of(operation), (method, route, answer.text)
             count += 1
     assert count > 500
 

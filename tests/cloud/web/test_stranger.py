@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cloud.web.api.document import problems_of
 from cloud.web.api.operation import PREFIX, Operation
 from cloud.web.api.routes import SECTIONS
 from tests.cloud.web.conftest import Somebody
@@ -111,6 +112,8 @@ async def test_no_route_gives_a_stranger_anything(portal: Portal, ada: Somebody,
         assert answer.status < NOT_THE_SENDERS_FAULT, what
         if one.refused:
             assert answer.status in DENIED, what
+        if (operation := OPERATIONS.get((one.method, one.route))) and answer.status in DENIED:
+            assert json.loads(answer.text)["code"] in problems_of(operation), what
         sent = f"{one.target} {one.how}"
         told = [mark for mark in world.marks if mark in answer.text and mark not in sent]
         assert not told, (one.method, one.target, told)
