@@ -1,10 +1,11 @@
 """What a person does and sees, in Chromium."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from protocol.points import SampleFlag
 from tests.browser.conftest import OpenPage, log_in
@@ -87,6 +88,27 @@ async def test_the_chart_draws_history_and_goes_on_live(portal: Portal, open_pag
     await expect(page.locator(".key-time").first).to_contain_text(":")
     await page.get_by_text("Show as a table").click()
     await expect(page.get_by_role("region", name="Readings").get_by_role("row")).not_to_have_count(0)
+
+
+async def test_live_points_that_come_before_the_first_history_are_drawn_with_it(
+    portal: Portal, open_page: OpenPage
+) -> None:
+    owned = await portal.own_device(await portal.add_person("ada@example.org"))
+    await owned.show(state_of_charge=80.0)
+    page = await open_page()
+    await log_in(page, portal)
+    shown = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await shown.wait()
+        await route.continue_()
+
+    await page.route("**/history?*", hold)
+    await page.goto(f"{portal.url}/devices/{owned.device_id}")
+    await owned.show(state_of_charge=63.0)
+    await expect(page.locator("#status").get_by_text("63 %", exact=True)).to_be_visible()
+    shown.set()
+    await expect(page.locator("#charts figcaption").last).to_contain_text("63 %")
 
 
 async def test_a_past_that_arrives_later_is_drawn_and_live_points_stay(

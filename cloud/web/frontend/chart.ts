@@ -69,6 +69,7 @@ const PLOTS: Plot[] = [
 
 const HEIGHT = 170;
 const HISTORY_PAUSE_MS = 500; // several changes at once are one reload
+const MAX_EARLY = 300; // five minutes of a device that somebody watches
 const RELOAD_MS = 300_000; // keeps a page that stays open for days small
 const shortTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const fullTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -117,6 +118,7 @@ class Charts {
   private range_s: number;
   private loading = 0;
   private drawn_s = 0;
+  private early: Sample[] = []; // came live before the first history did
 
   constructor(
     private readonly root: HTMLElement,
@@ -139,6 +141,7 @@ class Charts {
       if (before) this.keepNewer(before);
       if (this.plots.length && this.drawn_s === range_s) this.refresh();
       else this.draw();
+      for (const sample of this.early.splice(0)) this.add(sample);
       this.note();
     } catch {
       if (turn === this.loading) this.say("The chart could not be loaded. It is tried again in a moment.");
@@ -152,7 +155,10 @@ class Charts {
 
   add(sample: Sample): void {
     const history = this.history;
-    if (!history) return;
+    if (!history) {
+      this.early = [...this.early.slice(1 - MAX_EARLY), sample];
+      return;
+    }
     const last = history.t_s.at(-1);
     if (last !== undefined && sample.t_s <= last) return;
     if (sample.t_s < this.right() - this.range_s) return; // the last known state of a device that is not heard
