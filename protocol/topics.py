@@ -44,30 +44,37 @@ class UpTopic:
 
 
 def announce(kid: str) -> str:
+    """Where a device announces itself."""
     return f"d/{kid}/announce"
 
 
 def telemetry(kid: str, epoch: int, stream: int, *, json: bool = False) -> str:
+    """Where a device of this ownership (epoch) sends batches of this stream, packed or as JSON."""
     return f"d/{kid}/telemetry/{epoch}/{stream}" + ("/json" if json else "")
 
 
 def now(kid: str) -> str:
+    """Where a watched device sends what it measures now; not stored as history."""
     return f"d/{kid}/now"
 
 
 def event(kid: str, epoch: int) -> str:
+    """Where a device of this ownership (epoch) tells events."""
     return f"d/{kid}/event/{epoch}"
 
 
 def reported(kid: str) -> str:
+    """Where a device says which settings it has taken on."""
     return f"d/{kid}/reported"
 
 
 def result(kid: str) -> str:
+    """Where a device says what became of a command."""
     return f"d/{kid}/result"
 
 
 def control(kid: str) -> str:
+    """What a device subscribes to: everything the cloud tells it."""
     return f"d/{kid}/control"
 
 

@@ -40,17 +40,20 @@ TELL_AGAIN_MS: Final = 86_400_000
 
 
 def owner_of(device: Device) -> Owner:
+    """Its owner. AssertionError where it has none: the table of transitions asks of owned devices only."""
     if device.owner is None:
         raise AssertionError("the table asks this of owned devices only")
     return device.owner
 
 
 def opened(device: Device, matter: Matter) -> Device:
+    """The device with this matter, in place of an earlier one of the same kind and subject."""
     rest = (one for one in device.matters if (one.kind, one.subject) != (matter.kind, matter.subject))
     return replace(device, matters=(*rest, matter))
 
 
 def closed(device: Device, matter: Matter, status: MatterStatus) -> tuple[Device, CloseMatter]:
+    """The device without this matter (a refusal of some kinds is remembered), and what is to be stored."""
     kept: tuple[Matter, ...] = ()
     if matter.kind in REMEMBERED and status in REFUSED:
         kept = (replace(matter, status=status),)
@@ -77,6 +80,7 @@ def _tell_asker(matter: Matter) -> tuple[Effect, ...]:
 
 
 def need(device: Device, what: Input, kind: MatterKind, subject: str = "") -> Matter:
+    """The open matter that ``what`` is about; IllegalTransitionError where there is none."""
     found = device.open(kind, subject)
     if found is None:
         raise IllegalTransitionError(device.state, what)
@@ -84,6 +88,7 @@ def need(device: Device, what: Input, kind: MatterKind, subject: str = "") -> Ma
 
 
 def all_open(device: Device) -> tuple[Matter, ...]:
+    """Its matters that wait for an answer."""
     return tuple(one for one in device.matters if one.status is MatterStatus.OPEN)
 
 

@@ -1,4 +1,4 @@
-"""The two pages of a sign-up: which fields there are, which are required, what they may hold (seed 000).
+"""The two pages of a sign-up: which fields there are, which are required, what they may hold.
 
 Page one: email, first and last name, password, location. Page two: Company Name*, Business Type*, Area of
 Focus, Industry Segment, Address*, City*, Zip Code*, Location*, State/Province*. Whoever was invited belongs
@@ -72,7 +72,7 @@ LABELS: Final[Mapping[str, str]] = {
     "location": "Location",
     "state_province": "State/Province",
 }
-"""The fields of page two with the seed's names."""
+"""The fields of page two, with their names on the page."""
 CONTACT: Final[Mapping[str, str]] = {
     "contact_name": "Contact Name",
     "contact_email": "Contact Email",

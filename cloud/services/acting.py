@@ -69,11 +69,13 @@ OTHER: Final = Points.named("other")
 
 
 def need_fresh(fresh: bool) -> None:
+    """OwningError factor_needed unless the person has just confirmed to be it."""
     if not fresh:
         raise OwningError(OwningCode.FACTOR_NEEDED)
 
 
 def foreign(device: Device, actor: Actor) -> bool:
+    """Whether the device is not that of the actor's company, or nobody's."""
     return device.owner is None or device.owner.company_id != actor.company_id
 
 
@@ -141,6 +143,10 @@ async def decide_and_carry(
     by: By,
     link: str = "",
 ) -> Device:
+    """The device after ``what``, in the caller's transaction, which holds the device's lock.
+
+    OwningError: unknown_device where ``may`` denies it, else why the device's state does not allow it.
+    """
     device = await claims.load(connection, device_id)
     if may is not None and not may(device):
         raise OwningError(OwningCode.UNKNOWN_DEVICE)

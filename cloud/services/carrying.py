@@ -197,6 +197,7 @@ async def _bind(connection: Connection, device_id: int, claim_id: str, kid: str,
 async def refuse_at_once(
     connection: Connection, device_id: int, what: Claimed, reason: Refusal, now_ms: int
 ) -> None:
+    """Store a claim as refused from the start, and write that down; once per claim."""
     stored = await claims.add_refused(
         connection,
         device_id,

@@ -4,7 +4,7 @@ Everything takes the acting person as ``Actor`` (``actor_of(request)``); whoever
 a role, gets NotAllowedError or RefusedError role_not_allowed. Roles are read again under the company's
 lock, so a session that is a moment old decides nothing.
 
-*Send a co-worker an invite*: ``invite`` → the page says "Invitation Sent". Its errors are the seed's:
+*Send a co-worker an invite*: ``invite`` → the page says "Invitation Sent". Its errors:
 AccountError (``str``: "Please enter email address", "You have entered an invalid email address. Please
 re-enter the email address."), RefusedError already_invited. A person who has an account gets the same mail
 and logs in by the link.

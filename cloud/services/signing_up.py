@@ -1,4 +1,4 @@
-"""Sign-up in the seed's two pages, with a 6-digit code by mail.
+"""Sign-up in two pages (person, company), with a 6-digit code by mail.
 
 Steps, each a function; the pages keep only the token (in a cookie of the visitor):
 

@@ -116,7 +116,7 @@ class Brand:
 
 
 def brand_words(brand: str) -> Brand:
-    """The words that go with the setting ``brand``; its default gives the seed's."""
+    """The words that go with the setting ``brand``; its default gives those of the maker's own portal."""
     return Brand(brand, "Schneider Electric", "Exchange") if brand == _OURS else Brand(brand, brand, brand)
 
 

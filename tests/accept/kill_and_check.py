@@ -1,4 +1,4 @@
-"""Acceptance: nothing is lost and nothing is stored twice while every part is killed again and again.
+"""Acceptance ``kill-and-check``: nothing is lost, and nothing stored twice, while every part is killed.
 
 200 simulated devices, read over Modbus by real agents, send a sample a second over TLS for three minutes
 while PostgreSQL, the gateway and each agent are killed with SIGKILL at least five times, some of them at

@@ -25,7 +25,7 @@ DRAWN = """() => {
 
 
 async def type_codes(page: Page, device: TestDevice, product_key: str) -> None:
-    """From the list of devices to the page of the claim, by the seed's words."""
+    """From the list of devices to the page of the claim, by the words on the pages."""
     await page.get_by_role("navigation").get_by_role("link", name="Add Device").click()
     await page.get_by_role("link", name="Product Codes").click()
     await page.get_by_label("Product ID", exact=True).fill(device.product_id.value)

@@ -64,7 +64,7 @@ async def mailed_code(page: Page, portal: Portal) -> str:
 
 
 async def sign_up(page: Page, portal: Portal, size: str) -> None:
-    """As the seed tells it, up to the offer of Two-Factor Authentication."""
+    """Register, from the log-in page up to the offer of Two-Factor Authentication."""
     await page.goto(f"{portal.url}/login")
     await sign_up_from_log_in(page, portal, size)
 

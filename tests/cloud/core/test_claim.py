@@ -60,7 +60,7 @@ def pending(company: int = 1, *, at_ms: int = NOW - 1000, picked: str | None = N
     return Pending(f"claim-{company}", company, 10 + company, at_ms, NOW + DAY, picked)
 
 
-# --- the table of the style guide, pair by pair -------------------------------------------------------------
+# --- which input does what in which state, pair by pair -----------------------------------------------------
 
 
 def test_an_announcement_makes_a_candidate() -> None:

@@ -203,11 +203,11 @@ async def test_without_that_setting_there_is_no_mailbox(stranger: Visitor) -> No
 
 
 def test_one_setting_gives_the_words_of_the_brand() -> None:
-    seed = wording.brand_words("SmartConnect")
-    assert (seed.maker, seed.exchange) == ("Schneider Electric", "Exchange")
+    ours = wording.brand_words("SmartConnect")
+    assert (ours.maker, ours.exchange) == ("Schneider Electric", "Exchange")
     other = wording.brand_words("Example Power")
     assert {other.name, other.maker, other.exchange} == {"Example Power"}
-    assert seed.already_invited == (
+    assert ours.already_invited == (
         "This co-worker has already been invited to the Exchange portal. Please invite another co-worker."
     )
 
