@@ -1,6 +1,7 @@
 """What the parts of the acceptance check ``claim`` share: the cloud, its people and devices, and waiting."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -47,6 +48,13 @@ class Check:
 async def threaded(work: Callable[..., T], *arguments: object) -> T:
     """Run something blocking beside the event loop."""
     return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+
+
+async def stopped(task: asyncio.Future[None]) -> None:
+    """Cancel it; what it failed with before is raised."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def until_final(person: Person, answer: Answer, pause_s: float = POLL_S) -> Answer:

@@ -23,7 +23,7 @@ import aiohttp
 from cloud.services.derivation import MAX_TYPED
 from tests.accept import expect, progress, wait_until
 from tests.accept._announcer import Announcer
-from tests.accept._claim_run import Check
+from tests.accept._claim_run import Check, stopped
 from tests.accept.claim import quantile
 from tests.faults.processes import Part, Parts
 from tests.support.device import random_codes
@@ -213,8 +213,7 @@ async def storm_beside_telemetry(check: Check, streams: Streams, storm: Storm) -
         began = time.monotonic() + SETTLE_S
         looking = asyncio.ensure_future(most_in_portal(check.parts.portal_url, seen))
         answers = await storm.offer(TIMES * rate_hz, SETTLE_S + SPELL_S)
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        await stopped(looking)
         spells.stormy.append((began, began + SPELL_S))
         offered += len(answers)
         for answer, seconds in answers:

@@ -22,7 +22,7 @@ import psycopg
 from cloud.services.derivation import MAX_EACH, MAX_TYPED
 from tests.accept import expect, passed, progress
 from tests.accept._announcer import Announcer
-from tests.accept._claim_run import Check, connected, expect_answer, expect_won, threaded
+from tests.accept._claim_run import Check, connected, expect_answer, expect_won, stopped, threaded
 from tests.accept._claim_storm import MAX_RATIO, Storm, Streams, storm_beside_telemetry
 from tests.accept.claim import quantile
 from tests.accept.hostile_claims import addresses, codes_of
@@ -161,8 +161,7 @@ async def load(people: list[Person], devices: list[Announcer]) -> tuple[list[flo
                 group.create_task(wrong(person))
             else:
                 group.create_task(right(person, readable[number // 2], claim_first=number % 4 == 0))
-    chatter.cancel()
-    await asyncio.gather(chatter, return_exceptions=True)
+    await stopped(chatter)
     return took_s, quantile(wrong_s, 0.99)
 
 
@@ -228,8 +227,7 @@ async def run(check: Check) -> str:
             await threaded(streams.wait)
             chatter = asyncio.ensure_future(keep_announcing(rest))
             ratio, storm = await storm_beside_telemetry(check, streams, Storm(people, stormed, codes_of))
-            chatter.cancel()
-            await asyncio.gather(chatter, return_exceptions=True)
+            await stopped(chatter)
             samples = await threaded(streams.stop)
     figures = f"""both orders over restarts and {DAYS} days, slowest {max(after_s) * 1000:.0f} ms;
         {DEVICES} devices, {CLAIMS_HZ} claims/s of {ACCOUNTS} accounts for {LOAD_S} s: {len(took_s)} won,
