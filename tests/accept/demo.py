@@ -1,5 +1,5 @@
-"""Acceptance 1: a fresh clone's ``make demo`` in real browsers, as root and as an ordinary user, on Python
-3.11 without a package of the system's being installed.
+"""Acceptance ``demo``: a fresh clone's ``make demo`` in real browsers, as root and as an ordinary user, on
+Python 3.11 without a package of the system's being installed.
 """
 
 import asyncio

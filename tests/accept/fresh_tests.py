@@ -1,5 +1,5 @@
-"""Acceptance 2: a fresh clone passes ``make test`` in ten minutes, and says, or in CI fails, without a
-browser.
+"""Acceptance ``fresh-tests``: a fresh clone passes ``make test`` in ten minutes, and says, or in CI fails,
+without a browser.
 """
 
 import os
