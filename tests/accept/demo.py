@@ -46,6 +46,8 @@ ORDINARY_UID: Final = 65534
 INSTALLERS: Final = ("apt", "apt-get", "aptitude", "dpkg", "sudo", "useradd")
 NODE: Final = ("node", "nodejs", "npm", "npx", "corepack")
 COLD_S, WARM_S, LIVE_S, BATTERY_S = 300.0, 10.0, 5.0, 2.0
+SILENCE_S: Final = 15.0
+"""The ticker says something every 3 s while it starts cold."""
 Opener = Callable[[], AbstractAsyncContextManager[Tab]]
 
 
@@ -72,10 +74,10 @@ def main() -> int:
         said.append(f"as root, Chromium: {_run(os.getuid(), open_chromium, open_firefox)}")
         said.append(f"as uid {ORDINARY_UID} without node, Firefox: {_run_ordinary()}")
     else:
-        progress("not run: as root (this check was not started as root)")
-        said.append(
-            f"as uid {os.getuid()} (not as root), Chromium: {_run(os.getuid(), open_chromium, open_firefox)}"
-        )
+        left_out = "NOT RUN as root (this check was not started as root)"
+        progress(left_out)
+        said.append(left_out)
+        said.append(f"as uid {os.getuid()}, Chromium: {_run(os.getuid(), open_chromium, open_firefox)}")
     return passed("demo", "; ".join(said))
 
 
@@ -141,7 +143,7 @@ def _hand_over(place: Path, uid: int) -> None:
 async def _scenario(clone: Path, user: User, figures: Figures, mine: Opener, other: Opener) -> None:
     async with _demo(clone, user) as demo:
         figures.note("cold start", demo.wait_ready(COLD_S), COLD_S)
-        figures.note("longest silence", demo.longest_silence_s)
+        figures.note("longest silence", demo.longest_silence_s, SILENCE_S)
         _check_printed(demo)
         async with mine() as tab, other() as second:
             device = await _first_claim(demo, tab, second, figures)
