@@ -282,24 +282,25 @@ class SettingHelp:
     explanation: str
 
 
+def _shown(default: Any) -> str:
+    """As it could be written in the environment or on the command line; empty for none."""
+    if default is None:
+        return ""
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def table() -> list[SettingHelp]:
     """Every setting with its names, default and help."""
     rows = []
     for name, item in _fields().items():
-        default = item.default
-        shown = (
-            ",".join(default)
-            if isinstance(default, tuple)
-            else ""
-            if default is None
-            else str(default).lower()
-        )
         rows.append(
             SettingHelp(
                 name,
                 "--" + name.replace("_", "-"),
                 ENVIRONMENT_PREFIX + name.upper(),
-                shown if not isinstance(default, Path) else str(default),
+                _shown(item.default),
                 item.metadata["help"],
             )
         )

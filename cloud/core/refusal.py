@@ -56,7 +56,7 @@ TEXTS: dict[RefusalCode, str] = {
     RefusalCode.FACTOR_ON: "Two-Factor Authentication is turned on already.",
     RefusalCode.FRESH_NEEDED: "Please confirm that it is you.",
     RefusalCode.TOO_FAST: "Too many attempts. Please wait a moment.",
-    RefusalCode.ALREADY_INVITED: "This co-worker has already been invited to the Exchange portal. "
+    RefusalCode.ALREADY_INVITED: "This co-worker has already been invited to the portal. "
     "Please invite another co-worker.",
     RefusalCode.OTHER_ADDRESS: "This invitation was sent to another email address than that of your account.",
     RefusalCode.ALREADY_MEMBER: "You are a member of this company already.",

@@ -15,11 +15,10 @@ from cloud.web import sessions, tickets
 from cloud.web.account_views import secret_of
 from cloud.web.middleware import public
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.refusals import FORM, faults_of, form_of
+from cloud.web.refusals import FORM, branded, faults_of, form_of
 from cloud.web.responses import page, see_other
 from cloud.web.state import KIT, SETTINGS, actor_of, now_ms, session_of, visit_of
 from cloud.web.tickets import Ticket
-from cloud.web.wording import brand_words
 
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 ROLES: Final = {
@@ -174,10 +173,7 @@ async def invite(request: web.Request) -> web.Response:
     try:
         await companies.invite(request.app[KIT], actor, form.get("email", ""), _role(form), now_ms())
     except RefusedError as refusal:
-        faults = faults_of(refusal)
-        if refusal.code is RefusalCode.ALREADY_INVITED:
-            faults = {"email": brand_words(request.app[SETTINGS].brand).already_invited}
-        return _invite(request, form, faults)
+        return _invite(request, form, faults_of(branded(refusal, request.app[SETTINGS].brand)))
     return see_other("/company/invited")
 
 

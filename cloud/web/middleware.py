@@ -133,7 +133,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except NotAllowedError:
         return problem_response(request, Problem(ProblemCode.FORBIDDEN))
     except RefusedError as refusal:
-        return problem_response(request, problem_of(refusal))
+        return problem_response(request, problem_of(refusal, request.app[SETTINGS].brand))
     except BusyError:
         return problem_response(request, Problem(ProblemCode.BUSY, retry_after_s=2))
     except web.HTTPRedirection:

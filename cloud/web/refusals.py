@@ -7,6 +7,7 @@ from aiohttp import web
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import FormError
 from cloud.web.problems import Problem, ProblemCode
+from cloud.web.wording import brand_words
 
 FORM: Final = "form"
 """The key of a fault that belongs to no field."""
@@ -54,8 +55,17 @@ def faults_of(refusal: RefusedError) -> dict[str, str]:
     return {refusal.field or FORM: text}
 
 
-def problem_of(refusal: RefusedError) -> Problem:
-    """For a refusal that no form shows."""
+def branded(refusal: RefusedError, brand: str) -> RefusedError:
+    """The same refusal in the words of this brand."""
+    if refusal.code is not RefusalCode.ALREADY_INVITED:
+        return refusal
+    text = brand_words(brand).already_invited
+    return RefusedError(refusal.code, text=text, field=refusal.field, after_s=refusal.after_s)
+
+
+def problem_of(refusal: RefusedError, brand: str) -> Problem:
+    """For a refusal that no form shows, in the words of this brand."""
+    refusal = branded(refusal, brand)
     code = _PROBLEMS.get(refusal.code, ProblemCode.REFUSED)
     more = {"faults": faults_of(refusal)} if refusal.field else {}
     return Problem(code, detail=str(refusal), retry_after_s=refusal.after_s, more=more)

@@ -85,3 +85,12 @@ def test_help_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         assert row.explanation
         assert row.flag in shown
         assert row.variable in shown
+
+
+def test_what_help_shows_as_default_is_the_default() -> None:
+    """Each shown default, given in the environment or on the command line, changes nothing."""
+    shown = [row for row in table() if row.default]
+    assert {row.default for row in shown if row.name in {"brand", "portal_tls"}} == {"SmartConnect", "false"}
+    assert load(None, {row.variable: row.default for row in shown}) == Settings()
+    assert load(None, {}, {row.name: row.default for row in shown}) == Settings()
+    assert all(getattr(Settings(), row.name) in {None, ()} for row in table() if not row.default)

@@ -15,12 +15,15 @@ from cloud.web.refusals import problem_of
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Problem instead of what services raise. What has no meaning for who asks goes through."""
+def translated(brand: str) -> Iterator[None]:
+    """Problem, in the words of this brand, instead of what services raise.
+
+    What has no meaning for who asks goes through.
+    """
     try:
         yield
     except RefusedError as refusal:
-        raise problem_of(refusal) from None
+        raise problem_of(refusal, brand) from None
     except NotAllowedError:
         raise Problem(ProblemCode.FORBIDDEN) from None
     except OwningError as error:

@@ -26,7 +26,7 @@ from cloud.services.idempotency import Kept, Run
 from cloud.web.api.failures import translated
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import PROBLEM_TYPE, problem_response
-from cloud.web.state import KIT, now_ms, session_of
+from cloud.web.state import KIT, SETTINGS, now_ms, session_of
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
@@ -67,7 +67,7 @@ async def guarded(
         return await act()
     kit, session = request.app[KIT], session_of(request)
     head = f"{request.method} {request.path_qs} {session.company_id}\n".encode()
-    with translated():
+    with translated(request.app[SETTINGS].brand):
         found = await idempotency.begin(kit, session.account_id, key, head + sent, now_ms())
     if isinstance(found, Kept):
         return _response(found, replayed=True)

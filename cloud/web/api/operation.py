@@ -24,6 +24,7 @@ from cloud.web.api import once
 from cloud.web.api.failures import translated
 from cloud.web.middleware import Handler, public
 from cloud.web.problems import Problem, ProblemCode
+from cloud.web.state import SETTINGS
 
 PREFIX: Final = "/api/v1"
 JSON_TYPE: Final = "application/json"
@@ -188,7 +189,7 @@ def _handler(operation: Operation) -> Handler:
             arguments["body"] = _decoded(decoder, sent)
 
         async def act() -> web.StreamResponse:
-            with translated():
+            with translated(request.app[SETTINGS].brand):
                 return answered(operation, await operation.function(request, **arguments))
 
         if operation.keeps_answers:

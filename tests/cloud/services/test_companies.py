@@ -118,7 +118,7 @@ async def test_nobody_is_invited_twice_and_no_member_is(kit: Kit, head: Actor, e
         await companies.invite(kit, head, email, Role.VIEWER, NOW)
     assert caught.value.code is RefusalCode.ALREADY_INVITED
     assert str(caught.value) == (
-        "This co-worker has already been invited to the Exchange portal. Please invite another co-worker."
+        "This co-worker has already been invited to the portal. Please invite another co-worker."
     )
 
 

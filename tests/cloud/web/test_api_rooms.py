@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyotp
@@ -15,7 +16,16 @@ from cloud.core.authz import Actor
 from cloud.core.second_factor import FRESH_MS
 from cloud.services import second_factor
 from cloud.web.state import KIT
-from tests.support.portal import PASSWORD, Portal, claim, labelled_device, now_ms, visitor
+from tests.support.portal import (
+    PASSWORD,
+    Portal,
+    Visitor,
+    claim,
+    labelled_device,
+    now_ms,
+    running_portal,
+    visitor,
+)
 from tests.support.rooms import PAGE_TWO, mailed_code, mailed_link
 
 PLACE = re.compile(r"{\w+}")
@@ -155,6 +165,30 @@ async def test_the_account(portal: Portal, ada: Program) -> None:
     assert (await ada.ask("POST", "/account/deletion", {"sure": False}, 422))["code"] == "field_invalid"
     await ada.ask("POST", "/account/deletion", {"sure": True}, 204)
     await ada.ask("GET", "/account", status=401)
+
+
+@pytest.mark.parametrize(
+    ("brand", "exchange"), [("SmartConnect", "Exchange"), ("Example Power", "Example Power")]
+)
+async def test_a_refusal_speaks_of_the_brand(
+    database: str, tmp_path: Path, brand: str, exchange: str
+) -> None:
+    """The API says what the page says."""
+    words = (
+        f"This co-worker has already been invited to the {exchange} portal. Please invite another co-worker."
+    )
+    guest = {"email": "grace@example.org", "role": "viewer"}
+    async with running_portal(database, tmp_path / "state", brand=brand) as portal, visitor() as http:
+        actor = await portal.add_person("ada@example.org", company="Example Clinic")
+        program = Program(portal, http, actor, "ada@example.org")
+        await program.log_in()
+        await program.ask("POST", "/company/invitations", guest, 201)
+        again = await program.ask("POST", "/company/invitations", guest, 409)
+        assert (again["detail"], again["faults"]) == (words, {"email": words})
+        browser = Visitor(http, portal.url)
+        await browser.get("/company/invite")
+        answer = await browser.post("/company/invite", guest)
+        assert (answer.status, words in answer.text) == (422, True)
 
 
 async def test_the_company(portal: Portal, ada: Program, eve: Program) -> None:
