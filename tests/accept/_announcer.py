@@ -98,6 +98,11 @@ class Announcer:
                         expect(packet.reason < 0x80, f"an announcement was answered with {packet.reason:#x}")
                         return
 
+    @property
+    def connected(self) -> bool:
+        """Whether neither side has ended the connection."""
+        return not self._writer.is_closing()
+
     def close(self) -> None:
         """End the connection."""
         self._writer.transport.abort()

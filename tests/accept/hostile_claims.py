@@ -1,8 +1,9 @@
 """Acceptance ``hostile-claims``: guessers, impostors and squatters cost themselves and nobody else.
 
 One Product ID: 10 000 claims with wrong keys and 200 impostor devices, while the real device stays connected
-and its owner claims it. Then 1 000 squatters who announce and claim fakes of real Product IDs. Then what
-unknown, wrong, unseen and owned-by-other codes are answered: same bodies, headers and times.
+and its owner claims it. Then 1 000 squatters announce and claim fakes of real Product IDs, and while all of
+these stay connected, the true devices come and are claimed. Then what unknown, wrong, unseen and
+owned-by-other codes are answered: same bodies, headers and times.
 
 *Unknown* codes belong to nothing; *wrong* ones have the Product ID of a device that announces itself, *owned*
 ones that of a device somebody has; *unseen* ones are right, and somebody else waits for that device, which
@@ -13,6 +14,7 @@ taken anew.
 import asyncio
 import random
 import re
+import ssl
 import tempfile
 import time
 from collections import Counter
@@ -26,7 +28,8 @@ import aiohttp
 
 from protocol.identity import ProductId, ProductKey
 from tests.accept import CheckError, expect, passed, progress
-from tests.accept._claim_run import Check, expect_answer, threaded
+from tests.accept._announcer import Announcer
+from tests.accept._claim_run import Check, expect_answer, stopped, threaded
 from tests.accept._rank_sum import rank_sum_p
 from tests.support.device import WireDevice, random_codes
 from tests.support.parts import running_parts
@@ -41,6 +44,7 @@ IMPOSTORS: Final = 200
 SQUATTED: Final = 1_000
 AT_ONCE: Final = 8
 GOAL_S: Final = 5.0
+"""For the true claim amid the guesses, and for the slowest of all claims of squatted Product IDs."""
 SAMPLES: Final = 200
 SIGNIFICANT: Final = 0.01
 KINDS: Final = ("unknown", "wrong", "unseen", "owned")
@@ -51,6 +55,10 @@ WAITERS: Final = 20
 """Those who wait for the unseen devices, within their free places."""
 ANNOUNCE_S: Final = 30.0
 ADDRESSES: Final = 200
+OWNERS: Final = """
+    SELECT o.device_id, a.email_norm FROM v_ownership o JOIN account a USING (account_id)
+     WHERE o.until_ms IS NULL AND o.device_id = ANY(%s)
+"""
 _DERIVATIONS: Final = re.compile(r"^smartconnect_portal_derivations_total (\S+)", re.MULTILINE)
 
 
@@ -130,8 +138,7 @@ async def one_product_id(check: Check, guessers: list[Person], owner: Person) ->
         expect_answer(answer, 200, "won", "the true claim")
         expect(took_s <= GOAL_S, f"the true claim took {took_s:.1f} s")
         await asyncio.gather(*guessing)
-        beat.cancel()
-        await asyncio.gather(beat, return_exceptions=True)
+        await stopped(beat)
         hello = await threaded(real.wait_owned)
         expect(hello.login_ms == session, "the real session was dropped")
         expect(await threaded(real.announce) < 0x80, "the real session is gone")
@@ -164,40 +171,47 @@ def codes_of(product_id: ProductId, product_key: ProductKey) -> dict[str, str]:
 
 
 async def squatters(check: Check, people: list[Person], others: list[Person]) -> str:
-    """Fakes of real Product IDs are announced and claimed; every true claim still succeeds."""
+    """Fakes of real Product IDs are announced, claimed and stay connected; every true claim succeeds."""
+    tls = ssl.create_default_context(cadata=check.parts.installation.ca_pem)
     gate = asyncio.Semaphore(AT_ONCE)
-    slowest_s = 0.0
+    async with AsyncExitStack() as stack:
 
-    async def one(number: int) -> None:
-        nonlocal slowest_s
-        async with gate:
-            real = await threaded(check.device)
-            codes = (real.product_id, random_codes()[1])
-            fake = await threaded(WireDevice, check.parts.installation, check.parts.key_set, codes)
-            squatter, person = others[number % len(others)], people[number % len(people)]
-            await threaded(fake.connect)
-            try:
-                await threaded(fake.announce)
-                got = await squatter.claim(fake.product_id, fake.product_key)
-                expect_answer(got, 200, "won", "a squatter's own fake")
-                await threaded(real.connect)
-                try:
-                    await threaded(real.announce)
-                    began = time.monotonic()
-                    won = await person.claim(real.product_id, real.product_key)
-                    slowest_s = max(slowest_s, time.monotonic() - began)
-                    expect_answer(won, 200, "won", "a true claim of a squatted Product ID")
-                finally:
-                    await threaded(real.close)
-            finally:
-                await threaded(fake.close)
-            if number % 100 == 99:
-                progress(f"{number + 1} squatted Product IDs")
+        async def one(number: int, product_id: ProductId, claimants: list[Person]) -> tuple[Announcer, float]:
+            """A device that connects, announces itself and stays; the seconds of its claim."""
+            async with gate:
+                product_key = random_codes()[1]
+                device = await threaded(Announcer, product_id, product_key)
+                await device.connect(check.parts.installation, check.parts.key_set, tls)
+                stack.callback(device.close)
+                await device.announce()
+                began = time.monotonic()
+                won = await claimants[number % len(claimants)].claim(product_id, product_key)
+                took_s = time.monotonic() - began
+                expect_answer(won, 200, "won", "a claim of one of two devices of a Product ID")
+                return device, took_s
 
-    began = time.monotonic()
-    await asyncio.gather(*(one(number) for number in range(SQUATTED)))
-    taken_s = time.monotonic() - began
-    return f"{SQUATTED} squatters in {taken_s:.0f} s: every true claim won, slowest {slowest_s:.2f} s;"
+        product_ids = [random_codes()[0] for _ in range(SQUATTED)]
+        began = time.monotonic()
+        false = await asyncio.gather(*(one(*place, others) for place in enumerate(product_ids)))
+        squatted_s = time.monotonic() - began
+        progress(f"{len(false)} fakes are connected and claimed after {squatted_s:.0f} s")
+        began = time.monotonic()
+        true = await asyncio.gather(*(one(*place, people) for place in enumerate(product_ids)))
+        taken_s = time.monotonic() - began
+        gone = sum(not device.connected for device, _ in [*false, *true])
+        expect(not gone, f"{gone} devices, true or fake, have lost their connection")
+    slowest_s = max(seconds for _, seconds in true)
+    progress(f"every true claim won in {taken_s:.0f} s, slowest {slowest_s:.2f} s")
+    expect(slowest_s <= GOAL_S, f"a true claim of a squatted Product ID took {slowest_s:.1f} s")
+    for devices, owners in ((false, others), (true, people)):
+        told = {
+            (device.device_id, owners[number % len(owners)].email)
+            for number, (device, _) in enumerate(devices)
+        }
+        found = check.rows(OWNERS, [device.device_id for device, _ in devices])
+        expect(set(found) == told and len(found) == SQUATTED, "a device is not its claimant's alone")
+    return f"""{SQUATTED} squatters' fakes claimed in {squatted_s:.0f} s and connected all the time: all
+        {SQUATTED} true claims won in {taken_s:.0f} s, slowest {slowest_s:.2f} s;"""
 
 
 # --- answers that tell nothing ------------------------------------------------------------------------------
