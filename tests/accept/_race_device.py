@@ -28,6 +28,7 @@ from protocol.signing import (
     seal_announcement,
 )
 from tests.accept import CheckError, expect
+from tests.accept._claim_run import stopped
 
 KEEP_ALIVE_S: Final = 600
 TOKEN_LIFE_MS: Final = 3_000_000
@@ -37,6 +38,8 @@ PACE_S: Final = 0.25
 """Samples of one device come so often while it is owned."""
 STALE: Final = 2
 """So many samples of the last ownership are sent after it has ended."""
+STREAMING: Final = 4
+"""So many acknowledged samples of an ownership say that the device streams."""
 ON_LINE: Final = 2
 Place = tuple[int, int, int]
 """Epoch, stream and number of a sample."""
@@ -66,6 +69,11 @@ class Heard:
     """When a connection was lost (monotonic s), and why."""
     wrong: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def newest_epoch_acked(self) -> int:
+        """Samples acknowledged of the ownership it has heard of last."""
+        return sum(epoch == self.epochs[-1] for epoch, _, _ in self.acked)
+
 
 class RaceDevice:
     """One device key with the label of these codes; ``speaks`` says whether it announces itself."""
@@ -93,8 +101,20 @@ class RaceDevice:
 
     @property
     def live(self) -> bool:
-        """Whether it is connected, nobody owns it, and this session has announced it."""
+        """Whether it is connected, nobody owns it, and it is announced. Raises what broke it."""
+        self._raise_broken()
         return self.hello is not None and not self.hello.owned and self._announced
+
+    @property
+    def owned(self) -> bool:
+        """Whether it is connected and knows that somebody owns it. Raises what broke it."""
+        self._raise_broken()
+        return self.hello is not None and self.hello.owned
+
+    @property
+    def streaming(self) -> bool:
+        """Whether it is owned, and samples of this very ownership are acknowledged. Raises what broke it."""
+        return self.owned and self.heard.newest_epoch_acked >= STREAMING
 
     def start(self) -> None:
         """Connect, and again whenever the connection is lost, until ``stop``."""
@@ -102,32 +122,43 @@ class RaceDevice:
 
     async def stop(self) -> None:
         """End; whatever broke it meanwhile is raised."""
+        self._stopping = True
         if self._task is not None:
-            broken = self._task.done()
-            self._task.cancel()
-            result = (await asyncio.gather(self._task, return_exceptions=True))[0]
-            if broken and isinstance(result, Exception):
-                raise result
+            await stopped(self._task)
+
+    def _raise_broken(self) -> None:
+        if self._task is not None and self._task.done():
+            self._task.result()
 
     # --- the connection -------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        while True:
-            speaker: asyncio.Task[None] | None = None
+        while not self._stopping:  # a connection lost in the very moment of the stop is no new attempt
             try:
-                reader = await self._log_in()
-                speaker = asyncio.create_task(self._speak())
-                await self._listen(reader)
+                await self._converse(await self._log_in())
             except (OSError, TimeoutError) as error:
                 self.heard.losses.append((time.monotonic(), str(error) or type(error).__name__))
             finally:
                 self.hello, self._announced = None, False
                 self._waiting.clear()
-                if speaker is not None:
-                    speaker.cancel()
                 if self._writer is not None:
                     self._writer.transport.abort()
             await asyncio.sleep(RETRY_S / 10)
+
+    async def _converse(self, reader: asyncio.StreamReader) -> None:
+        """Listen and speak until either ends, then end both; raises what it ended with.
+
+        A lost connection is the listener's OSError, which ``_run`` keeps as a loss. Anything else of either
+        is a fault, and the speaker's goes first: it has no business ending at all.
+        """
+        listener, speaker = asyncio.create_task(self._listen(reader)), asyncio.create_task(self._speak())
+        try:
+            await asyncio.wait((listener, speaker), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            try:
+                await stopped(listener)
+            finally:
+                await stopped(speaker)
 
     async def _log_in(self) -> asyncio.StreamReader:
         async with self._site.gate:
@@ -243,3 +274,4 @@ class RaceDevice:
         self._writer.write(encode(packet, V5))
 
     _announced = False
+    _stopping = False

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 import psycopg
 
 from tests.accept import expect
-from tests.accept._race_device import Heard
+from tests.accept._race_device import PACE_S, STREAMING, Heard
 
 Yours = tuple[int, int, int]
 """Device, company and epoch of an answer "yours"."""
@@ -51,6 +51,14 @@ OUT_OF_TIME: Final = """
      WHERE (extract(epoch FROM t.ts) * 1000)::bigint < o.from_ms
         OR (extract(epoch FROM t.ts) * 1000)::bigint > o.until_ms
 """
+OWNED_MS: Final = """
+    SELECT count(*), coalesce(sum(greatest(least(until_ms, %(now)s) - from_ms, 0)), 0)::bigint
+      FROM v_ownership WHERE device_id = %(device)s
+"""
+LEAST_SHARE: Final = 0.5
+"""Of the samples that an owned device sends by its pace, so many are acknowledged at least."""
+SETTLE_MS: Final = 10_000
+"""An ownership's samples may begin so late: its device hears in 2 s, or when the database is back."""
 FAULTS: Final = {
     "devices without exactly one live owner": NOT_ONE_LIVE,
     "overlapping intervals": OVERLAPS,
@@ -126,3 +134,23 @@ def judge(dsn: str, devices: Sequence[Raced], impostors: Sequence[Raced], told: 
         samples = rows("SELECT count(*) FROM v_telemetry")[0][0]
         audited = rows("SELECT count(*) FROM v_audit WHERE device_id = ANY(%s)", list(kids))[0][0]
     return Verdict(len(intervals), samples, acknowledged, audited)
+
+
+def judge_streams(dsn: str, devices: Sequence[Raced], ended_ms: int) -> float:
+    """CheckError unless each device was acknowledged what the time it was owned asks for, until ``ended_ms``.
+
+    The least share of all: of the samples an owned device sends by its pace.
+    """
+    least = 1.0
+    with psycopg.connect(dsn) as connection:
+        for device in devices:
+            values = {"device": device.device_id, "now": ended_ms}
+            intervals, owned_ms = connection.execute(OWNED_MS, values).fetchone() or (0, 0)
+            acked = len(device.heard.acked)
+            asked = LEAST_SHARE * (owned_ms - intervals * SETTLE_MS) / (PACE_S * 1000)
+            expect(
+                acked >= max(STREAMING, asked),
+                f"a device was acknowledged {acked} samples in the {owned_ms / 1000:.1f} s it was owned",
+            )
+            least = min(least, acked * PACE_S * 1000 / max(owned_ms, 1))
+    return least

@@ -25,7 +25,7 @@ from tests.accept import CheckError, expect, passed, progress
 from tests.accept._claim_run import Check, threaded
 from tests.accept._race_device import RaceDevice, Site
 from tests.accept._race_people import Racer, Tally
-from tests.accept._race_verdict import Verdict, Yours, judge
+from tests.accept._race_verdict import Verdict, Yours, judge, judge_streams
 from tests.accept.claim import quantile
 from tests.accept.hostile_claims import addresses
 from tests.support.device import random_codes
@@ -81,6 +81,8 @@ class Run:
     losers: int = 0
     won_when_cut: int = 0
     released: int = 0
+    ended_ms: int = 0
+    """When the devices were stopped (unix ms)."""
     kills: list[tuple[str, float]] = field(default_factory=list)
     """What, and when (monotonic s)."""
 
@@ -176,7 +178,7 @@ class Run:
 
         async def one(place: int) -> None:
             owner, device = self.owners.pop(place), self.devices[place]
-            await until(lambda: device.hello is not None and device.hello.owned, "a device knows its owner")
+            await until(lambda: device.owned, "a device knows its owner")
             await owner.release(device)
             await until(lambda: device.live, "a released device announces itself")
             expect(not await owner.sees(device), "who released a device still sees it")
@@ -216,11 +218,11 @@ class Run:
         )
 
     async def settle(self) -> None:
-        """Every device knows its owner; then all connections end."""
+        """Every device knows its owner and streams; then all connections end. What broke one is raised."""
         await until(
-            lambda: all(one.hello is not None and one.hello.owned for one in self.devices),
-            "every device knows its owner",
+            lambda: all(one.streaming for one in self.devices), "every device knows its owner and streams"
         )
+        self.ended_ms = time.time_ns() // 1_000_000
         await asyncio.gather(*(one.stop() for one in chain(self.devices, self.impostors)))
 
     def undisturbed(self) -> None:
@@ -275,10 +277,11 @@ async def race(check: Check, size: Size, seed: int) -> str:
         await run.settle()
     run.undisturbed()
     verdict = await threaded(judge, check.parts.dsn, run.devices, run.impostors, run.told)
-    return figures(run, verdict, took_s)
+    share = await threaded(judge_streams, check.parts.dsn, run.devices, run.ended_ms)
+    return figures(run, verdict, took_s, share)
 
 
-def figures(run: Run, verdict: Verdict, took_s: float) -> str:
+def figures(run: Run, verdict: Verdict, took_s: float, share: float) -> str:
     """What was seen, in words."""
     seen, size, times_s = run.tally.seen, run.size, run.tally.latencies_s
     dropped = sum(device.heard.dropped for device in run.devices)
@@ -291,7 +294,8 @@ def figures(run: Run, verdict: Verdict, took_s: float) -> str:
         {seen["cut"]} cut ({run.won_when_cut} of them had won), {len(run.kills)} kills ({killed}),
         {run.released} released and claimed again by others, {verdict.intervals} intervals checked,
         {verdict.audited} audit rows, {verdict.samples} samples ({verdict.acknowledged} acknowledged,
-        {dropped} of old epochs dropped), no connection of a device lost;
+        {dropped} of old epochs dropped; every device at least {100 * share:.0f} % of its pace),
+        no connection of a device lost;
         answered p50 {1000 * quantile(times_s, 0.5):.0f} ms p99 {1000 * quantile(times_s, 0.99):.0f} ms
         with {AT_ONCE * size.accounts} asking at once; {more}"""
 

@@ -9,7 +9,7 @@ from cloud.postgres.pool import make_pool
 from cloud.services import claiming, owning
 from tests.accept import CheckError
 from tests.accept._race_device import Heard
-from tests.accept._race_verdict import Yours, judge
+from tests.accept._race_verdict import Yours, judge, judge_streams
 from tests.support.claiming import NOW, TestDevice, make_actors
 
 BROKEN = {
@@ -119,3 +119,21 @@ def test_an_acknowledged_sample_that_is_not_stored_is_found(database: str, raced
 def test_an_impostor_that_won_is_found(database: str, raced: Raced) -> None:
     with pytest.raises(CheckError, match="1 devices are owned, 0 were raced for"):
         judge(database, [], [raced], raced.told)
+
+
+@pytest.mark.parametrize(("acked", "seconds"), [(0, 1), (3, 1), (40, 40)])
+def test_a_device_that_stopped_streaming_is_found(
+    database: str, raced: Raced, acked: int, seconds: int
+) -> None:
+    raced.heard.acked.update((raced.told[1][2], 1, seq) for seq in range(acked))
+    with pytest.raises(CheckError, match=f"was acknowledged {acked} samples"):
+        judge_streams(database, [raced], NOW + 100 + seconds * 1000)
+
+
+@pytest.mark.parametrize(("acked", "seconds", "share"), [(4, 1, 0.95), (41, 40, 0.25), (160, 40, 1.0)])
+def test_a_device_that_streams_passes(
+    database: str, raced: Raced, acked: int, seconds: int, share: float
+) -> None:
+    raced.heard.acked.update((raced.told[1][2], 1, seq) for seq in range(acked))
+    least = judge_streams(database, [raced], NOW + 100 + seconds * 1000)
+    assert least == pytest.approx(share, abs=0.01)
