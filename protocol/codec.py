@@ -94,7 +94,6 @@ for _tag, _point in zip(TAGS, POINTS, strict=True):
     _at += len(_tag) + struct.calcsize("<" + _STRUCT[_point.wire])
 
 _DEFAULTS: tuple[tuple[str, bool], ...] = tuple((p.name, p.wire in {Wire.FLOAT, Wire.DOUBLE}) for p in POINTS)
-_TS = struct.Struct("<Q")
 
 
 def pack_sample(values: Mapping[str, float | None]) -> bytes:
@@ -114,38 +113,6 @@ def pack_sample(values: Mapping[str, float | None]) -> bytes:
         return _SAMPLE.pack(*parts)
     except (struct.error, OverflowError) as error:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, f"A value does not fit its field: {error}") from error
-
-
-def unpack_sample(sample: bytes) -> dict[str, float]:
-    """Values of a packed sample by name; DecodeError (malformed) where the layout is another."""
-    if len(sample) != SAMPLE_BYTES:
-        raise DecodeError(ErrorCode.MALFORMED, f"A sample has {SAMPLE_BYTES} bytes, not {len(sample)}.")
-    parts = _SAMPLE.unpack(sample)
-    if parts[::2] != TAGS:
-        raise DecodeError(ErrorCode.MALFORMED, "The sample's tags are not ours.")
-    return dict(zip(OFFSETS, parts[1::2], strict=True))
-
-
-def with_seq(sample: bytes, seq: int) -> bytes:
-    """The same sample at another place in its stream."""
-    at = OFFSETS["seq"]
-    return sample[:at] + _TS.pack(seq) + sample[at + 8 :]
-
-
-def with_ts(sample: bytes, ts_ms: int) -> bytes:
-    """The same sample at another time."""
-    at = OFFSETS["ts"]
-    return sample[:at] + _TS.pack(ts_ms) + sample[at + 8 :]
-
-
-def sample_ts(sample: bytes) -> int:
-    """``ts`` of a packed sample, unix ms."""
-    return int(_TS.unpack_from(sample, OFFSETS["ts"])[0])
-
-
-def sample_seq(sample: bytes) -> int:
-    """``seq`` of a packed sample."""
-    return int(_TS.unpack_from(sample, OFFSETS["seq"])[0])
 
 
 def pack_batch(samples: Iterable[bytes]) -> bytes:

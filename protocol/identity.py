@@ -12,12 +12,11 @@ from protocol.errors import ErrorCode, IdentityError
 
 PRODUCT_ID_LENGTH = 12
 PRODUCT_KEY_LENGTH = 14
-KID_LENGTH = 27  # base64url of 20 bytes, without padding
 PUBLIC_KEY_LENGTH = 32  # Ed25519, RFC 8032
 
 _IGNORED = re.compile(r"[\s\-\u2010-\u2015\u2212_.]+")  # blanks, and dashes as word processors write them
 _ALPHANUMERIC = re.compile(r"[0-9A-Z]*")
-_KID = re.compile(r"[A-Za-z0-9_-]{27}")
+_KID = re.compile(r"[A-Za-z0-9_-]{27}")  # base64url of 20 bytes, without padding
 _TYPED_LIMIT = 64  # characters: far more than a code with blanks between all of its characters
 
 

@@ -172,7 +172,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Cloud → device: one order, bound to device key and epoch; see :mod:`protocol.commands`."""
+    """Cloud → device: one order, bound to device key and epoch."""
 
     command_id: str
     kid: str

@@ -81,22 +81,3 @@ POINTS: tuple[Point, ...] = (
 BY_NAME: dict[str, Point] = {point.name: point for point in POINTS}
 VALUES: tuple[Point, ...] = POINTS[2:]
 """All points but ``ts`` and ``seq``: what ``latest`` shows and ``telemetry`` stores beside its key."""
-
-
-def proto_source() -> str:
-    """Text of the published ``telemetry.proto``."""
-    lines = [
-        "// Telemetry of one device: d/{kid}/telemetry/{epoch}/{stream} and d/{kid}/now.",
-        "// Every field is fixed-width with explicit presence: a sample with all fields, in this order,",
-        "// has a constant layout, and joined batches are a valid batch. Numbers are appended, never reused.",
-        'syntax = "proto3";',
-        "",
-        "package smartconnect.v1;",
-        "",
-        "message Sample {",
-    ]
-    for point in POINTS:
-        unit = f" [{point.unit}]" if point.unit else ""
-        lines.append(f"  optional {point.wire} {point.name} = {point.number};  // {point.meaning}{unit}")
-    lines += ["}", "", "message Batch {", "  repeated Sample samples = 1;", "}", ""]
-    return "\n".join(lines)

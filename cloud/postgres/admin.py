@@ -1,4 +1,4 @@
-"""Work on the database server itself: making databases and checking that it keeps what it promises."""
+"""Work on the database server itself: making databases."""
 
 import psycopg
 from psycopg import sql
@@ -16,9 +16,3 @@ def create_database(dsn: str, name: str, template: str | None = None) -> bool:
             statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
         connection.execute(statement)
         return True
-
-
-def drop_database(dsn: str, name: str) -> None:
-    """Drop database ``name`` with all its connections; ``dsn`` names another one."""
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

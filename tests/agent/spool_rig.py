@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from agent.core.spool import Position
 from agent.spool_file import SpoolFile
-from protocol.codec import pack_sample, unpack_sample
+from protocol.codec import pack_sample
 from tests.fakes.clock import FakeClock
+from tests.support.samples import unpack_sample
 
 if TYPE_CHECKING:
     from tests.fakes.disk import FakeDisk

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.core.spool import Position
-from protocol.codec import unpack_sample
 from protocol.messages import EventKind
 from tests.agent.spool_rig import EPOCH, Rig
 from tests.fakes.clock import FakeClock
 from tests.fakes.disk import FakeDisk, PowerCut
 from tests.faults.trace import read_lines
+from tests.support.samples import unpack_sample
 
 if TYPE_CHECKING:
     from agent.spool_file import SpoolFile
@@ -102,6 +102,17 @@ def test_the_cut_outlives_a_restart_and_a_second_cut() -> None:
     life.spool.begin(NEXT + 1, later_ms)
     assert drain(life.rig.open(), NEXT + 1) == list(range(life.rig.next_name - 3, life.rig.next_name))
     assert events(life.rig.open()) == []
+
+
+def test_a_hand_over_that_is_asked_for_again_changes_nothing() -> None:
+    """The connection may break after it became durable: the next hello asks once more."""
+    life = Life()
+    since_ms = life.fill()
+    life.spool.begin(NEXT, since_ms)
+    life.rig.append(2)
+    life.spool.begin(NEXT, since_ms)
+    assert drain(life.spool) == list(range(life.old + 1, life.rig.next_name))
+    assert events(life.spool) == ["new"]
 
 
 @pytest.mark.parametrize(("epoch", "since"), [(NEXT, 0), (EPOCH - 1, 1), (NEXT, 2**62)])

@@ -23,10 +23,11 @@ from agent.core.sampling import (
     reading_of,
     watch,
 )
-from protocol.codec import pack_sample, unpack_sample
+from protocol.codec import pack_sample
 from protocol.messages import EventKind
 from protocol.registers import Family
 from tests.golden.register_images import CAPTURES, IMAGES
+from tests.support.samples import unpack_sample
 
 INVENTORY = next(image for image in CAPTURES if image.start == 516)
 STATUS = next(image for image in CAPTURES if image.start == 0)

@@ -13,13 +13,14 @@ from agent import session
 from agent.core.backoff import Backoff
 from cloud.provision import Signer, load_key_set
 from protocol import topics
-from protocol.codec import ENTRY_BYTES, decode_event, sample_seq, sample_ts
+from protocol.codec import ENTRY_BYTES, decode_event
 from protocol.errors import Reason
 from protocol.messages import EventKind
 from protocol.signing import open_announcement, seal_key_set
 from protocol.topics import UpKind
 from tests.agent.desk import ON_BATTERY, Desk
 from tests.agent.gateway_peer import GatewayPeer
+from tests.support.samples import sample_seq, sample_ts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

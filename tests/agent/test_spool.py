@@ -19,9 +19,10 @@ from agent.core.spool_record import (
     encode_record,
     end_of,
 )
-from protocol.codec import pack_sample, unpack_sample
+from protocol.codec import pack_sample
 from protocol.messages import EventKind
 from protocol.points import SampleFlag
+from tests.support.samples import unpack_sample
 
 SAMPLES = st.builds(
     Samples,

@@ -5,11 +5,12 @@ import json
 import pytest
 
 from bench.wire import FIRST_SEQ, ID_COUNT, Packets, Shape
-from protocol.codec import SAMPLE_BYTES, unpack_sample
+from protocol.codec import SAMPLE_BYTES
 from protocol.columns import decode_json_payloads, decode_payloads
 from protocol.identity import kid_of
 from protocol.mqtt import V5, Publish, Reader
 from protocol.topics import UpKind, parse
+from tests.support.samples import unpack_sample
 
 KID = kid_of(bytes(32))
 NOW_MS = 1_800_000_123_456

@@ -12,9 +12,10 @@ from typing import Final
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from cloud.embedded import EmbeddedPostgres
-from cloud.postgres.admin import create_database, drop_database
+from cloud.postgres.admin import create_database
 from cloud.postgres.migrate import migrate
 from cloud.postgres.partitions import ensure_days
 
@@ -40,6 +41,12 @@ def database_template(postgres_server: EmbeddedPostgres) -> str:
     migrate(postgres_server.dsn(TEMPLATE))
     ensure_days(postgres_server.dsn(TEMPLATE))
     return TEMPLATE
+
+
+def drop_database(dsn: str, name: str) -> None:
+    """Drop database ``name`` with all its connections; ``dsn`` names another one."""
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import pytest
 
 from cloud.core.batch import MAX_SEQ_STEP
 from protocol import topics
-from protocol.codec import MAX_EVENT_MS, pack_batch, pack_sample, with_seq
+from protocol.codec import MAX_EVENT_MS, pack_batch, pack_sample
 from protocol.errors import Reason
 from protocol.mqtt import V5, V311
 from tests.cloud.gateway.conftest import Site
+from tests.support.samples import with_seq
 
 STREAM: Final = 5
 BAD: Final = Reason.PAYLOAD_FORMAT_INVALID
