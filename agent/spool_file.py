@@ -202,8 +202,11 @@ class SpoolFile:
     def begin(self, epoch: int, since_ms: int) -> None:
         """Go on under another epoch, whose owner has what was taken since then; durable as one step.
 
-        Nothing is handed on to an unknown beginning (0), or to a lower epoch: a cloud from a backup.
+        Nothing is handed on to an unknown beginning (0), or to a lower epoch: a cloud from a backup. What was
+        begun already stays as it is: whoever asks again was interrupted after it had become durable.
         """
+        if epoch == self.epoch:
+            return
         since_ms = since_ms if epoch > self.epoch else 0
         cut = max(self._done, hand_over.last_before(self._ledger, self._samples(), since_ms))
         first_event = hand_over.first_since(self._ledger, self.event_file.waiting, since_ms)
