@@ -10,8 +10,8 @@ batch grows with the load.
 A batch is made from what the writer believes of each device (:class:`Fence`). Where the database says
 otherwise, nothing is written; the writer looks, judges again and repeats: uploads of an earlier ownership are
 dropped, sessions that may no longer write are closed. A database that is away is waited for; nothing is
-acknowledged meanwhile. A batch that cannot be stored for another reason is halved until the message at fault
-is found, which is refused and kept aside.
+acknowledged meanwhile. A batch that takes longer than a statement may is halved. One that cannot be stored
+for another reason is halved until the message at fault is found, which is refused and kept aside.
 
 Uploads get their ``acks`` only after the commit.
 """
@@ -39,6 +39,7 @@ from cloud.postgres.telemetry import (
     NoPartitionError,
     Position,
     Store,
+    TooSlowError,
 )
 from protocol.codec import ENTRY_BYTES
 from protocol.errors import DecodeError, ErrorCode, Reason
@@ -142,7 +143,7 @@ class Writer:
             if share is None:
                 share = shares[session] = Share(session)
             share.add(upload)
-            rows += upload.messages * max(1, upload.size // ENTRY_BYTES)
+            rows += max(upload.messages, upload.bytes_held() // ENTRY_BYTES)
         return sorted(shares.values(), key=lambda share: (share.session.device_id, share.session.login_ms))
 
     # --- one batch ------------------------------------------------------------------------------------------
@@ -175,6 +176,15 @@ class Writer:
                 self._metrics.alarms.inc()
                 log.error("rows above the stored position are in the table", reason=str(error)[:300])  # noqa: TRY400 - an alarm, not a fault to trace
                 staged = True
+            except TooSlowError as error:
+                _doubt(shares)
+                if _divisible(shares):
+                    decided = self._store_apart(shares, error)
+                    break
+                self._lost(str(error))
+                attempts += 1
+                if not self._pause(attempts):
+                    return False
             except ConnectionTroubleError as error:
                 self._lost(str(error))
                 _doubt(shares)
@@ -202,10 +212,8 @@ class Writer:
     def _believe(self, shares: list[Share], done: Done) -> list[Share]:
         """The shares whose sessions may write, each with a fence."""
         unknown = [share.session.device_id for share in shares if share.session.fence is None]
-        if not unknown:
-            return shares
-        positions = self._store.positions(unknown)
-        kept: list[Share] = []
+        positions = self._store.positions(unknown) if unknown else {}
+        kept: dict[tuple[int, str], Share] = {}
         for share in shares:
             session = share.session
             position = positions.get(session.device_id)
@@ -217,8 +225,11 @@ class Writer:
             if session.fence is None:
                 done.drop(share)
             else:
-                kept.append(share)
-        return kept
+                key = session.device_id, session.kid
+                if key in kept:  # the later log-in of one key: the fence has room for one
+                    done.drop(kept.pop(key))
+                kept[key] = share
+        return list(kept.values())
 
     def _finish(self, plan: Plan, shares: list[Share], done: Done) -> None:
         """The batch is committed: believe it, and acknowledge."""
@@ -322,6 +333,10 @@ class Writer:
 def _doubt(shares: Sequence[Share]) -> None:
     for share in shares:
         share.session.fence = None
+
+
+def _divisible(shares: Sequence[Share]) -> bool:
+    return len(shares) > 1 or sum(upload.messages for upload in shares[0].uploads()) > 1
 
 
 def _is_of(position: Position | None, session: Session) -> TypeGuard[Position]:

@@ -66,6 +66,10 @@ is missing while somebody upgrades it. A message must not be refused for it, its
 """
 
 
+class TooSlowError(Exception):
+    """A statement took longer than ``statement_timeout``; less of it at once may do."""
+
+
 class ConnectionTroubleError(Exception):
     """The database is away, asks to try again (deadlock, time-out), or is not as it should be."""
 
@@ -243,6 +247,9 @@ class Store:
         try:
             with connection.cursor() as cursor:
                 return work(cursor)
+        except psycopg.errors.QueryCanceled as error:
+            self._rollback()
+            raise TooSlowError(str(error).strip()) from error
         except _TROUBLE as error:
             self._rollback()
             raise ConnectionTroubleError(str(error).strip()) from error

@@ -10,7 +10,7 @@ from cloud.core.upload import Upload
 from cloud.gateway.metrics import Metrics
 from cloud.gateway.session import Session
 from cloud.gateway.writer import Done, Writer
-from cloud.postgres.telemetry import Batch, ConnectionTroubleError, Store
+from cloud.postgres.telemetry import Batch, ConnectionTroubleError, Store, TooSlowError
 from protocol.errors import Reason
 from protocol.mqtt import V5, puback
 from tests.accept import wait_until
@@ -65,6 +65,10 @@ class Desk:
     def run(self) -> None:
         """Until it has done what it can, and ended."""
         self.writer.start()
+        self.run_out()
+
+    def run_out(self) -> None:
+        """Ask a started writer to end."""
         self.writer.stop(STOP_TIMEOUT_S)
         assert not self.writer._thread.is_alive()
         assert self.writer.failed is None
@@ -169,3 +173,38 @@ def test_a_session_that_was_taken_over_is_ended(dsn: str) -> None:
     desk.writer.put(session(ONE), upload(1))
     desk.run()
     assert [refusal.reason for done in desk.done for _, refusal in done.end] == [Reason.SESSION_TAKEN_OVER]
+
+
+def test_of_two_sessions_of_one_log_in_the_later_one_writes(dsn: str) -> None:
+    """The fence has room for one of them: with both, nothing of the whole batch would ever be stored."""
+    desk = Desk(dsn)
+    uploads = [upload(1), upload(2)]
+    first, second = session(ONE), session(ONE)
+    desk.writer.put(first, uploads[0])
+    desk.writer.put(second, uploads[1])
+    desk.writer.put(session(TWO), upload(1))
+    desk.run()
+    assert stored(dsn) == [(ONE, 1, 2), (TWO, 1, 1)]
+    assert [ended for done in desk.done for ended, _ in done.end] == [first]
+    assert uploads[0].acks is None
+
+
+def test_a_batch_that_takes_too_long_is_halved_and_nothing_is_refused(dsn: str) -> None:
+    desk = Desk(dsn, *[lambda: TooSlowError("cancelled")] * 4)  # both, then one of two, one message, again
+    uploads = [upload(1, 2), upload(1)]
+    desk.writer.put(session(ONE), uploads[0])
+    desk.writer.put(session(TWO), uploads[1])
+    desk.writer.start()
+    wait_until("all is decided", lambda: all(one.acks is not None for one in uploads), STOP_TIMEOUT_S)
+    desk.run_out()
+    assert stored(dsn) == [(ONE, 1, 1), (ONE, 1, 2), (TWO, 1, 1)]
+    assert [done.refused for done in desk.done if done.refused] == []
+
+
+def test_a_batch_is_bounded_by_its_bytes_however_they_came(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud.gateway.writer.MAX_ROWS", 10)
+    desk = Desk(dsn)
+    for _ in range(3):
+        desk.writer.put(session(ONE), ingest.upload([ingest.protobuf([sample(seq) for seq in range(1, 12)])]))
+    (share,) = desk.writer._take()
+    assert len(list(share.uploads())) == 1

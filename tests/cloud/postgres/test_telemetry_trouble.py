@@ -14,7 +14,7 @@ import pytest
 from cloud.core.batch import DAY_MS
 from cloud.core.upload import Fence
 from cloud.postgres import telemetry
-from cloud.postgres.telemetry import Batch, ConnectionTroubleError, FencedError, Store
+from cloud.postgres.telemetry import Batch, ConnectionTroubleError, FencedError, Store, TooSlowError
 from protocol import faults
 from tests.support.ingest import (
     NOTHING,
@@ -33,6 +33,19 @@ from tests.support.ingest import (
     sample,
     stored,
 )
+
+
+@pytest.mark.usefixtures("owned")
+def test_a_statement_past_its_time_is_told_from_a_lost_connection(store: Store) -> None:
+    store.connect()
+    connection = store._connection
+    assert connection is not None
+    connection.execute("SET statement_timeout = 1")
+    with pytest.raises(TooSlowError):
+        store._run(lambda cursor: cursor.execute("SELECT pg_sleep(5)"))
+    connection.execute("RESET statement_timeout")
+    assert deliver(store, ONE, [sample(1)]) == 1
+
 
 # --- lost connections ---------------------------------------------------------------------------------------
 
