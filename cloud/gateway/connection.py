@@ -13,7 +13,7 @@ gateway as a whole holds too much, and while the peer does not read what we send
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
@@ -59,8 +59,10 @@ log = structlog.get_logger()
 class Connection(asyncio.Protocol):
     """See the module. Every method runs in the event loop."""
 
-    def __init__(self, gateway: "Gateway", peer: str) -> None:
+    def __init__(self, gateway: "Gateway", peer: str, admitted: Callable[[], None]) -> None:
+        """``admitted`` is called, perhaps twice, when the connection has logged in or is gone."""
         self._gateway = gateway
+        self._admitted = admitted
         self._peer = peer
         self._buffer = b""
         self._max_bytes = MAX_CONNECT_BYTES
@@ -70,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._logging_in: asyncio.Task[None] | None = None
         self._asked = False
         self._connecting = False
         self._parsing = False
@@ -100,9 +103,10 @@ class Connection(asyncio.Protocol):
             self._why = f"the connection broke: {exc}"
         if self._deadline is not None:
             self._deadline.cancel()
-        for task in self._tasks:
+        for task in self._tasks - {self._logging_in}:  # a log-in that was stored must be known, to be ended
             task.cancel()
         self._transport = None
+        self._admitted()
         self._gateway.closed(self, self._session, self._why)
         self._session = None
 
@@ -252,11 +256,12 @@ class Connection(asyncio.Protocol):
                 self._welcome(outcome, connect)
                 self._parse()
 
-        self.spawn(log_in())
+        self._logging_in = self.spawn(log_in())
 
     def _welcome(self, session: Session, connect: Connect) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        self._admitted()
         self._session = session
         self._intake = Intake(self._gateway, session, self)
         self._max_bytes = self._gateway.settings.max_packet_bytes
@@ -294,11 +299,12 @@ class Connection(asyncio.Protocol):
 
     # --- tasks ----------------------------------------------------------------------------------------------
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run this beside the reading; it ends with the connection."""
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run this beside the reading; it ends with the connection, unless it is the log-in."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -7,7 +7,6 @@ import signal
 import socket
 import ssl
 from collections import Counter
-from functools import partial
 from typing import Final
 
 import structlog
@@ -114,8 +113,22 @@ def open_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
+class Place:
+    """A peer's place at the door, until it has logged in or is gone."""
+
+    def __init__(self, door: "Door", address: str) -> None:
+        self._door: Door | None = door
+        self._address = address
+
+    def leave(self) -> None:
+        """Give it back, once."""
+        if self._door is not None:
+            self._door.leave(self._address)
+            self._door = None
+
+
 class Door:
-    """Who is shaking hands, by address."""
+    """Who is shaking hands or has not logged in yet, by address."""
 
     def __init__(self) -> None:
         self._of_address: Counter[str] = Counter()
@@ -166,23 +179,22 @@ async def accept(listener: socket.socket, context: ssl.SSLContext, gateway: Gate
                 gateway.metrics.handshakes_failed.inc()
                 gateway.warn("no TLS handshake", peer=peer, reason="too many handshakes of this address")
                 continue
-            task = loop.create_task(shake_hands(connected, peer, context, gateway))
+            place = Place(door, address[0])
+            task = loop.create_task(shake_hands(connected, peer, context, gateway, place))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-            task.add_done_callback(partial(_leave, door, address[0]))
     finally:
         for task in tasks:
             task.cancel()
 
 
-def _leave(door: Door, address: str, _task: asyncio.Task[None]) -> None:
-    door.leave(address)
-
-
-async def shake_hands(connected: socket.socket, peer: str, context: ssl.SSLContext, gateway: Gateway) -> None:
+async def shake_hands(
+    connected: socket.socket, peer: str, context: ssl.SSLContext, gateway: Gateway, place: Place
+) -> None:
     """The TLS handshake of one connection; why it failed goes to the log."""
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection = gateway.connect(peer)
+    connection = gateway.connect(peer, place.leave)
+    shaken = False
     try:
         await asyncio.get_running_loop().connect_accepted_socket(
             lambda: connection,
@@ -191,9 +203,13 @@ async def shake_hands(connected: socket.socket, peer: str, context: ssl.SSLConte
             ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
             ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
         )
+        shaken = True
     except (OSError, TimeoutError, EOFError) as error:
         gateway.discard(connection)
         gateway.metrics.handshakes_failed.inc()
         gateway.warn("no TLS handshake", peer=peer, reason=str(error) or type(error).__name__)
         with contextlib.suppress(OSError):
             connected.close()
+    finally:
+        if not shaken:
+            place.leave()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -14,7 +15,7 @@ from cloud.core.upload import Upload
 from cloud.gateway.connection import Connection
 from cloud.gateway.hub import Hub
 from cloud.gateway.lanes import Lanes
-from cloud.gateway.login import admit
+from cloud.gateway.login import Strangers, admit
 from cloud.gateway.metrics import Metrics
 from cloud.gateway.session import Session, Voice
 from cloud.gateway.writer import Done, Writer
@@ -52,6 +53,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._logins = asyncio.Semaphore(MAX_LOGINS_AT_ONCE)
+        self._strangers = Strangers()
         self._lines = Bucket(LINES_PER_S, 1000 // LINES_PER_S)
         self._unsaid = 0
         self._lanes = Lanes(settings.writers)
@@ -76,9 +78,9 @@ class Gateway:
 
     # --- connections ----------------------------------------------------------------------------------------
 
-    def connect(self, peer: str) -> Connection:
-        """The protocol of a connection whose handshake is going on."""
-        connection = Connection(self, peer)
+    def connect(self, peer: str, admitted: Callable[[], None]) -> Connection:
+        """The protocol of a connection whose handshake is going on; see :class:`Connection`."""
+        connection = Connection(self, peer, admitted)
         self._connections.add(connection)
         return connection
 
@@ -120,6 +122,12 @@ class Gateway:
             outcome = await admit(self.pool, self.settings.audience, request, time.time_ns() // 1_000_000)
         if isinstance(outcome, Refusal):
             return self._count(outcome)
+        if self.hub.login_ms(outcome.kid) >= outcome.login_ms:
+            return self._count(
+                Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "a later log-in of this key came first")
+            )
+        if not outcome.standing.known and not self._strangers.enter(outcome.kid, outcome.login_ms):
+            return self._count(Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "the log-in token was used before"))
         share = self.settings.max_sessions * UNOWNED_SHARE
         if not outcome.standing.owned and len(self.hub) >= share and self.hub.unowned >= share:
             return self._count(Refusal(Reason.SERVER_BUSY, "too many sessions of devices without owner"))

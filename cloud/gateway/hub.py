@@ -70,6 +70,11 @@ class Hub:
         """How many of them own nothing."""
         return sum(not session.standing.owned for session in self._by_kid.values())
 
+    def login_ms(self, kid: str) -> int:
+        """``iat`` of the open session of this key; 0 without one."""
+        session = self._by_kid.get(kid)
+        return 0 if session is None else session.login_ms
+
     def add(self, session: Session) -> None:
         """A log-in that was admitted; an older session of the same key ends."""
         older = self._by_kid.get(session.kid)

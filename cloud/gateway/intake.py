@@ -49,7 +49,7 @@ class Carrier(Link, Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """End the connection over something the peer did."""
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run this beside the reading; it ends with the connection."""
 
 
@@ -141,7 +141,12 @@ class Intake:
             self._acks.add(Entry(1, puback(publish.packet_id, self._session.version, reason)))
 
     def _keep(self, topic: UpTopic, publish: Publish, head: bytes, size: int) -> None:
-        if topic.kind is UpKind.TELEMETRY and publish.qos and not publish.properties:
+        if (
+            not publish.qos and self._session.waiting >= self._window
+        ):  # QoS 1 is bound by the acknowledgements
+            self._gateway.metrics.dropped.inc()
+            return
+        if topic.kind is UpKind.TELEMETRY and publish.qos and publish.payload and not publish.properties:
             name = publish.topic.encode()
             prefix = head + len(name).to_bytes(2, "big") + name
             payload_at = size - len(publish.payload)

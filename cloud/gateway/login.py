@@ -1,6 +1,8 @@
 """Log-in of a device: its token against its key, once: a token never works twice."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Final
 
 from cloud.core.session import LoginRequest, Refusal, Standing, judge_standing
 from cloud.postgres.pool import Pool
@@ -9,6 +11,8 @@ from cloud.postgres.sessions import find_key, find_standings, log_in
 from protocol.errors import IdentityError, Reason, SignatureError
 from protocol.identity import kid_of
 from protocol.signing import read_login_token, verify_login_token
+
+MAX_STRANGERS: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,27 @@ class Admission:
     device_id: int
     login_ms: int
     standing: Standing
+
+
+class Strangers:
+    """The newest log-in of each key that the database does not know, as long as its token might come again.
+
+    Bounded: past ``MAX_STRANGERS`` the one that came first is forgotten. Of one process: a token that is used
+    at two gateways within the hour before the key announces itself works at both.
+    """
+
+    def __init__(self) -> None:
+        self._login_ms: OrderedDict[str, int] = OrderedDict()
+
+    def enter(self, kid: str, login_ms: int) -> bool:
+        """Whether this is newer than every log-in of the key before; then it is noted."""
+        if login_ms <= self._login_ms.get(kid, 0):
+            return False
+        self._login_ms[kid] = login_ms
+        self._login_ms.move_to_end(kid)
+        if len(self._login_ms) > MAX_STRANGERS:
+            self._login_ms.popitem(last=False)
+        return True
 
 
 async def admit(pool: Pool, audience: str, request: LoginRequest, now_ms: int) -> Admission | Refusal:
@@ -36,8 +61,11 @@ async def _admit(pool: Pool, audience: str, request: LoginRequest, now_ms: int) 
     kid, device_id = request.kid, claimed.device_id
     if claimed.kid != kid:
         return Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "the log-in token names another key")
+    brought = claimed.device_pub
+    if brought is not None and kid_of(brought) == kid:  # judged before the database is asked
+        verify_login_token(request.token, brought, audience, now_ms)
     stored = await find_key(pool, device_id, kid)
-    public = claimed.device_pub if stored is None else stored.device_pub
+    public = brought if stored is None else stored.device_pub
     if public is None or kid_of(public) != kid:
         return Refusal(
             Reason.BAD_USER_NAME_OR_PASSWORD, "the key is unknown, and the token does not bring it"
@@ -49,5 +77,7 @@ async def _admit(pool: Pool, audience: str, request: LoginRequest, now_ms: int) 
         if not await log_in(pool, device_id, kid, claims.iat_ms, now_ms):
             return Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "the log-in token was used before")
     standing = (await find_standings(pool, [(device_id, kid)]))[0]
+    if stored is None and standing.known:  # announced meanwhile, perhaps by this very token's session
+        return Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "the key has become known; log in anew")
     refusal = judge_standing(standing, claims.iat_ms)
     return refusal or Admission(kid, device_id, claims.iat_ms, standing)

@@ -1,6 +1,6 @@
 """Half handshakes of one address do not shut the door for others."""
 
-from cloud.gateway.endpoint import CROWDED, FAIR_SHARE, Door
+from cloud.gateway.endpoint import CROWDED, FAIR_SHARE, Door, Place
 
 
 async def enter(door: Door, address: str) -> bool:
@@ -24,3 +24,15 @@ async def test_who_leaves_makes_room() -> None:
     for _ in range(CROWDED - FAIR_SHARE + 1):
         door.leave("192.0.2.1")
     assert await enter(door, "192.0.2.1")
+
+
+async def test_a_place_is_given_back_once() -> None:
+    door = Door()
+    for _ in range(CROWDED):
+        await enter(door, "192.0.2.1")
+    place = Place(door, "192.0.2.1")
+    for _ in range(CROWDED):
+        place.leave()
+    for _ in range(CROWDED - FAIR_SHARE):
+        door.leave("192.0.2.1")
+    assert await enter(door, "192.0.2.1"), "one of them and the place itself"
