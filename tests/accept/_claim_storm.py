@@ -212,8 +212,10 @@ async def storm_beside_telemetry(check: Check, streams: Streams, storm: Storm) -
         spells.calm.append((began, time.monotonic()))
         began = time.monotonic() + SETTLE_S
         looking = asyncio.ensure_future(most_in_portal(check.parts.portal_url, seen))
-        answers = await storm.offer(TIMES * rate_hz, SETTLE_S + SPELL_S)
-        await stopped(looking)
+        try:
+            answers = await storm.offer(TIMES * rate_hz, SETTLE_S + SPELL_S)
+        finally:
+            await stopped(looking)
         spells.stormy.append((began, began + SPELL_S))
         offered += len(answers)
         for answer, seconds in answers:

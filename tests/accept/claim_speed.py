@@ -152,16 +152,18 @@ async def load(people: list[Person], devices: list[Announcer]) -> tuple[list[flo
         expect_answer(answer, 202, "waiting_for_device", "a wrong key under load")
         wrong_s.append(time.perf_counter() - began)
 
-    began = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        for number in range(CLAIMS_HZ * LOAD_S):
-            await asyncio.sleep(max(0.0, began + number / CLAIMS_HZ - time.monotonic()))
-            person = people[number % len(people)]
-            if number % 2:
-                group.create_task(wrong(person))
-            else:
-                group.create_task(right(person, readable[number // 2], claim_first=number % 4 == 0))
-    await stopped(chatter)
+    try:
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for number in range(CLAIMS_HZ * LOAD_S):
+                await asyncio.sleep(max(0.0, began + number / CLAIMS_HZ - time.monotonic()))
+                person = people[number % len(people)]
+                if number % 2:
+                    group.create_task(wrong(person))
+                else:
+                    group.create_task(right(person, readable[number // 2], claim_first=number % 4 == 0))
+    finally:
+        await stopped(chatter)
     return took_s, quantile(wrong_s, 0.99)
 
 
@@ -226,8 +228,10 @@ async def run(check: Check) -> str:
             streams.start()
             await threaded(streams.wait)
             chatter = asyncio.ensure_future(keep_announcing(rest))
-            ratio, storm = await storm_beside_telemetry(check, streams, Storm(people, stormed, codes_of))
-            await stopped(chatter)
+            try:
+                ratio, storm = await storm_beside_telemetry(check, streams, Storm(people, stormed, codes_of))
+            finally:
+                await stopped(chatter)
             samples = await threaded(streams.stop)
     figures = f"""both orders over restarts and {DAYS} days, slowest {max(after_s) * 1000:.0f} ms;
         {DEVICES} devices, {CLAIMS_HZ} claims/s of {ACCOUNTS} accounts for {LOAD_S} s: {len(took_s)} won,
