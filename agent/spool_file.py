@@ -202,10 +202,9 @@ class SpoolFile:
     def begin(self, epoch: int, since_ms: int) -> None:
         """Go on under another epoch, whose owner has what was taken since then; durable as one step.
 
-        Nothing is handed on to an unknown beginning (0), or to a lower epoch: a cloud from a backup. What was
-        begun already stays as it is: whoever asks again was interrupted after it had become durable.
+        Nothing is handed on to an unknown beginning (0), or to a lower epoch: a cloud from a backup.
         """
-        if epoch == self.epoch:
+        if epoch == self.epoch:  # durable before; whoever asks again was interrupted
             return
         since_ms = since_ms if epoch > self.epoch else 0
         cut = max(self._done, hand_over.last_before(self._ledger, self._samples(), since_ms))
@@ -236,8 +235,7 @@ class SpoolFile:
     def settle_time(self, offset_ms: int) -> bool:
         """Fix unix time of this boot, once; False if that was done before."""
         self._enter_boot()
-        boot = self._ledger.boot_named(self._clock.boot_id)
-        if boot is not None and boot.offset_ms is not None:
+        if self.knows_time:
             return False
         self._save(timeline.settle(self._ledger, self._clock.boot_id, offset_ms, self._spans()))
         return True
