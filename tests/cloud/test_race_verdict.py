@@ -1,5 +1,6 @@
 """The verdict on a race can fail: each fault, put into the tables by hand, is found and named."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import psycopg
@@ -8,6 +9,7 @@ import pytest
 from cloud.postgres.pool import make_pool
 from cloud.services import claiming, owning
 from tests.accept import CheckError
+from tests.accept._claim_run import stopped
 from tests.accept._race_device import Heard
 from tests.accept._race_verdict import Yours, judge, judge_streams
 from tests.support.claiming import NOW, TestDevice, make_actors
@@ -137,3 +139,25 @@ def test_a_device_that_streams_passes(
     raced.heard.acked.update((raced.told[1][2], 1, seq) for seq in range(acked))
     least = judge_streams(database, [raced], NOW + 100 + seconds * 1000)
     assert least == pytest.approx(share, abs=0.01)
+
+
+async def test_what_broke_beside_a_check_is_raised_when_it_is_stopped() -> None:
+    began = asyncio.Event()
+
+    async def load(*, breaks: bool) -> None:
+        began.set()
+        if breaks:
+            raise CheckError("an announcement was refused")
+        await asyncio.Event().wait()
+
+    await stopped(asyncio.create_task(load(breaks=False)))
+    for breaks in (False, True):
+        began.clear()
+        beside = asyncio.create_task(load(breaks=breaks))
+        await began.wait()
+        if breaks:
+            with pytest.raises(CheckError, match="was refused"):
+                await stopped(beside)
+        else:
+            await stopped(beside)
+            assert beside.cancelled()
