@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import structlog
 from aiohttp import web
@@ -25,7 +25,7 @@ from cloud.web import sessions
 from cloud.web.addresses import client_address
 from cloud.web.problems import BY_STATUS, Problem, ProblemCode
 from cloud.web.refusals import problem_of
-from cloud.web.responses import problem_response, wants_json
+from cloud.web.responses import netloc_of, problem_response, wants_json
 from cloud.web.state import (
     LABEL_KEYS,
     METRICS,
@@ -221,7 +221,10 @@ def _from_here(request: web.Request) -> bool:
     if site is not None and site != "same-origin":
         return False
     origin = request.headers.get("Origin")
-    return origin is None or origin == "null" or urlsplit(origin).netloc.lower() == request.host.lower()
+    if origin is None or origin == "null":
+        return True
+    netloc = netloc_of(origin)
+    return netloc is not None and netloc.lower() == request.host.lower()
 
 
 ALL: Final = (observe, forwarded, problems, bounded, visitor, same_site)

@@ -84,13 +84,20 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
     return response
 
 
+def netloc_of(text: str) -> str | None:
+    """The network location of an address, empty where it has none; None where it is no address at all."""
+    try:
+        return urlsplit(text).netloc
+    except ValueError:  # a bracket that is not closed, for one
+        return None
+
+
 def local_path(text: str, default: str) -> str:
     """``text`` if it is a path of this site, else ``default``: no log-in link leads anywhere else."""
-    parts = urlsplit(text)
     safe = (
         text.startswith("/")
         and not text.startswith(("//", "/\\"))
-        and not parts.netloc
+        and netloc_of(text) == ""
         and text.isprintable()
     )
     return text if safe and "\\" not in text else default

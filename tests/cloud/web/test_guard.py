@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
 
 from cloud.web import middleware
+from cloud.web.responses import local_path
 from tests.cloud.web.conftest import Somebody
 from tests.support.portal import Answer, Portal, Visitor, now_ms
 
@@ -129,6 +131,8 @@ async def test_every_change_needs_the_form_token(portal: Portal, ada: Somebody) 
     "headers",
     [
         {"Origin": "https://evil.example.org"},
+        {"Origin": "http://["},
+        {"Origin": "http://[x]y"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "none"},
@@ -144,6 +148,14 @@ async def test_another_site_changes_nothing(ada: Somebody, headers: dict[str, st
 async def test_our_own_pages_may(portal: Portal, ada: Somebody) -> None:
     headers = {"Origin": portal.url, "Sec-Fetch-Site": "same-origin"}
     assert (await ada.browser.post("/logout", {}, **headers)).status == 303
+
+
+@pytest.mark.parametrize("target", ["//[x", "//[", "/\\[", "http://[", "//\u2100"])
+async def test_a_target_that_is_no_address_leads_nowhere(stranger: Visitor, target: str) -> None:
+    for path in ("/login?next=", "/signup?next=", "/privacy?back="):
+        answer = await stranger.get(path + quote(target))
+        assert (answer.status, target in answer.text) == (200, False), path
+    assert local_path(target, "/home") == "/home"
 
 
 async def test_no_change_by_get(portal: Portal) -> None:
