@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -35,6 +36,8 @@ from protocol.identity import ProductId, ProductKey
 
 MAX_JOBS: Final = 50
 """Lists one process keeps in memory."""
+MAX_JOBS_OF_COMPANY: Final = 3
+"""Of these one company's, so that none takes every place."""
 SAVE_S: Final = 1.0
 SWEEP_S: Final = 10.0
 
@@ -77,6 +80,7 @@ class BulkClaims:
         self._mode = mode
         self._pause_s = 1.0 / rows_per_s
         self._queues: dict[int, list[_Work]] = {}
+        self._entering: Counter[int] = Counter()
         self._news = asyncio.Event()
 
     async def submit(self, actor: Actor, text: str, now_ms: int) -> str:
@@ -85,8 +89,6 @@ class BulkClaims:
         rows = parse(text)
         if not rows:
             raise RefusedError(RefusalCode.FIELD_INVALID, text="There are no product codes in this list.")
-        if sum(map(len, self._queues.values())) >= MAX_JOBS:
-            raise RefusedError(RefusalCode.TOO_MANY_OPEN)
         job_id = str(uuid.uuid4())
 
         async def work(connection: Connection) -> Begun:
@@ -101,11 +103,27 @@ class BulkClaims:
             await bulk.insert(connection, job_id, actor.company_id, actor.account_id, rows, now_ms)
             return Begun(job_id)
 
-        await in_transaction(self._pool, work)
-        left = [row for row in rows if row.fault is None]
-        self._queues.setdefault(actor.company_id, []).append(_Work(job_id, actor, left))
+        with self._place(actor.company_id):
+            await in_transaction(self._pool, work)
+            left = [row for row in rows if row.fault is None]
+            self._queues.setdefault(actor.company_id, []).append(_Work(job_id, actor, left))
         self._news.set()
         return job_id
+
+    @contextlib.contextmanager
+    def _place(self, company_id: int) -> Iterator[None]:
+        """A place for one more list, from before it is stored until it is in its queue. RefusedError."""
+        of_company = len(self._queues.get(company_id, ())) + self._entering[company_id]
+        of_all = sum(map(len, self._queues.values())) + self._entering.total()
+        if of_company >= MAX_JOBS_OF_COMPANY or of_all >= MAX_JOBS:
+            raise RefusedError(RefusalCode.TOO_MANY_OPEN)
+        self._entering[company_id] += 1
+        try:
+            yield
+        finally:
+            self._entering[company_id] -= 1
+            if not self._entering[company_id]:
+                del self._entering[company_id]
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

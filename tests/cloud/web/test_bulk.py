@@ -8,9 +8,13 @@ from collections import Counter
 import pytest
 
 from cloud.core.bulk import Result
+from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import bulk
 from cloud.postgres.transaction import in_transaction
+from cloud.services import bulk_claiming
+from cloud.services.bulk_claiming import MAX_JOBS_OF_COMPANY, BulkClaims
 from cloud.web import bulk_views
+from cloud.web.state import LABEL_KEYS
 from tests.cloud.web.conftest import Somebody
 from tests.support.portal import Portal, labelled_device, now_ms
 from tests.support.streams import open_stream
@@ -27,6 +31,12 @@ async def hand_in(somebody: Somebody, text: str) -> str:
     answer = await somebody.browser.post("/add/bulk", {"list": text})
     assert answer.status == 303, answer.text
     return answer.headers["Location"]
+
+
+def one_line() -> str:
+    """A list of one device that nobody knows."""
+    device, key = labelled_device()
+    return f"{device.product_id.value} {key}"
 
 
 async def results(somebody: Somebody, path: str) -> list[dict[str, str]]:
@@ -101,6 +111,29 @@ async def test_bounds_and_empty_lists_are_told(ada: Somebody, monkeypatch: pytes
     refused = await ada.browser.post("/add/bulk", {"list": "\n".join(lines)})
     assert refused.status == 429
     assert lines[0].split()[1] not in refused.text
+
+
+async def test_one_company_does_not_take_every_place(
+    portal: Portal, ada: Somebody, eve: Somebody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody works on these lists, so every place stays taken.
+    jobs = BulkClaims(portal.pool, portal.app[LABEL_KEYS], pending_ms=60_000)
+
+    async def hand_in_at_once(somebody: Somebody, lists: int) -> int:
+        given = [jobs.submit(somebody.actor, one_line(), now_ms()) for _ in range(lists)]
+        answers = await asyncio.gather(*given, return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, RefusedError)]
+        assert {refusal.code for refusal in refused} <= {RefusalCode.TOO_MANY_OPEN}
+        assert len(refused) + sum(isinstance(answer, str) for answer in answers) == lists
+        return lists - len(refused)
+
+    monkeypatch.setattr(bulk_claiming, "MAX_JOBS", MAX_JOBS_OF_COMPANY + 2)
+    with monkeypatch.context() as strict:
+        strict.setattr(bulk_claiming, "MAX_OPEN", 0)  # a list that is not stored gives its place back
+        assert await hand_in_at_once(ada, MAX_JOBS_OF_COMPANY) == 0
+    assert await hand_in_at_once(ada, MAX_JOBS_OF_COMPANY + 3) == MAX_JOBS_OF_COMPANY
+    assert await hand_in_at_once(ada, 1) == 0
+    assert await hand_in_at_once(eve, 3) == 2
 
 
 async def test_a_viewer_may_not(portal: Portal, ada: Somebody) -> None:
