@@ -137,6 +137,14 @@ async def lock(connection: Connection, company_id: int) -> None:
     await connection.execute("SELECT 1 FROM company WHERE company_id = %s FOR NO KEY UPDATE", [company_id])
 
 
+async def lock_account(connection: Connection, account_id: int) -> None:
+    """Hold a person's row: their memberships end one after the other, whichever company ends them.
+
+    Taken after ``lock``, never before it.
+    """
+    await connection.execute("SELECT 1 FROM account WHERE account_id = %s FOR NO KEY UPDATE", [account_id])
+
+
 # --- members ------------------------------------------------------------------------------------------------
 
 

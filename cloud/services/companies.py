@@ -89,6 +89,8 @@ async def remove(kit: Kit, actor: Actor, account_id: int, now_ms: int) -> None:
         if leaving and len(people) == 1:
             raise RefusedError(RefusalCode.LAST_OWNER)  # that is what deleting the account is for
         must_remove(mine, member.role, self_removal=leaving, owners=_owners(people), members=len(people))
+        # Another company may be removing the same person: who comes second sees that there is no company left.
+        await companies.lock_account(connection, account_id)
         await companies.remove_member(connection, actor.company_id, account_id)
         await _audit(connection, "member_removed", actor, now_ms, member=account_id, role=member.role)
         await _give_home(connection, member, now_ms)
