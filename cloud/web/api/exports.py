@@ -9,13 +9,14 @@ that ends without its last chunk says that the export is not whole: the log-in h
 database is away.
 """
 
+import asyncio
 import contextlib
 import csv
 import io
 import json
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
@@ -272,15 +273,25 @@ def _cell(value: Any) -> object:
 # --- oneself ------------------------------------------------------------------------------------------------
 
 
-@SECTION.operation("GET", "/account/data", answer=dict[str, Any])
+@SECTION.operation("GET", "/account/data", answer=dict[str, Any], problems=[ProblemCode.TOO_MANY])
 async def export_person(request: web.Request) -> web.Response:
     """*Download my data*."""
-    found = await exporting.about_person(request.app[KIT], session_of(request).account_id)
-    return web.Response(
-        text=json.dumps({"made_ms": now_ms(), **found}, allow_nan=False, indent=1),
-        content_type="application/json",
-        headers={"Content-Disposition": 'attachment; filename="my-data.json"'},
-    )
+    with _place(request):
+        found = await exporting.about_person(request.app[KIT], session_of(request).account_id)
+        response = web.Response(
+            body=await asyncio.to_thread(_encoded, {"made_ms": now_ms(), **found}),
+            content_type="application/json",
+            charset="utf-8",
+            headers={"Content-Disposition": 'attachment; filename="my-data.json"'},
+        )
+        await response.prepare(request)
+        await response.write_eof()  # here, for until it is sent it is in memory
+    return response
+
+
+def _encoded(found: Mapping[str, Any]) -> bytes:
+    """What is stored about a person, as text: it may be long, so this is not for the event loop."""
+    return json.dumps(found, allow_nan=False, indent=1).encode()
 
 
 def prepare(app: web.Application) -> None:

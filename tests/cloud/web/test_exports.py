@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 import json
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -187,6 +189,37 @@ async def test_my_data(portal: Portal, ada: Somebody, eve: Somebody) -> None:
     assert found["claims"]
     for secret in (str(other.device_id), "eve@example.org", "argon2", "hash", "csrf"):
         assert secret not in answer.text
+
+
+async def test_my_data_has_the_bound_of_exports_and_is_encoded_beside_the_event_loop(
+    portal: Portal, ada: Somebody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = portal.app[export_views.RUNNING]
+    encoded, seen = export_views._encoded, []
+
+    def watched(found: Mapping[str, Any]) -> bytes:
+        seen.append((threading.get_ident(), dict(running)))
+        return encoded(found)
+
+    monkeypatch.setattr(export_views, "_encoded", watched)
+    monkeypatch.setattr("cloud.postgres.exports.AT_ONCE", 3)
+    async with portal.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO account_audit (account_id, ts_ms, kind, detail)"
+            " SELECT %s, number, 'logged_in', '{}' FROM generate_series(1, 10) AS number",
+            [ada.actor.account_id],
+        )
+    answer = await ada.browser.get("/api/v1/account/data")
+    assert [one["ts_ms"] for one in json.loads(answer.text)["account_audit"]][:10] == list(range(1, 11))
+    ((thread, counted),) = seen
+    assert thread != threading.get_ident()
+    assert counted == {ada.actor.account_id: 1}
+    assert not running
+    running[ada.actor.account_id] = export_views.MAX_EXPORTS_OF_ACCOUNT
+    answer = await ada.browser.get("/api/v1/account/data")
+    assert (answer.status, json.loads(answer.text)["code"]) == (429, "too_many")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert len(seen) == 1
 
 
 async def test_pages_lead_to_the_exports(portal: Portal, ada: Somebody) -> None:
