@@ -283,6 +283,19 @@ async def insert_invitation(connection: Connection, new: NewInvitation) -> int |
     return None if row is None else int(row[0])
 
 
+async def invitations_since(
+    connection: Connection, company_id: int, email_norm: str, since_ms: int
+) -> tuple[int, int]:
+    """How many a company has sent after ``since_ms``, ended or not: to everybody, and to this address."""
+    cursor = await connection.execute(
+        "SELECT count(*), count(*) FILTER (WHERE email_norm = %s) FROM invitation"
+        " WHERE company_id = %s AND created_ms > %s",
+        [email_norm, company_id, since_ms],
+    )
+    row = await cursor.fetchone()
+    return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+
 async def find_invitation(
     connection: Connection, *, token_hash: bytes | None = None, invitation_id: int | None = None
 ) -> Invitation | None:

@@ -36,6 +36,11 @@ from cloud.services.kit import Kit, hash_of, new_token
 
 MAX_OPEN_INVITATIONS: Final = 200
 """Per company: nobody sends mails to the world by us."""
+DAY_MS: Final = 86_400_000
+MAX_INVITATIONS_A_DAY: Final = 100
+"""Per company, ended ones too: to withdraw one does not make room for another mail."""
+MAX_INVITATIONS_EACH_A_DAY: Final = 3
+"""Per company and invited address."""
 
 
 async def details(kit: Kit, actor: Actor) -> Company:
@@ -89,7 +94,7 @@ async def remove(kit: Kit, actor: Actor, account_id: int, now_ms: int) -> None:
         if leaving and len(people) == 1:
             raise RefusedError(RefusalCode.LAST_OWNER)  # that is what deleting the account is for
         must_remove(mine, member.role, self_removal=leaving, owners=_owners(people), members=len(people))
-        # Another company may be removing the same person: who comes second sees that there is no company left.
+        # Another company may be removing the same person: the second sees that none is left.
         await companies.lock_account(connection, account_id)
         await companies.remove_member(connection, actor.company_id, account_id)
         await _audit(connection, "member_removed", actor, now_ms, member=account_id, role=member.role)
@@ -125,7 +130,7 @@ async def switch(kit: Kit, session: Session, company_id: int) -> None:
 
 
 async def invite(kit: Kit, actor: Actor, email: str, role: Role, now_ms: int) -> Invitation:
-    """Send a co-worker an invite. AccountError, RefusedError already_invited, too_many_open."""
+    """Send a co-worker an invite. AccountError, RefusedError already_invited, too_many_open, too_fast."""
     address = Email.parse(email)
     token = new_token()
     async with kit.pool.connection() as connection, connection.transaction():
@@ -147,6 +152,7 @@ async def invite(kit: Kit, actor: Actor, email: str, role: Role, now_ms: int) ->
         number = await companies.insert_invitation(connection, new)
         if number is None:
             raise RefusedError(RefusalCode.ALREADY_INVITED, field="email")
+        await _must_not_flood(connection, new)
         found = await companies.find_invitation(connection, invitation_id=number)
         if found is None:
             raise RefusedError(RefusalCode.NOT_FOUND)
@@ -162,6 +168,19 @@ async def invite(kit: Kit, actor: Actor, email: str, role: Role, now_ms: int) ->
         await outbox.put(connection, letter)
         await witness.tell(connection, found)
     return found
+
+
+async def _must_not_flood(connection: Connection, new: companies.NewInvitation) -> None:
+    """RefusedError too_fast where the one just written is too many for a day; the rollback removes it."""
+    sent, sent_here = await companies.invitations_since(
+        connection, new.company_id, new.email_norm, new.now_ms - DAY_MS
+    )
+    if sent_here > MAX_INVITATIONS_EACH_A_DAY:
+        text = "This address was invited several times today. Please try again tomorrow."
+        raise RefusedError(RefusalCode.TOO_FAST, text=text, field="email")
+    if sent > MAX_INVITATIONS_A_DAY:
+        text = "Your company has sent very many invitations today. Please try again tomorrow."
+        raise RefusedError(RefusalCode.TOO_FAST, text=text)
 
 
 async def invitations(kit: Kit, actor: Actor, now_ms: int) -> list[Invitation]:

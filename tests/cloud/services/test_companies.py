@@ -272,7 +272,7 @@ async def test_two_owners_who_step_down_at_once_leave_one(kit: Kit, head: Actor)
 async def test_accepting_and_withdrawing_at_once_is_one_of_the_two(kit: Kit, head: Actor) -> None:
     identity = await add_person(kit, "eve@example.org", NOW)
     session = await log_in(kit, identity, NOW)
-    for _ in range(5):
+    for _ in range(companies.MAX_INVITATIONS_EACH_A_DAY):
         await companies.invite(kit, head, "eve@example.org", Role.VIEWER, NOW)
         link = await mailed_token(kit.pool, "eve@example.org")
         (found,) = await companies.invitations(kit, head, NOW)
@@ -286,3 +286,32 @@ async def test_accepting_and_withdrawing_at_once_is_one_of_the_two(kit: Kit, hea
         if isinstance(accepted, int):
             await companies.remove(kit, head, identity.account_id, NOW)
             session = await log_in(kit, identity, NOW)
+
+
+async def _invite_and_withdraw(kit: Kit, head: Actor, email: str, now_ms: int) -> None:
+    found = await companies.invite(kit, head, email, Role.VIEWER, now_ms)
+    await companies.withdraw(kit, head, found.invitation_id, now_ms)
+
+
+async def test_withdrawing_makes_no_room_for_another_mail_to_the_same_address(kit: Kit, head: Actor) -> None:
+    for number in range(companies.MAX_INVITATIONS_EACH_A_DAY):
+        await _invite_and_withdraw(kit, head, "eve@example.org", NOW + number)
+    with pytest.raises(RefusedError, match="tomorrow") as caught:
+        await companies.invite(kit, head, "EVE@example.org", Role.VIEWER, NOW + 9)
+    assert (caught.value.code, caught.value.field) == (RefusalCode.TOO_FAST, "email")
+    assert await companies.invitations(kit, head, NOW + 9) == []
+    await companies.invite(kit, head, "grace@example.org", Role.VIEWER, NOW + 9)
+    await companies.invite(kit, head, "eve@example.org", Role.VIEWER, NOW + companies.DAY_MS)
+
+
+async def test_a_company_sends_so_many_invitations_a_day(
+    kit: Kit, head: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(companies, "MAX_INVITATIONS_A_DAY", 4)
+    for number in range(4):
+        await _invite_and_withdraw(kit, head, f"{number}@example.org", NOW)
+    assert (
+        await refusal_of(companies.invite(kit, head, "4@example.org", Role.VIEWER, NOW + 1))
+        is RefusalCode.TOO_FAST
+    )
+    await companies.invite(kit, head, "4@example.org", Role.VIEWER, NOW + companies.DAY_MS)
