@@ -123,7 +123,7 @@ def _kind(char: str) -> str:
 # --- guessing ----------------------------------------------------------------------------------------------
 
 FORGET_MS = 3_600_000
-"""A row of failures is forgotten an hour after its last one."""
+"""A row of failures is forgotten an hour after its last one, where its pace does not say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ class Pace:
     free: int
     first_ms: int
     longest_ms: int
+    forget_ms: int = FORGET_MS
 
 
 PACES: dict[str, Pace] = {
@@ -151,7 +152,7 @@ PACES: dict[str, Pace] = {
 
 def delay_ms(pace: Pace, failures: int, last_ms: int, now_ms: int) -> int:
     """How long the next attempt waits after so many failures, the last of them at ``last_ms``."""
-    if failures < pace.free or now_ms - last_ms >= FORGET_MS:
+    if failures < pace.free or now_ms - last_ms >= pace.forget_ms:
         return 0
     doublings = min(failures - pace.free, 30)
     return min(pace.first_ms << doublings, pace.longest_ms)

@@ -136,8 +136,13 @@ async def delete_login_step(connection: Connection, token_hash: bytes) -> bool:
 # --- the count of wrong ones --------------------------------------------------------------------------------
 
 
-async def lock_attempts(connection: Connection, scope: str, subject: str, now_ms: int) -> tuple[int, int]:
-    """(failures, last_ms) of somebody, held until the transaction ends, so that tries go one by one."""
+async def lock_attempts(
+    connection: Connection, scope: str, subject: str, now_ms: int, forget_ms: int = FORGET_MS
+) -> tuple[int, int]:
+    """(failures, last_ms) of somebody, held until the transaction ends, so that tries go one by one.
+
+    A row of failures counts no longer when its last one is ``forget_ms`` old.
+    """
     await connection.execute(
         "INSERT INTO attempt (scope, subject, failures, last_ms) VALUES (%s, %s, 0, 0)"
         " ON CONFLICT DO NOTHING",
@@ -148,7 +153,7 @@ async def lock_attempts(connection: Connection, scope: str, subject: str, now_ms
     )
     row = await cursor.fetchone()
     failures, last_ms = (0, 0) if row is None else (int(row[0]), int(row[1]))
-    return (0, last_ms) if now_ms - last_ms >= FORGET_MS else (failures, last_ms)
+    return (0, last_ms) if now_ms - last_ms >= forget_ms else (failures, last_ms)
 
 
 async def set_attempts(connection: Connection, scope: str, subject: str, failures: int, now_ms: int) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 from cloud.core.account import FORGET_MS
 from cloud.postgres.pool import Pool
 
+HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 _STATEMENTS: Final = (
     ("DELETE FROM sign_up WHERE expires_ms <= %s", 0),
@@ -17,7 +18,14 @@ _STATEMENTS: Final = (
     ("DELETE FROM mailed_code WHERE made_ms <= %s", DAY_MS),
     ("DELETE FROM attempt WHERE scope IN ('login', 'factor', 'sign_up') AND last_ms <= %s", FORGET_MS),
     ("DELETE FROM attempt WHERE scope IN ('claim account', 'claim network') AND last_ms <= %s", FORGET_MS),
+    ("DELETE FROM attempt WHERE scope IN ('mail', 'code') AND last_ms <= %s", DAY_MS),
     ("DELETE FROM claim_place WHERE expires_ms <= %s", 0),
+    # Shut by a deletion that crashed: whoever is still there goes on.
+    (
+        "UPDATE company SET closed_ms = NULL WHERE closed_ms <= %s"
+        " AND EXISTS (SELECT 1 FROM membership m WHERE m.company_id = company.company_id)",
+        HOUR_MS,
+    ),
     ("DELETE FROM invitation WHERE accepted_by IS NULL AND expires_ms <= %s", 30 * DAY_MS),
 )
 

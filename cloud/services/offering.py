@@ -19,12 +19,14 @@ from cloud.postgres import claims, owners
 from cloud.postgres.owners import OfferRow
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
+from cloud.services import mail_pace
 from cloud.services.acting import (
     TRANSFER,
     OwningCode,
     OwningError,
     decide_and_carry,
     foreign,
+    must_be_open,
     need_fresh,
     own,
 )
@@ -52,7 +54,10 @@ async def offer(
     to_email: str = "",
     to_company_id: int | None = None,
 ) -> Offer:
-    """Offer the device for seven days, to a company or by a link to an e-mail address. AccountError."""
+    """Offer the device for seven days, to a company or by a link to an e-mail address.
+
+    AccountError; RefusedError too_fast where this address was sent many offers.
+    """
     actor.must(Action.TRANSFER)
     need_fresh(fresh)
     email = Email.parse(to_email).folded if to_company_id is None else None
@@ -60,7 +65,18 @@ async def offer(
     secret = secrets.token_urlsafe(SECRET_BYTES)
     what = Offered(offer_id, actor.account_id, to_company_id, email, _hash(secret))
     token = f"{offer_id}.{secret}"
-    after = await own(pool, actor, device_id, what, now_ms, TRANSFER, link=token)
+
+    async def work(connection: Connection) -> Device:
+        if not await claims.lock_known(connection, device_id):
+            raise OwningError(OwningCode.UNKNOWN_DEVICE)
+        device = await decide_and_carry(
+            connection, device_id, what, now_ms, lambda known: not foreign(known, actor), By.of(actor), token
+        )
+        if email is not None:
+            await mail_pace.count_offer(connection, email, now_ms)
+        return device
+
+    after = await in_transaction(pool, work, before_commit=TRANSFER.before, after_commit=TRANSFER.after)
     made = after.open(MatterKind.OFFER)
     return Offer(offer_id, token, made.due_ms if made and made.due_ms else now_ms)
 
@@ -153,6 +169,8 @@ async def _answer_offer(
             if await owners.took_offer(connection, device_id, offer_id):
                 return device  # a repeated request: the first one has succeeded
             raise OwningError(OwningCode.OWN_DEVICE)
+        if isinstance(what, OfferTaken):
+            await must_be_open(connection, actor)
         await _check_offer(connection, actor, device_id, token, now_ms)
         return await decide_and_carry(connection, device_id, what, now_ms, None, By.of(actor))
 

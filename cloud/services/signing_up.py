@@ -8,7 +8,8 @@ Steps, each a function; the pages keep only the token (in a cookie of the visito
    for invited people, who see no page two.
 3. ``register(kit, token, page_two, privacy=…, promotions=…, check_robot=…, now_ms)`` mails the code.
    ``check_robot`` is awaited first and raises what the proof of work's own service raises. ``page_two`` is
-   the form as a mapping; it is ignored for invited people. FormError, RefusedError privacy_needed.
+   the form as a mapping; it is ignored for invited people. FormError, RefusedError privacy_needed, and
+   resend_later where this address was sent many mails (:mod:`cloud.services.mail_pace`).
 4. ``resend(kit, token, now_ms)`` mails another one. RefusedError resend_later (``after_s``), resend_enough.
 5. ``verify(kit, token, code, now_ms)`` → Identity: the account exists; log the person in
    (``sessions.begin``), offer Two-Factor Authentication. RefusedError code_wrong, code_expired, code_spent.
@@ -33,7 +34,7 @@ from cloud.postgres import accounts, companies, factors, outbox, sign_ups
 from cloud.postgres.accounts import EmailTakenError
 from cloud.postgres.sign_ups import SignUpRow
 from cloud.postgres.transaction import Connection
-from cloud.services import letters, mailed_code
+from cloud.services import letters, mail_pace, mailed_code
 from cloud.services.accounts import Identity, network_of
 from cloud.services.kit import Kit, hash_of, new_token
 
@@ -197,6 +198,7 @@ async def _mail_code(kit: Kit, connection: Connection, row: SignUpRow, now_ms: i
     code = await mailed_code.issue(
         kit, connection, Purpose.SIGN_UP, row.token_hash, now_ms, fits=not row.known
     )
+    await mail_pace.count_sign_up(connection, row.email_norm, now_ms)
     if row.known:
         await outbox.put(connection, letters.sign_up_known(kit, row.email, now_ms))
     else:

@@ -45,6 +45,11 @@ async def test_only_what_ran_out_goes(database: str) -> None:
                     [name.decode(), end_ms - 3_600_000],
                 )
                 await connection.execute(
+                    "INSERT INTO attempt (scope, subject, failures, last_ms) SELECT scope, %s, 1, %s"
+                    " FROM unnest(ARRAY['mail', 'code']) AS scope",
+                    [name.decode(), end_ms - DAY_MS],
+                )
+                await connection.execute(
                     "INSERT INTO invitation (company_id, email, email_norm, role, token_hash, invited_by,"
                     " created_ms, expires_ms, ended_ms) VALUES (1, '', '', 'viewer', %s, 1, 0, %s, 0)",
                     [name, end_ms - 30 * DAY_MS],
@@ -57,6 +62,6 @@ async def test_only_what_ran_out_goes(database: str) -> None:
             await connection.execute(
                 "INSERT INTO attempt (scope, subject, failures, last_ms) VALUES ('claim', 'old', 1, 0)"
             )
-        assert await leftovers.forget(pool, NOW, 30) == 8
+        assert await leftovers.forget(pool, NOW, 30) == 10
         assert await leftovers.forget(pool, NOW, 30) == 0
-        assert await leftovers.forget(pool, NOW + 1, 30) == 8
+        assert await leftovers.forget(pool, NOW + 1, 30) == 10
