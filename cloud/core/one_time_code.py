@@ -1,7 +1,7 @@
 """Six digits in a mail: how long they live, how often they may be tried, when the next ones are sent.
 
-A code lives 10 minutes, is good for 5 tries and one use. A new one replaces it; the pause before the next
-mail doubles. Randomness and hashing are the caller's.
+A code lives 10 minutes, is good for 5 tries and one use; an address bears 20 wrong ones. A new code replaces
+the one before; the pause before the next mail doubles. Randomness and hashing are the caller's.
 """
 
 from enum import StrEnum
@@ -13,6 +13,9 @@ DIGITS: Final = 6
 CODES: Final = 10**DIGITS
 LIFE_MS: Final = 600_000
 TRIES: Final = 5
+ADDRESS_TRIES: Final = 20
+"""Wrong codes for one address, whichever request they belong to, until a day passes without any."""
+ADDRESS_FORGET_MS: Final = 86_400_000
 SENDS: Final = 6
 """Mails for one request; more are not asked for by a person whose mails arrive."""
 FIRST_PAUSE_MS: Final = 30_000

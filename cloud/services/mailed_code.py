@@ -2,13 +2,18 @@
 
 import hmac
 import secrets
+from typing import Final
 
 from cloud.core import one_time_code
 from cloud.core.one_time_code import Purpose
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.postgres import sign_ups
+from cloud.postgres import accounts, factors, sign_ups
 from cloud.postgres.transaction import Connection
 from cloud.services.kit import Kit
+from cloud.services.mail_pace import subject_of
+
+SCOPE: Final = "code"
+ENOUGH: Final = "Too many wrong codes were entered for this email address. Please try again tomorrow."
 
 
 async def issue(
@@ -32,16 +37,28 @@ async def issue(
     return code
 
 
-async def check(kit: Kit, purpose: Purpose, holder: bytes, typed: str, now_ms: int) -> bytes:
+async def check(
+    kit: Kit, purpose: Purpose, holder: bytes, typed: str, now_ms: int, *, email_norm: str
+) -> bytes:
     """The hash of a right code, for ``sign_ups.use_code`` in the transaction of its effect.
 
-    A try is counted first, whatever follows. RefusedError code_wrong, code_expired or code_spent.
+    A try is counted first, whatever follows: of this code and of the address it was mailed to, for whoever
+    asks for many codes to one address must not get tries with each. RefusedError code_wrong, code_expired or
+    code_spent.
     """
     code = one_time_code.parse(typed)
     if code is None:
         raise RefusedError(RefusalCode.CODE_WRONG, field="code")  # a slip of the finger is no guess
-    async with kit.pool.connection() as connection:
+    subject = subject_of(email_norm)
+    async with kit.pool.connection() as connection, connection.transaction():
+        tries, _ = await factors.lock_attempts(
+            connection, SCOPE, subject, now_ms, one_time_code.ADDRESS_FORGET_MS
+        )
+        if tries >= one_time_code.ADDRESS_TRIES:
+            raise RefusedError(RefusalCode.CODE_SPENT, text=ENOUGH, field="code")
         wanted = await sign_ups.count_try(connection, purpose, holder, now_ms)
+        if wanted is not None:
+            await factors.set_attempts(connection, SCOPE, subject, tries + 1, now_ms)
         row = await sign_ups.find_code(connection, purpose, holder) if wanted is None else None
     given = kit.vault.hash_code(purpose, holder, code)
     if wanted is None:
@@ -51,4 +68,5 @@ async def check(kit: Kit, purpose: Purpose, holder: bytes, typed: str, now_ms: i
         raise RefusedError(reason or RefusalCode.CODE_EXPIRED, field="code")
     if not hmac.compare_digest(wanted, given):
         raise RefusedError(RefusalCode.CODE_WRONG, field="code")
+    await accounts.clear_failures(kit.pool, SCOPE, [subject])
     return wanted

@@ -132,7 +132,13 @@ async def ask_email_change(kit: Kit, session: Session, email: str, *, fresh: boo
 async def confirm_email_change(kit: Kit, session: Session, code: str, now_ms: int) -> None:
     """Check the code and change the address; links for a new password sent to the old one are void."""
     holder, account_id = _holder(session.account_id), session.account_id
-    code_hash = await mailed_code.check(kit, Purpose.EMAIL_CHANGE, holder, code, now_ms)
+    async with kit.pool.connection() as connection, connection.transaction():
+        wish = await profiles.find_email_change(connection, account_id, now_ms)
+    # Without a wish no code is good, whichever address it is counted for.
+    email_norm = Email.parse(session.email).folded if wish is None else wish.email_norm
+    code_hash = await mailed_code.check(
+        kit, Purpose.EMAIL_CHANGE, holder, code, now_ms, email_norm=email_norm
+    )
     async with kit.pool.connection() as connection, connection.transaction():
         change = await profiles.find_email_change(connection, account_id, now_ms)
         if change is None:

@@ -178,8 +178,9 @@ async def resend(kit: Kit, token: str, now_ms: int) -> None:
 async def verify(kit: Kit, token: str, code: str, now_ms: int) -> Identity:
     """Check the code and make the account, with a company of its own or in the inviting one."""
     async with kit.pool.connection() as connection, connection.transaction():
-        holder = (await _find(connection, token, now_ms)).token_hash
-    code_hash = await mailed_code.check(kit, Purpose.SIGN_UP, holder, code, now_ms)
+        row = await _find(connection, token, now_ms)
+    holder = row.token_hash
+    code_hash = await mailed_code.check(kit, Purpose.SIGN_UP, holder, code, now_ms, email_norm=row.email_norm)
     async with kit.pool.connection() as connection, connection.transaction():
         row = await _find(connection, token, now_ms)
         if not await sign_ups.use_code(connection, Purpose.SIGN_UP, holder, code_hash, now_ms):

@@ -6,13 +6,22 @@ import pytest
 
 from cloud.core.account import AccountError
 from cloud.core.authz import Role
-from cloud.core.one_time_code import FIRST_PAUSE_MS, LIFE_MS, SENDS, TRIES, resend_after_ms
+from cloud.core.one_time_code import (
+    ADDRESS_FORGET_MS,
+    ADDRESS_TRIES,
+    FIRST_PAUSE_MS,
+    LIFE_MS,
+    SENDS,
+    TRIES,
+    resend_after_ms,
+)
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import SIGN_UP_LIFE_MS, FormError
 from cloud.postgres import companies, outbox
 from cloud.services import signing_up
 from cloud.services.accounts import Authenticator, Identity, network_of
 from cloud.services.kit import Kit
+from cloud.services.mailed_code import ENOUGH
 from cloud.services.signing_up import PACE
 from tests.support.kit import PAGE_TWO, PASSWORD, mailed_code, never_a_robot, newest_letter
 
@@ -115,6 +124,43 @@ async def test_tries_made_at_once_are_all_counted(kit: Kit) -> None:
     found = await asyncio.gather(*(refused(kit, token, wrong(code)) for _ in range(4 * TRIES)))
     assert found.count(RefusalCode.CODE_WRONG) == TRIES
     assert found.count(RefusalCode.CODE_SPENT) == 3 * TRIES
+
+
+async def test_many_sign_ups_of_one_address_get_no_more_tries(kit: Kit) -> None:
+    """Whoever guesses at an address that is not theirs begins anew for each five tries: 20 are all."""
+    await sign_up(kit)
+    answers = []
+    for email in ("ADA@example.org", "eve@example.org"):
+        found = []
+        for _ in range(ADDRESS_TRIES // TRIES):
+            token = await begin(kit, email)
+            await register(kit, token)
+            guess = "123456" if email != "eve@example.org" else wrong(await mailed_code(kit.pool, email))
+            found += [await refused(kit, token, guess) for _ in range(TRIES)]
+        assert set(found) == {RefusalCode.CODE_WRONG}
+        token = await begin(kit, email)
+        await register(kit, token)
+        right = "123456" if email != "eve@example.org" else await mailed_code(kit.pool, email)
+        with pytest.raises(RefusedError) as caught:
+            await signing_up.verify(kit, token, right, NOW)
+        answers.append((caught.value.code, str(caught.value)))
+    assert answers[0] == answers[1] == (RefusalCode.CODE_SPENT, ENOUGH)
+    await sign_up(kit, "grace@example.org")
+    tomorrow = NOW + ADDRESS_FORGET_MS
+    token = await begin(kit, "eve@example.org", tomorrow)
+    await register(kit, token, tomorrow)
+    await signing_up.verify(kit, token, await mailed_code(kit.pool, "eve@example.org"), tomorrow)
+
+
+async def test_a_right_code_forgives_the_wrong_ones(kit: Kit) -> None:
+    token = await begin(kit)
+    await register(kit, token)
+    code = await mailed_code(kit.pool, ADA)
+    await refused(kit, token, wrong(code))
+    await signing_up.verify(kit, token, code, NOW)
+    async with kit.pool.connection() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM attempt WHERE scope = 'code'")
+        assert await cursor.fetchone() == (0,)
 
 
 async def test_what_is_no_code_costs_no_try(kit: Kit) -> None:
