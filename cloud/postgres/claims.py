@@ -107,8 +107,9 @@ async def load(connection: Connection, device_id: int) -> Device:
         (device_id,),
     )
     pending = await connection.execute(
-        "SELECT claim_id::text, company_id, account_id, created_ms, expires_ms, picked_kid FROM claim"
-        " WHERE device_id = %s AND state = 'pending' ORDER BY created_ms, claim_id",
+        "SELECT claim_id::text, company_id, account_id, claim.created_ms, expires_ms, picked_kid FROM claim"
+        " JOIN company USING (company_id) WHERE device_id = %s AND state = 'pending' AND closed_ms IS NULL"
+        " ORDER BY claim.created_ms, claim_id",
         (device_id,),
     )
     owner, last_epoch, matters = await owners.load(connection, device_id)

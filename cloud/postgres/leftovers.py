@@ -7,6 +7,11 @@ from cloud.postgres.pool import Pool
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
+# Shut by a deletion that crashed: whoever is still there goes on.
+_REOPEN: Final = (
+    "UPDATE company SET closed_ms = NULL WHERE closed_ms <= %s"
+    " AND EXISTS (SELECT 1 FROM membership m WHERE m.company_id = company.company_id)"
+)
 _STATEMENTS: Final = (
     ("DELETE FROM sign_up WHERE expires_ms <= %s", 0),
     ("DELETE FROM email_change WHERE expires_ms <= %s", 0),
@@ -20,12 +25,7 @@ _STATEMENTS: Final = (
     ("DELETE FROM attempt WHERE scope IN ('claim account', 'claim network') AND last_ms <= %s", FORGET_MS),
     ("DELETE FROM attempt WHERE scope IN ('mail', 'code') AND last_ms <= %s", DAY_MS),
     ("DELETE FROM claim_place WHERE expires_ms <= %s", 0),
-    # Shut by a deletion that crashed: whoever is still there goes on.
-    (
-        "UPDATE company SET closed_ms = NULL WHERE closed_ms <= %s"
-        " AND EXISTS (SELECT 1 FROM membership m WHERE m.company_id = company.company_id)",
-        HOUR_MS,
-    ),
+    (_REOPEN, HOUR_MS),
     ("DELETE FROM invitation WHERE accepted_by IS NULL AND expires_ms <= %s", 30 * DAY_MS),
 )
 

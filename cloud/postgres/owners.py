@@ -294,25 +294,6 @@ async def open_of_kind(connection: Connection, kind: MatterKind) -> list[OpenRow
     return [OpenRow(*row) for row in await found.fetchall()]
 
 
-async def owned_by(connection: Connection, company_id: int) -> list[int]:
-    """Devices this company owns now."""
-    found = await connection.execute(
-        "SELECT device_id FROM ownership WHERE company_id = %s AND until_ms IS NULL ORDER BY device_id",
-        (company_id,),
-    )
-    return [row[0] for row in await found.fetchall()]
-
-
-async def awaited_by(connection: Connection, company_id: int) -> list[tuple[int, str]]:
-    """Devices this company waits for, with the names of its claims."""
-    found = await connection.execute(
-        "SELECT device_id, claim_id::text FROM claim WHERE company_id = %s AND state = 'pending'"
-        " ORDER BY device_id",
-        (company_id,),
-    )
-    return [(row[0], row[1]) for row in await found.fetchall()]
-
-
 @dataclass(frozen=True, slots=True)
 class OfferRow:
     """An open offer as whoever may take it sees it."""

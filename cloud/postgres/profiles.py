@@ -259,6 +259,14 @@ async def erase(connection: Connection, account_id: int, now_ms: int) -> None:
     )
 
 
+async def is_erased(connection: Connection, account_id: int) -> bool:
+    """Whether the account was deleted."""
+    found = await connection.execute(
+        "SELECT 1 FROM account WHERE account_id = %s AND deleted_ms IS NOT NULL", [account_id]
+    )
+    return await found.fetchone() is not None
+
+
 async def close_company(connection: Connection, company_id: int, now_ms: int) -> None:
     """Nobody is left: invitations end, and what it said about itself goes."""
     await end_invitations(connection, company_id, now_ms)

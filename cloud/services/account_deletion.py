@@ -7,7 +7,9 @@ members there: RefusedError last_owner until somebody else is made owner.
 
 ``delete(kit, session, fresh=…, hand_to=…, now_ms)``: devices of companies that close are released, or
 handed to the company ``hand_to`` (one of ``takers``); then nothing personal stays and every log-in ends. It
-cannot be undone. It may be repeated after a crash: devices move one by one, the account goes last.
+cannot be undone. Companies are shut first, so that nothing comes to them while their devices move one by one,
+and the account goes last. Where it cannot be finished, the companies go on with what is left, and it may be
+repeated; after a crash they stay shut until then, or for an hour (:mod:`cloud.postgres.leftovers`).
 RefusedError fresh_needed, last_owner, not_found (no such taker).
 """
 
@@ -15,9 +17,9 @@ from dataclasses import dataclass
 
 from cloud.core.authz import Action, Actor, Role
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.postgres import accounts, companies, outbox, profiles
+from cloud.postgres import accounts, closing, companies, outbox, profiles
 from cloud.postgres.accounts import Session
-from cloud.postgres.transaction import Connection
+from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services import letters, owning
 from cloud.services.kit import Kit
 
@@ -52,35 +54,65 @@ async def delete(kit: Kit, session: Session, *, fresh: bool, hand_to: int | None
     if not fresh:
         raise RefusedError(RefusalCode.FRESH_NEEDED)
     account_id = session.account_id
-    async with kit.pool.connection() as connection, connection.transaction():
+    shut: set[int] = set()
+
+    async def begin(connection: Connection) -> Outlook:
+        await closing.hold_invitations(connection, account_id)
         outlook = await _foresee(connection, account_id)
         _must_be_possible(outlook, hand_to)
         for part in outlook.closing:
             await profiles.end_invitations(connection, part.company_id, now_ms)
-    for part in outlook.closing:
-        await owning.close_company(
-            kit.pool,
-            part.company_id,
-            now_ms,
-            hand_to_company_id=hand_to,
-            account_id=None if hand_to is None else account_id,
-        )
-    async with kit.pool.connection() as connection, connection.transaction():
+            await closing.shut(connection, part.company_id, now_ms)
+        return outlook
+
+    async def end(connection: Connection) -> bool:
+        """False where there is more to close by now."""
+        await closing.hold_invitations(connection, account_id)
         outlook = await _foresee(connection, account_id)
+        await companies.lock_account(connection, account_id)
+        if await profiles.is_erased(connection, account_id):
+            return True  # the commit before was answered by a lost connection
         _must_be_possible(outlook, hand_to)
-        email = await accounts.email_of(connection, account_id)
-        await profiles.erase(connection, account_id, now_ms)
         for part in outlook.closing:
-            await profiles.close_company(connection, part.company_id, now_ms)
-        await companies.hint(connection, account_id)
-        await accounts.record(
-            connection,
-            "account_deleted",
-            now_ms=now_ms,
-            account_id=account_id,
-            detail={"closed": [part.company_id for part in outlook.closing], "handed_to": hand_to},
-        )
-        await outbox.put(connection, letters.account_deleted(kit, email, now_ms))
+            if part.company_id not in shut or any(await closing.left_over(connection, part.company_id)):
+                return False
+        await _erase(connection, kit, account_id, outlook, hand_to, now_ms)
+        return True
+
+    try:
+        erased = False
+        while not erased:
+            for part in (await in_transaction(kit.pool, begin)).closing:
+                shut.add(part.company_id)
+                await owning.close_company(
+                    kit.pool,
+                    part.company_id,
+                    now_ms,
+                    hand_to_company_id=hand_to,
+                    account_id=None if hand_to is None else account_id,
+                )
+            erased = await in_transaction(kit.pool, end)
+    except BaseException:  # the account stays, and so do its companies
+        await in_transaction(kit.pool, lambda connection: closing.reopen(connection, account_id))
+        raise
+
+
+async def _erase(
+    connection: Connection, kit: Kit, account_id: int, outlook: Outlook, hand_to: int | None, now_ms: int
+) -> None:
+    email = await accounts.email_of(connection, account_id)
+    await profiles.erase(connection, account_id, now_ms)
+    for part in outlook.closing:
+        await profiles.close_company(connection, part.company_id, now_ms)
+    await companies.hint(connection, account_id)
+    await accounts.record(
+        connection,
+        "account_deleted",
+        now_ms=now_ms,
+        account_id=account_id,
+        detail={"closed": [part.company_id for part in outlook.closing], "handed_to": hand_to},
+    )
+    await outbox.put(connection, letters.account_deleted(kit, email, now_ms))
 
 
 def _must_be_possible(outlook: Outlook, hand_to: int | None) -> None:
@@ -99,6 +131,8 @@ async def _foresee(connection: Connection, account_id: int) -> Outlook:
         await companies.lock(connection, company_id)
         people = await companies.members(connection, company_id)
         part = Part(company_id, name, await profiles.count_devices(connection, company_id))
+        if all(member.account_id != account_id for member in people):
+            continue  # removed a moment ago
         owners = [member.account_id for member in people if member.role is Role.OWNER]
         if len(people) == 1:
             closing.append(part)

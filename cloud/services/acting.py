@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cloud.core.authz import Actor
+from cloud.core.authz import Action, Actor, NotAllowedError
 from cloud.core.claim import decide
 from cloud.core.device import Device, State
 from cloud.core.inputs import IllegalTransitionError, Input
-from cloud.postgres import claims
+from cloud.postgres import claims, closing
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.carrying import NOBODY, By, carry_out
@@ -74,6 +74,12 @@ def need_fresh(fresh: bool) -> None:
         raise OwningError(OwningCode.FACTOR_NEEDED)
 
 
+async def must_be_open(connection: Connection, actor: Actor) -> None:
+    """NotAllowedError where the actor's company is being closed; the device's row is held already."""
+    if not await closing.is_open(connection, actor.company_id):
+        raise NotAllowedError(Action.CLAIM, actor.role)
+
+
 def foreign(device: Device, actor: Actor) -> bool:
     """Whether the device is not that of the actor's company, or nobody's."""
     return device.owner is None or device.owner.company_id != actor.company_id
@@ -87,7 +93,6 @@ async def own(
     now_ms: int,
     points: Points = OTHER,
     *,
-    link: str = "",
     done: Done | None = None,
 ) -> Device:
     """An act of the owner."""
@@ -99,7 +104,6 @@ async def own(
         points,
         lambda device: not foreign(device, actor),
         By.of(actor),
-        link,
         done,
     )
 
@@ -112,19 +116,22 @@ async def act(
     points: Points,
     may: Callable[[Device], bool] | None = None,
     by: By = NOBODY,
-    link: str = "",
     done: Done | None = None,
+    taker: Actor | None = None,
 ) -> Device:
     """Decide and carry out; ``may`` says whether the device is known to who asks.
 
-    ``done`` says of a refused act whether an earlier request has done it: a repeated one is answered alike.
+    ``taker`` is whose company may get the device by it: NotAllowedError where that is being closed. ``done``
+    says of a refused act whether an earlier request has done it: a repeated one is answered alike.
     """
 
     async def work(connection: Connection) -> Device:
         if not await claims.lock_known(connection, device_id):
             raise OwningError(OwningCode.UNKNOWN_DEVICE)
+        if taker is not None:
+            await must_be_open(connection, taker)
         try:
-            return await decide_and_carry(connection, device_id, what, now_ms, may, by, link)
+            return await decide_and_carry(connection, device_id, what, now_ms, may, by)
         except OwningError:
             device = await claims.load(connection, device_id)
             if done is None or not await done(connection, device):

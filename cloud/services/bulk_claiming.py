@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import structlog
 
 from cloud import background
-from cloud.core.authz import Action, Actor, Role
+from cloud.core.authz import Action, Actor, NotAllowedError, Role
 from cloud.core.bulk import MAX_OPEN, ROWS_PER_S, Result, Row, parse
 from cloud.core.device import Refusal
 from cloud.core.manifest import ManifestMode
@@ -30,6 +30,7 @@ from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services import claiming
+from cloud.services.acting import must_be_open
 from cloud.services.claim_view import ALREADY_YOURS, ClaimView, ViewState
 from cloud.services.derivation import BusyError, LabelKeys
 from protocol.identity import ProductId, ProductKey
@@ -93,6 +94,7 @@ class BulkClaims:
 
         async def work(connection: Connection) -> Begun:
             await bulk.lock_company(connection, actor.company_id)
+            await must_be_open(connection, actor)
             count = await bulk.count_open(connection, actor.company_id, now_ms)
             if count + sum(row.fault is None for row in rows) > MAX_OPEN:
                 raise RefusedError(
@@ -196,6 +198,8 @@ class BulkClaims:
             )
         except (BusyError, *UNAVAILABLE):
             return None
+        except NotAllowedError:  # the company is being closed
+            return Line(row.line, product_id.value, Result.NOT_ALLOWED)
         except DeviceMismatchError as error:
             log.error("a device that cannot be", reason=str(error))  # noqa: TRY400 - an alarm
             return Line(row.line, product_id.value, Result.WAITING)

@@ -23,6 +23,7 @@ from cloud.core.manifest import ManifestMode, admits, without_strangers
 from cloud.postgres import claims, manifest
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
+from cloud.services.acting import must_be_open
 from cloud.services.carrying import By, carry_out, refuse_at_once
 from cloud.services.claim_view import ClaimView, view_of, view_of_owned
 from protocol.codec import MAX_ANNOUNCEMENT_BYTES
@@ -157,6 +158,7 @@ async def submit(
 
     async def half(connection: Connection) -> ClaimView:
         await claims.lock(connection, device_id, product_id.value, label_pub, now_ms)
+        await must_be_open(connection, actor)
         device = await claims.load(connection, device_id)
         if mode is not ManifestMode.NONE:
             device = without_strangers(device, mode, await manifest.find(connection, device_id))
@@ -216,6 +218,7 @@ async def _change(
     async def work(connection: Connection) -> ClaimView:
         if not await claims.lock_known(connection, device_id):
             raise UnknownClaimError(claim_id)
+        await must_be_open(connection, actor)
         device = await claims.load(connection, device_id)
         row = await claims.find_claim(connection, actor.company_id, device_id, claim_id)
         if row is None:

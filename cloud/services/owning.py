@@ -6,8 +6,9 @@ unknown to it. ``fresh``: a second factor (or the password again) was shown with
 Transfer is in :mod:`cloud.services.offering`.
 """
 
+import functools
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from cloud.core.authz import Action, Actor
@@ -16,7 +17,6 @@ from cloud.core.claim_id import RANDOM_BITS, make_claim_id
 from cloud.core.device import Device, MatterKind, State
 from cloud.core.effects import Ending
 from cloud.core.inputs import (
-    Cancelled,
     CloneCleared,
     CloneSuspected,
     DisputeDismissed,
@@ -34,7 +34,7 @@ from cloud.core.inputs import (
     StolenLifted,
     StolenMarked,
 )
-from cloud.postgres import claims, owners
+from cloud.postgres import claims, closing, owners
 from cloud.postgres.owners import OpenRow
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
@@ -185,7 +185,7 @@ async def ask_second_hand(pool: Pool, actor: Actor, device_id: int, kid: str, no
     actor.must(Action.CLAIM)
     claim_id = make_claim_id(device_id, secrets.randbits(RANDOM_BITS))
     what = SecondHandAsked(actor.company_id, actor.account_id, kid, claim_id)
-    return await act(pool, device_id, what, now_ms, OTHER, _disputes(actor), By.of(actor))
+    return await act(pool, device_id, what, now_ms, OTHER, _disputes(actor), By.of(actor), taker=actor)
 
 
 def _disputes(actor: Actor) -> Callable[[Device], bool]:
@@ -264,37 +264,46 @@ async def sweep(pool: Pool, now_ms: int) -> int:
 async def close_company(
     pool: Pool, company_id: int, now_ms: int, *, hand_to_company_id: int | None, account_id: int | None
 ) -> int:
-    """A company is closed: its devices go to another one or to nobody, its claims end; how many devices.
+    """Empty a company that is shut: its devices go to another one or to nobody, its claims and disputes end.
 
-    The caller has checked that ``account_id`` may take devices over for the other company. May be repeated.
+    How many devices there were. Looks again until there is nothing left, because what was under way when the
+    company was shut may still give it a device. The caller has checked that ``account_id`` may take devices
+    over for the other company. May be repeated.
     """
-
-    async def find(connection: Connection) -> tuple[list[int], list[tuple[int, str]]]:
-        return (
-            await owners.owned_by(connection, company_id),
-            await owners.awaited_by(connection, company_id),
-        )
-
-    owned, awaited = await in_transaction(pool, find)
     by = By(company_id, account_id)
 
     def theirs(device: Device) -> bool:
         return device.owner is not None and device.owner.company_id == company_id
 
+    async def end_claims(connection: Connection, device_id: int) -> None:
+        if await claims.lock_known(connection, device_id):
+            await closing.end_claims(connection, device_id, company_id, now_ms)
+            await claims.tell(connection, device_id)
+
     left = OwnerLeft(hand_to_company_id, account_id)
     moved = 0
-    for device_id in owned:
-        await pass_time(pool, device_id, now_ms)
-        try:
-            await act(pool, device_id, left, now_ms, OTHER, theirs, by)
-            moved += 1
-        except OwningError as error:
-            if error.code is not OwningCode.UNKNOWN_DEVICE:  # no longer theirs, be it by time or by a person
-                raise
-    for device_id, claim_id in awaited:
-        try:
-            await act(pool, device_id, Cancelled(claim_id), now_ms, OTHER, None, by)
-        except OwningError as error:
-            if error.code is not OwningCode.NOTHING_OPEN:
-                raise
-    return moved
+    while True:
+        left_over = await in_transaction(pool, lambda connection: closing.left_over(connection, company_id))
+        if not any(left_over):
+            return moved
+        for device_id in left_over.owned:
+            await pass_time(pool, device_id, now_ms)
+            moved += await _unless(
+                OwningCode.UNKNOWN_DEVICE, act(pool, device_id, left, now_ms, OTHER, theirs, by)
+            )
+        for device_id in left_over.awaited:
+            await in_transaction(pool, functools.partial(end_claims, device_id=device_id))
+        for device_id in left_over.disputed:
+            what = DisputeWithdrawn(company_id)
+            await _unless(OwningCode.NOTHING_OPEN, act(pool, device_id, what, now_ms, OTHER, None, by))
+
+
+async def _unless(code: OwningCode, act_: Awaitable[Device]) -> bool:
+    """Whether it was done; False where time or a person came first, as this refusal says."""
+    try:
+        await act_
+    except OwningError as error:
+        if error.code is not code:
+            raise
+        return False
+    return True

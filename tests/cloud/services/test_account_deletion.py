@@ -1,13 +1,16 @@
 """Deleting an account on a real PostgreSQL: devices, companies, and what is left."""
 
+import asyncio
+from typing import Final, LiteralString
+
 import pytest
 
-from cloud.core.authz import Actor, Role
+from cloud.core.authz import Actor, NotAllowedError, Role
 from cloud.core.refusal import RefusalCode
+from cloud.postgres import closing, outbox
 from cloud.postgres import companies as rows
-from cloud.postgres import outbox
 from cloud.postgres.accounts import Session
-from cloud.services import account_deletion, claiming, companies
+from cloud.services import account_deletion, claiming, companies, offering
 from cloud.services.accounts import Authenticator, Identity
 from cloud.services.claim_view import ViewState
 from cloud.services.kit import Kit
@@ -16,6 +19,7 @@ from tests.support.kit import PASSWORD, add_person, audit_kinds, log_in, refusal
 
 NOW = 1_800_000_000_000
 ADA = "ada@example.org"
+WAIT_S: Final = 20.0
 
 
 @pytest.fixture
@@ -118,3 +122,92 @@ async def test_the_only_owner_of_others_names_another_one_first(kit: Kit, sessio
     assert await owner_of(kit, device) == session.company_id  # the company's, whoever leaves
     found = await log_in(kit, Identity(eve.account_id, session.company_id), NOW)
     assert found.role == Role.OWNER
+
+
+async def test_what_comes_while_a_company_closes_does_not_stay_with_it(kit: Kit, session: Session) -> None:
+    """The first device is held where the sweep wants it, and the others come meanwhile."""
+    device, waiting = await claim(kit, session), await claim(kit, session, announced=False)
+    late = TestDevice()
+    await late.announce(kit.pool, NOW)
+    async with kit.pool.connection() as holder, holder.transaction():
+        await holder.execute("SELECT 1 FROM device WHERE device_id = %s FOR UPDATE", [device.device_id])
+        deletion = asyncio.create_task(account_deletion.delete(kit, session, fresh=True, now_ms=NOW + 1))
+        await waits_for_a_lock(kit)
+        assert await waiting.announce(kit.pool, NOW + 1) is claiming.Noted.RECORDED
+        with pytest.raises(NotAllowedError):
+            await claiming.submit(kit.pool, actor_of(session), late.product_id, late.label_pub, NOW + 1)
+    await deletion
+    assert [await owner_of(kit, one) for one in (device, waiting, late)] == [None, None, None]
+    assert await count(kit, "SELECT count(*) FROM claim WHERE state = 'pending'") == 0
+    assert await waiting.announce(kit.pool, NOW + 2) is claiming.Noted.RECORDED
+
+
+async def test_a_device_that_was_being_bound_when_the_company_was_shut_is_released_too(
+    kit: Kit, session: Session
+) -> None:
+    waiting = await claim(kit, session, announced=False)
+    await waiting.announce(kit.pool, NOW, smartconnect=False)
+    async with kit.pool.connection() as binder, binder.transaction():
+        done = await binder.execute(
+            "SELECT bind_device(device_id, claim_id, %s, %s) FROM claim WHERE device_id = %s",
+            [waiting.kid, NOW, waiting.device_id],
+        )
+        assert (await done.fetchone()) != (None,)
+        deletion = asyncio.create_task(account_deletion.delete(kit, session, fresh=True, now_ms=NOW + 1))
+        await waits_for_a_lock(kit)
+    await deletion
+    assert await owner_of(kit, waiting) is None
+
+
+async def test_claims_whose_time_is_over_do_not_hold_a_deletion_up(kit: Kit, session: Session) -> None:
+    await claim(kit, session, announced=False)
+    async with asyncio.timeout(WAIT_S):
+        await account_deletion.delete(kit, session, fresh=True, now_ms=NOW + claiming.PENDING_MS + 1)
+    assert await count(kit, "SELECT count(*) FROM claim WHERE state = 'expired'") == 1
+
+
+async def test_a_deletion_that_cannot_finish_leaves_the_company_open(kit: Kit, session: Session) -> None:
+    """Somebody joins after all, so the company does not close; what was released is, the rest goes on."""
+    device = await claim(kit, session)
+    eve = await add_person(kit, "eve@example.org", NOW)
+    async with kit.pool.connection() as holder, holder.transaction():
+        await holder.execute("SELECT 1 FROM device WHERE device_id = %s FOR UPDATE", [device.device_id])
+        deletion = asyncio.create_task(account_deletion.delete(kit, session, fresh=True, now_ms=NOW + 1))
+        await waits_for_a_lock(kit)
+        async with kit.pool.connection() as connection:
+            await rows.add_member(connection, session.company_id, eve.account_id, Role.VIEWER, NOW)
+    assert await refusal_of(deletion) is RefusalCode.LAST_OWNER
+    assert await owner_of(kit, device) is None
+    assert await count(kit, "SELECT count(*) FROM company WHERE closed_ms IS NOT NULL") == 0
+    assert await owner_of(kit, await claim(kit, session)) == session.company_id
+
+
+async def test_a_shut_company_takes_no_offer(kit: Kit, session: Session) -> None:
+    device = await claim(kit, session)
+    eve = await log_in(kit, await add_person(kit, "eve@example.org", NOW), NOW)
+    offer = await offering.offer(
+        kit.pool, actor_of(session), device.device_id, NOW, fresh=True, to_company_id=eve.company_id
+    )
+    async with kit.pool.connection() as connection:
+        await closing.shut(connection, eve.company_id, NOW)
+    with pytest.raises(NotAllowedError):
+        await offering.accept_offer(kit.pool, actor_of(eve), offer.offer_id, NOW, fresh=True)
+    assert await owner_of(kit, device) == session.company_id
+
+
+async def waits_for_a_lock(kit: Kit) -> None:
+    """Until somebody waits for a row."""
+    async with asyncio.timeout(WAIT_S):
+        while not await count(
+            kit,
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event_type = 'Lock'",
+        ):
+            await asyncio.sleep(0.01)
+
+
+async def count(kit: Kit, statement: LiteralString) -> int:
+    """The number a statement gives."""
+    async with kit.pool.connection() as connection:
+        row = await (await connection.execute(statement)).fetchone()
+    return 0 if row is None else int(row[0])
