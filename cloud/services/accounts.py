@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from cloud.core.account import (
+    FORGET_MS,
     PACES,
     PASSWORD_MAX_CHARS,
     PASSWORD_TEXTS,
@@ -87,13 +88,16 @@ class Authenticator:
 
     After failures each further attempt waits in line, so that sending many at once gains nothing; the line is
     kept per process, the failures in the database. Nothing is ever locked: an attempt with the right password
-    from another address does not stand in a guesser's line.
+    from another address does not stand in a guesser's line, nor does one from the same address that is the
+    first of its account there. So whoever shares an address with a guesser, be it that of a proxy, waits as
+    long as the account's own failures ask for; a guesser has one such attempt per account, one at a time.
     """
 
     def __init__(self, pool: Pool, passwords: Passwords) -> None:
         self._pool = pool
         self._passwords = passwords
         self._lines: dict[str, int] = {}
+        self._checking: set[str] = set()
 
     async def authenticate(self, email: str, password: str, *, address: str, now_ms: int) -> Identity | None:
         """Whom this proves, or None. TooFastError and BusyError ask to come back later."""
@@ -102,7 +106,19 @@ class Authenticator:
         except AccountError:
             known = Email("", "")  # takes the same way as an address that nobody has
         subjects = _subjects(known, address)
-        await self._wait(subjects, now_ms)
+        pair = subjects["pair"]
+        alone = pair not in self._checking
+        self._checking.add(pair)
+        try:
+            return await self._check(known, password, subjects, now_ms, alone=alone)
+        finally:
+            if alone:
+                self._checking.discard(pair)
+
+    async def _check(
+        self, known: Email, password: str, subjects: dict[str, str], now_ms: int, *, alone: bool
+    ) -> Identity | None:
+        await self._wait(subjects, now_ms, alone=alone)
         usable = len(password) <= PASSWORD_MAX_CHARS
         found = await accounts.find_credentials(self._pool, known)
         proved = await self._passwords.verify(
@@ -114,12 +130,14 @@ class Authenticator:
         await accounts.clear_failures(self._pool, SCOPE, [subjects["pair"]])
         return Identity(found.account_id, found.company_id, found.two_factor)
 
-    async def _wait(self, subjects: dict[str, str], now_ms: int) -> None:
+    async def _wait(self, subjects: dict[str, str], now_ms: int, *, alone: bool) -> None:
         recorded = await accounts.read_failures(self._pool, SCOPE, list(subjects.values()))
+        before = recorded.get(subjects["pair"])
+        first = alone and (before is None or now_ms - before.last_ms >= FORGET_MS)
         wait_ms = 0
         for kind, subject in subjects.items():
             record = recorded.get(subject)
-            if record is None:
+            if record is None or (first and kind == "address"):
                 continue
             pause_ms = delay_ms(PACES[kind], record.failures, record.last_ms, now_ms)
             # Only the guesser stands in line; the account's owner waits a moment at most.

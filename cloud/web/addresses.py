@@ -22,6 +22,11 @@ def client_address(peer: str, forwarded_for: Iterable[str], proxies: Sequence[st
     return address
 
 
+def is_proxy(peer: str, proxies: Sequence[str]) -> bool:
+    """Whether this peer is one of the configured proxies."""
+    return _is_in(peer, [ipaddress.ip_network(text) for text in proxies])
+
+
 def _is_in(text: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
     try:
         address = ipaddress.ip_address(text)

@@ -45,6 +45,7 @@ from cloud.web.state import (
     PAGES,
     POOL,
     SETTINGS,
+    WARNED,
     is_secure,
     now_ms,
 )
@@ -62,6 +63,7 @@ def make_app(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[PAGES] = Pages(settings.brand)
     app[METRICS] = Metrics()
+    app[WARNED] = set()
     app.on_response_prepare.append(middleware.set_headers)
     app.cleanup_ctx.append(_resources)
     app.on_shutdown.append(_end_streams)

@@ -22,7 +22,7 @@ from cloud.core.refusal import RefusedError
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services.passwords import BusyError
 from cloud.web import sessions
-from cloud.web.addresses import client_address
+from cloud.web.addresses import client_address, is_proxy
 from cloud.web.problems import BY_STATUS, Problem, ProblemCode
 from cloud.web.refusals import problem_of
 from cloud.web.responses import netloc_of, problem_response, wants_json
@@ -33,6 +33,7 @@ from cloud.web.state import (
     REQUEST_ID,
     SETTINGS,
     VISIT,
+    WARNED,
     is_secure,
     now_ms,
     visit_of,
@@ -113,12 +114,20 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def forwarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take the person's address from X-Forwarded-For where a configured proxy says so, and only there."""
-    proxies = request.app[SETTINGS].trusted_proxies
-    if proxies:
-        lines = request.headers.getall("X-Forwarded-For", [])
-        address = client_address(request.remote or "", lines, proxies)
-        if address != request.remote:
+    """Take the person's address from X-Forwarded-For where a configured proxy says so, and only there.
+
+    Says once in the log that it came from somebody else: a proxy that is not configured, which makes all its
+    people one address for the limits, or a visitor who tries.
+    """
+    lines = request.headers.getall("X-Forwarded-For", [])
+    if lines:
+        proxies = request.app[SETTINGS].trusted_proxies
+        peer = request.remote or ""
+        if not is_proxy(peer, proxies) and not request.app[WARNED]:
+            request.app[WARNED].add(peer)
+            log.warning("X-Forwarded-For of a peer that is not in trusted_proxies is ignored", peer=peer)
+        address = client_address(peer, lines, proxies)
+        if address != peer:
             request = request.clone(remote=address)
     return await handler(request)
 

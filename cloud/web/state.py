@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SETTINGS: Final = web.AppKey("settings", Settings)
 POOL: Final = web.AppKey("pool", Pool)
+WARNED: Final = web.AppKey("warned", set[str])
 PAGES: Final = web.AppKey("pages", Pages)
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 HUB: Final[web.AppKey["Hub"]] = web.AppKey("hub")

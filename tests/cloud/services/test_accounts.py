@@ -1,5 +1,6 @@
 """Making accounts and proving who somebody is, on a real PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -116,6 +117,29 @@ async def test_a_guesser_is_slowed_and_the_owner_elsewhere_is_not_locked_out(poo
             await check.authenticate("ada@example.org", "x", address="192.0.2.66", now_ms=NOW)
         assert 10 < caught.value.after_s <= 20
         assert await check.authenticate("ada@example.org", PASSWORD, address="192.0.2.7", now_ms=NOW) == ada
+
+
+async def test_who_shares_an_address_with_a_guesser_is_not_refused(pool: Pool) -> None:
+    """Behind one proxy everybody has one address; the guesser goes on waiting in its line."""
+    ada = await make(pool)
+    await make(pool, "eve@example.org")
+    here = "192.0.2.66"
+    with Passwords() as passwords:
+        check = Authenticator(pool, passwords)
+        await check.authenticate("eve@example.org", "x", address=here, now_ms=NOW)
+        async with pool.connection() as connection:
+            await connection.execute("UPDATE attempt SET failures = 1000 WHERE subject LIKE 'address %%'")
+        check._remember(next(iter(_lines(check, here))), NOW + 9_000, NOW)
+        assert await check.authenticate("ada@example.org", PASSWORD, address=here, now_ms=NOW) == ada
+        with pytest.raises(TooFastError):
+            await check.authenticate("eve@example.org", "x", address=here, now_ms=NOW)
+        # One free attempt for an account at a time, however many are sent at once; none after it failed.
+        guesses = [check.authenticate("nobody@example.org", "x", address=here, now_ms=NOW) for _ in range(20)]
+        found = await asyncio.gather(*guesses, return_exceptions=True)
+        assert [type(one) for one in found].count(TooFastError) == 19
+        with pytest.raises(TooFastError):
+            await check.authenticate("nobody@example.org", "x", address=here, now_ms=NOW)
+        assert not check._checking
 
 
 def _lines(check: Authenticator, address: str) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+import structlog
 
 from cloud.core.proof_of_work import BITS, PUZZLES, solve
 from cloud.web.addresses import client_address
@@ -79,6 +80,24 @@ async def test_the_proxys_word_counts_for_the_address(strict: Portal) -> None:
         async with strict.pool.connection() as connection:
             cursor = await connection.execute("SELECT network FROM claim_place")
             assert await cursor.fetchall() == [("203.0.113.9",)]
+
+
+async def test_a_proxy_that_is_not_configured_is_named_once(database: str, tmp_path: Path) -> None:
+    headers = {"X-Forwarded-For": "203.0.113.9"}
+    counts = []
+    for proxies in ((), ("10.0.0.0/8",), ("127.0.0.0/8",)):
+        async with (
+            running_portal(database, tmp_path / "state", trusted_proxies=proxies) as portal,
+            visitor() as http,
+        ):
+            browser = Visitor(http, portal.url)
+            with structlog.testing.capture_logs() as lines:
+                await browser.get("/healthz")
+                for _ in range(3):
+                    await browser.ask("GET", "/healthz", headers=headers)
+        named = [line for line in lines if "trusted_proxies" in line["event"]]
+        counts.append([(line["log_level"], line["peer"]) for line in named])
+    assert counts == [[("warning", "127.0.0.1")], [("warning", "127.0.0.1")], []]
 
 
 @pytest.mark.parametrize(
