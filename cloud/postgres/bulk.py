@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cloud.core.bulk import KEPT_MS, Result, Row
-from cloud.core.claim_id import device_id_of_claim
+from cloud.core.bulk import COMING, KEPT_MS, YOURS, Result, Row
 from cloud.postgres.transaction import Connection
 
 LEASE_MS: Final = 30_000
@@ -129,40 +128,62 @@ async def find(connection: Connection, company_id: int, job_id: str) -> Job | No
     return None if row is None else Job(*row)
 
 
-async def find_lines(connection: Connection, job_id: str) -> list[Line]:
-    """Every line of a job, as its claim stands now."""
+_MAY_CHANGE: Final = [Result.WAITING, Result.SMARTCONNECT_OFF, Result.SEVERAL_KEYS]
+DEVICE_OF_CLAIM: Final = (
+    "((('x0000' || left(replace(claim_id::text, '-', ''), 12))::bit(64)::bigint << 15)"
+    " | (('x0' || substr(claim_id::text, 16, 3))::bit(16)::integer << 3)"
+    " | (('x' || substr(claim_id::text, 20, 2))::bit(8)::integer >> 3 & 7))"
+)
+"""``cloud.core.claim_id.device_id_of_claim`` of a column, so that a claim is found by its primary key."""
+_NOW: Final = (
+    "(SELECT r.line, r.product_id, r.claim_id::text AS claim_id, CASE c.state WHEN 'won' THEN 'won'"
+    " WHEN 'refused' THEN 'owned_elsewhere' WHEN 'expired' THEN 'expired' WHEN 'cancelled' THEN 'cancelled'"
+    " ELSE r.result END AS result FROM bulk_row AS r LEFT JOIN claim AS c ON r.result = ANY(%(may_change)s)"
+    " AND c.claim_id = r.claim_id AND c.device_id = {device} WHERE r.job_id = %(job)s::uuid) AS now"
+).replace("{device}", DEVICE_OF_CLAIM.replace("claim_id", "r.claim_id"))
+"""Every line of a job, as its claim stands now."""
+
+
+async def count_results(connection: Connection, job_id: str) -> dict[Result, int]:
+    """How many lines of a job have each result, as their claims stand now."""
     cursor = await connection.execute(
-        "SELECT line, product_id, result, claim_id::text FROM bulk_row WHERE job_id = %s::uuid ORDER BY line",
-        [job_id],
+        f"SELECT result, count(*) FROM {_NOW} GROUP BY result".encode(),  # noqa: S608 - constants
+        {"job": job_id, "may_change": _MAY_CHANGE},
     )
-    lines = [
+    return {Result(result): count for result, count in await cursor.fetchall()}
+
+
+async def find_lines(
+    connection: Connection,
+    job_id: str,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+    result: Result | None = None,
+) -> list[Line]:
+    """Lines of a job behind this one, as their claims stand now, perhaps of one result only."""
+    return await _lines(
+        connection,
+        "line > %(after)s AND (%(result)s::text IS NULL OR result = %(result)s)"
+        " ORDER BY line LIMIT %(limit)s",
+        {"job": job_id, "after": after, "limit": limit, "result": result},
+    )
+
+
+async def find_lines_not_owned(connection: Connection, job_id: str, limit: int) -> list[Line]:
+    """The first checked lines whose devices are not the company's; those that may still be come last."""
+    return await _lines(
+        connection,
+        "result <> ALL(%(out)s) ORDER BY result = ANY(%(coming)s), line LIMIT %(limit)s",
+        {"job": job_id, "out": [*YOURS, Result.OPEN], "coming": list(COMING), "limit": limit},
+    )
+
+
+async def _lines(connection: Connection, which: str, values: dict[str, object]) -> list[Line]:
+    cursor = await connection.execute(
+        f"SELECT line, product_id, result, claim_id FROM {_NOW} WHERE {which}".encode(),  # noqa: S608 - constants
+        {"may_change": _MAY_CHANGE, **values},
+    )
+    return [
         Line(line, product, Result(result), claim) for line, product, result, claim in await cursor.fetchall()
     ]
-    waiting = [one.claim_id for one in lines if one.claim_id and one.result in _MAY_CHANGE]
-    now = await _claims_now(connection, waiting)
-    return [
-        Line(one.line, one.product_id, now.get(one.claim_id or "", one.result), one.claim_id)
-        if one.result in _MAY_CHANGE
-        else one
-        for one in lines
-    ]
-
-
-_MAY_CHANGE: Final = frozenset({Result.WAITING, Result.SMARTCONNECT_OFF, Result.SEVERAL_KEYS})
-_DECIDED: Final = {
-    "won": Result.WON,
-    "refused": Result.OWNED_ELSEWHERE,
-    "expired": Result.EXPIRED,
-    "cancelled": Result.CANCELLED,
-}
-
-
-async def _claims_now(connection: Connection, claim_ids: Sequence[str]) -> dict[str, Result]:
-    """The claims among these that were decided since."""
-    devices = [device for one in claim_ids if (device := device_id_of_claim(one)) is not None]
-    cursor = await connection.execute(
-        "SELECT claim_id::text, state FROM claim WHERE device_id = ANY(%s) AND claim_id = ANY(%s::uuid[])"
-        " AND state <> 'pending'",
-        [devices, list(claim_ids)],
-    )
-    return {claim: _DECIDED[state] for claim, state in await cursor.fetchall()}

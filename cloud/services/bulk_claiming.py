@@ -11,7 +11,7 @@ import contextlib
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -247,13 +247,47 @@ async def _tidy(connection: Connection) -> None:
     await bulk.forget(connection, _now_ms())
 
 
-async def look(pool: Pool, actor: Actor, job_id: str) -> tuple[Job, list[Line]] | None:
-    """A job of the actor's company with all its lines; None where the company has no such job."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job has come, and the first of its checked lines whose devices are not the company's."""
+
+    job: Job
+    counts: Mapping[Result, int]
+    lines: Sequence[Line]
+
+
+async def look(pool: Pool, actor: Actor, job_id: str, *, lines: int = 0) -> Progress | None:
+    """A job of the actor's company and so many lines; None where the company has no such job."""
     actor.must(Action.SEE)
 
-    async def work(connection: Connection) -> tuple[Job, list[Line]] | None:
+    async def work(connection: Connection) -> Progress | None:
         job = await bulk.find(connection, actor.company_id, job_id)
-        return None if job is None else (job, await bulk.find_lines(connection, job_id))
+        if job is None:
+            return None
+        counts = await bulk.count_results(connection, job_id)
+        return Progress(
+            job, counts, await bulk.find_lines_not_owned(connection, job_id, lines) if lines else []
+        )
+
+    return await in_transaction(pool, work)
+
+
+async def read_lines(
+    pool: Pool,
+    actor: Actor,
+    job_id: str,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+    result: Result | None = None,
+) -> list[Line] | None:
+    """Lines of a job of the actor's company behind this one; None where the company has no such job."""
+    actor.must(Action.SEE)
+
+    async def work(connection: Connection) -> list[Line] | None:
+        if await bulk.find(connection, actor.company_id, job_id) is None:
+            return None
+        return await bulk.find_lines(connection, job_id, after=after, limit=limit, result=result)
 
     return await in_transaction(pool, work)
 

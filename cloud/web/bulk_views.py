@@ -2,20 +2,19 @@
 
 import csv
 import io
+import time
 import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
 
 from cloud.core.authz import Action
-from cloud.core.bulk import COMING, MAX_ROWS, ROWS_PER_S, YOURS, Result, TooManyRowsError
+from cloud.core.bulk import MAX_ROWS, ROWS_PER_S, YOURS, Result, TooManyRowsError
 from cloud.core.manifest import ManifestMode
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.postgres.bulk import Job, Line
 from cloud.services import bulk_claiming
-from cloud.services.bulk_claiming import BulkClaims
+from cloud.services.bulk_claiming import BulkClaims, Progress
 from cloud.web import sse
 from cloud.web.middleware import Handler
 from cloud.web.problems import Problem, ProblemCode
@@ -74,69 +73,77 @@ async def submit(request: web.Request) -> web.Response:
     return see_other(f"/add/bulk/{job_id}")
 
 
-async def _find(request: web.Request) -> tuple[Job, list[Line]]:
+def name_of(text: str) -> str:
+    """The name of a job. Problem (not_found)."""
     try:
-        job_id = str(uuid.UUID(request.match_info["job_id"]))
+        return str(uuid.UUID(text))
     except ValueError:
         raise Problem(ProblemCode.NOT_FOUND) from None
-    found = await bulk_claiming.look(request.app[POOL], actor_of(request), job_id)
+
+
+async def _find(request: web.Request) -> Progress:
+    job_id = name_of(request.match_info["job_id"])
+    found = await bulk_claiming.look(request.app[POOL], actor_of(request), job_id, lines=SHOWN)
     if found is None:
         raise Problem(ProblemCode.NOT_FOUND)
     return found
 
 
-def job_context(job: Job, lines: Sequence[Line]) -> dict[str, object]:
+def job_context(found: Progress) -> dict[str, object]:
     """What the templates of a job need to know. Lines that need somebody's attention stand first."""
-    counts = Counter(line.result for line in lines)
-    attention = [line for line in lines if line.result not in YOURS | COMING]
-    rest = [line for line in lines if line.result in COMING and line.result is not Result.OPEN]
+    job, counts = found.job, found.counts
+    listed = sum(count for result, count in counts.items() if result not in YOURS | {Result.OPEN})
     return {
         "job": job,
         "running": job.state == "running",
-        "checked": job.rows - counts[Result.OPEN],
-        "counts": [(TEXTS[result], counts[result]) for result in Result if counts[result]],
-        "lines": [(line, TEXTS[line.result]) for line in (attention + rest)[:SHOWN]],
-        "hidden": max(0, len(attention) + len(rest) - SHOWN),
+        "checked": job.rows - counts.get(Result.OPEN, 0),
+        "counts": [(TEXTS[result], counts[result]) for result in Result if result in counts],
+        "lines": [(line, TEXTS[line.result]) for line in found.lines],
+        "hidden": max(0, listed - len(found.lines)),
     }
 
 
 async def show_job(request: web.Request) -> web.Response:
     """How far a job has come; live where JavaScript runs, else reloaded by hand."""
-    return page(request, "bulk_job.html", job_context(*await _find(request)))
+    return page(request, "bulk_job.html", job_context(await _find(request)))
 
 
 async def stream_job(request: web.Request) -> web.StreamResponse:
-    """The job's progress as it happens; ends with the job."""
-    job, lines = await _find(request)
+    """The job's progress as it happens, read once a beat whatever else wakes it; ends with the job."""
+    found, read_s = await _find(request), time.monotonic()
     with request.app[HUB].watch(NO_DEVICE, session_of(request)) as subscription:
         async with sse.EventStream(request) as stream:
             shown = ""
             while not subscription.closed:
-                text = request.app[PAGES].render("_bulk_job.html", job_context(job, lines))
+                text = request.app[PAGES].render("_bulk_job.html", job_context(found))
                 if text != shown:
                     shown = text
                     await stream.send(text)
                 else:
                     await stream.send("", "alive")
-                if job.state != "running":
+                if found.job.state != "running":
                     await stream.send("", "decided")
                     break
-                await subscription.next(BEAT_S)
+                while not subscription.closed and (left_s := read_s + BEAT_S - time.monotonic()) > 0:
+                    await subscription.next(left_s)
                 if subscription.revoked:
                     await stream.send("", "gone")
                     break
-                job, lines = await _find(request)
+                found, read_s = await _find(request), time.monotonic()
         return stream.response
 
 
 async def download(request: web.Request) -> web.Response:
     """The result of every line as CSV, without Product Keys."""
-    job, lines = await _find(request)
+    job_id = name_of(request.match_info["job_id"])
+    lines = await bulk_claiming.read_lines(request.app[POOL], actor_of(request), job_id)
+    if lines is None:
+        raise Problem(ProblemCode.NOT_FOUND)
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["line", "product_id", "result", "reason"])
     writer.writerows([line.line, line.product_id, line.result.value, TEXTS[line.result]] for line in lines)
-    name = f"smartconnect-{job.job_id[:8]}.csv"
+    name = f"smartconnect-{job_id[:8]}.csv"
     return web.Response(
         text=out.getvalue(),
         content_type="text/csv",

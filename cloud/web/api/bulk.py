@@ -5,8 +5,6 @@ Product Keys of a list are in the memory of the portal that took it, and nowhere
 ``interrupted``, and the list is given again under a new key. Repeating a list is harmless.
 """
 
-import uuid
-from collections import Counter
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
@@ -14,14 +12,12 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from cloud.core.bulk import MAX_ROWS, ROWS_PER_S, Result, TooManyRowsError
-from cloud.postgres.bulk import Job as JobRow
-from cloud.postgres.bulk import Line as LineRow
 from cloud.services import bulk_claiming
 from cloud.services.bulk_claiming import Begun
 from cloud.web.api import once
 from cloud.web.api.kinds import Ms
 from cloud.web.api.operation import Section, json_of
-from cloud.web.bulk_views import BULK, MAX_LIST_BYTES
+from cloud.web.bulk_views import BULK, MAX_LIST_BYTES, name_of
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms
 
@@ -95,14 +91,16 @@ async def submit(request: web.Request, body: CodeList) -> JobBegun:
 @SECTION.operation("GET", "/bulk-claims/{job_id}")
 async def show(request: web.Request, job_id: JobId) -> BulkJob:
     """How far a job has come."""
-    job, lines = await _find(request, job_id)
-    counts = Counter(line.result.value for line in lines)
+    found = await bulk_claiming.look(request.app[POOL], actor_of(request), name_of(job_id))
+    if found is None:
+        raise Problem(ProblemCode.NOT_FOUND)
+    job, counts = found.job, found.counts
     return BulkJob(
         job_id=job.job_id,
         state=job.state,  # type: ignore[arg-type]  # one of the three, as the table says
         rows=job.rows,
-        checked=job.rows - counts[Result.OPEN.value],
-        results=dict(counts),
+        checked=job.rows - counts.get(Result.OPEN, 0),
+        results={result.value: count for result, count in counts.items()},
         created_ms=job.created_ms,
         ended_ms=job.ended_ms,
     )
@@ -113,20 +111,12 @@ async def list_lines(
     request: web.Request, job_id: JobId, after: int = 0, result: Result | None = None
 ) -> BulkLines:
     """What became of each line, as its claim stands now: 1000 at a time, perhaps of one result only."""
-    _, lines = await _find(request, job_id)
-    wanted = [one for one in lines if one.line > after and result in {None, one.result}]
-    return BulkLines(
-        [BulkLine(one.line, one.product_id, one.result, one.claim_id) for one in wanted[:PAGE]],
-        wanted[PAGE - 1].line if len(wanted) > PAGE else None,
+    lines = await bulk_claiming.read_lines(
+        request.app[POOL], actor_of(request), name_of(job_id), after=after, limit=PAGE + 1, result=result
     )
-
-
-async def _find(request: web.Request, job_id: str) -> tuple[JobRow, list[LineRow]]:
-    try:
-        name = str(uuid.UUID(job_id))
-    except ValueError:
-        raise Problem(ProblemCode.NOT_FOUND) from None
-    found = await bulk_claiming.look(request.app[POOL], actor_of(request), name)
-    if found is None:
+    if lines is None:
         raise Problem(ProblemCode.NOT_FOUND)
-    return found
+    return BulkLines(
+        [BulkLine(one.line, one.product_id, one.result, one.claim_id) for one in lines[:PAGE]],
+        lines[PAGE - 1].line if len(lines) > PAGE else None,
+    )

@@ -3,17 +3,24 @@
 import asyncio
 import csv
 import io
+import json
+import uuid
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from cloud.core.bulk import Result
+from cloud.core.claim_id import RANDOM_BITS, device_id_of_claim, make_claim_id
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import bulk
+from cloud.postgres.bulk import Line
 from cloud.postgres.transaction import in_transaction
 from cloud.services import bulk_claiming
-from cloud.services.bulk_claiming import MAX_JOBS_OF_COMPANY, BulkClaims
+from cloud.services.bulk_claiming import MAX_JOBS_OF_COMPANY, BulkClaims, Progress
 from cloud.web import bulk_views
+from cloud.web.live import Subscription
 from cloud.web.state import LABEL_KEYS
 from tests.cloud.web.conftest import Somebody
 from tests.support.portal import Portal, labelled_device, now_ms
@@ -153,3 +160,99 @@ async def test_a_job_whose_process_has_gone_is_marked(portal: Portal, ada: Someb
     await in_transaction(portal.pool, lambda connection: bulk.interrupt(connection, None, now_ms()))
     rows = await results(ada, f"/add/bulk/{job_id}")
     assert [row["result"] for row in rows] == [Result.INTERRUPTED, Result.NO_CODES]
+
+
+async def keep_job(portal: Portal, somebody: Somebody, found: Sequence[Result], state: str = "done") -> str:
+    """A stored job with these results, one a line; its name."""
+    job_id = str(uuid.uuid4())
+    async with portal.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO bulk_job (job_id, company_id, account_id, state, rows, created_ms, lease_ms)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            [
+                *(job_id, somebody.actor.company_id, somebody.actor.account_id, state, len(found)),
+                *(now_ms(), now_ms() + 3_600_000),
+            ],
+        )
+        await connection.execute(
+            "INSERT INTO bulk_row (job_id, line, product_id, result)"
+            " SELECT %s, number, '', result FROM unnest(%s::text[]) WITH ORDINALITY AS t (result, number)",
+            [job_id, list(found)],
+        )
+    return job_id
+
+
+async def test_a_look_reads_no_more_lines_than_it_shows(
+    portal: Portal, ada: Somebody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [Result.WON, Result.WAITING, Result.OPEN, Result.EXPIRED, Result.NO_CODES] * 20
+    job_id = await keep_job(portal, ada, many)
+    read: list[int] = []
+
+    def counted(line: int, *more: Any) -> Line:
+        read.append(line)
+        return Line(line, *more)
+
+    monkeypatch.setattr(bulk, "Line", counted)
+    monkeypatch.setattr(bulk_views, "SHOWN", 42)
+    shown = (await ada.browser.get(f"/add/bulk/{job_id}")).text
+    assert read == [number for number in range(1, 101) if number % 5 in {4, 0}] + [2, 7]
+    assert "<strong>80 of 100</strong>" in shown
+    assert "18 more lines" in shown
+    for result in set(many):
+        assert f"<li><strong>20</strong> {bulk_views.TEXTS[result]}</li>" in shown, result
+    read.clear()
+    api = f"/api/v1/bulk-claims/{job_id}"
+    told = json.loads((await ada.browser.get(api)).text)
+    assert (told["checked"], told["results"]) == (80, {result.value: 20 for result in set(many)})
+    assert read == []
+    monkeypatch.setattr("cloud.web.api.bulk.PAGE", 10)
+    for query, lines, following in (
+        ("", list(range(1, 11)), 10),
+        ("?after=10", list(range(11, 21)), 20),
+        ("?after=95", list(range(96, 101)), None),
+        ("?result=won&after=6", list(range(11, 61, 5)), 56),
+        (f"?after={10**18}", [], None),
+    ):
+        read.clear()
+        page = json.loads((await ada.browser.get(f"{api}/lines{query}")).text)
+        assert ([one["line"] for one in page["lines"]], page["next_after"]) == (lines, following), query
+        assert len(read) <= 11
+
+
+async def test_whatever_wakes_a_stream_it_reads_once_a_beat(
+    portal: Portal, ada: Somebody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await keep_job(portal, ada, [Result.OPEN], "running")
+    looks, woken = 0, 0
+    look = bulk_claiming.look
+
+    async def counted(*given: Any, **more: Any) -> Progress | None:
+        nonlocal looks
+        looks += 1
+        return await look(*given, **more)
+
+    async def wakes(self: Subscription, _timeout_s: float) -> None:
+        nonlocal woken
+        woken += 1
+        if woken == 5:
+            self.revoke()
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(bulk_claiming, "look", counted)
+    monkeypatch.setattr(bulk_views, "BEAT_S", 3600.0)
+    monkeypatch.setattr(Subscription, "next", wakes)
+    async with open_stream(ada.browser, f"/add/bulk/{job_id}/live") as stream:
+        await stream.until_event("gone")
+    assert (looks, woken) == (1, 5)
+
+
+async def test_the_database_knows_the_device_of_a_claim(portal: Portal) -> None:
+    numbers = [0, 1, 7, 8, (1 << 15) - 1, 1 << 15, (1 << 62) + 5, (1 << 63) - 1, 0x1234_5678_9ABC_DEF0]
+    names = [make_claim_id(number, bits) for number in numbers for bits in (0, (1 << RANDOM_BITS) - 1)]
+    async with portal.pool.connection() as connection:
+        found = await connection.execute(
+            f"SELECT {bulk.DEVICE_OF_CLAIM} FROM unnest(%s::uuid[]) AS t (claim_id)".encode(),
+            [names],
+        )
+        assert [row[0] for row in await found.fetchall()] == [device_id_of_claim(name) for name in names]
