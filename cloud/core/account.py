@@ -48,6 +48,13 @@ class AccountError(RefusedError):
         super().__init__(RefusalCode.FIELD_INVALID, text=message, field=field)
 
 
+def fold_email(address: str) -> str:
+    """An address for comparison only: mail to the folded one may reach another mailbox. Folding twice changes
+    nothing more.
+    """
+    return address.casefold()
+
+
 @dataclass(frozen=True, slots=True)
 class Email:
     """An e-mail address as it was typed, and folded for comparison."""
@@ -64,7 +71,7 @@ class Email:
         if len(value) > EMAIL_MAX_CHARS or not _EMAIL.fullmatch(value):
             message = "You have entered an invalid email address. Please re-enter the email address."
             raise AccountError("email", message)
-        return cls(value, value.casefold())
+        return cls(value, fold_email(value))
 
 
 class PasswordFault(StrEnum):

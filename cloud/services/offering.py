@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from cloud.core.account import Email
+from cloud.core.account import Email, fold_email
 from cloud.core.authz import Action, Actor
 from cloud.core.claim_id import RANDOM_BITS, device_id_of_claim, make_claim_id
 from cloud.core.device import Device, MatterKind
@@ -60,10 +60,11 @@ async def offer(
     """
     actor.must(Action.TRANSFER)
     need_fresh(fresh)
-    email = Email.parse(to_email).folded if to_company_id is None else None
+    email = Email.parse(to_email) if to_company_id is None else None
     offer_id = make_claim_id(device_id, secrets.randbits(RANDOM_BITS))
     secret = secrets.token_urlsafe(SECRET_BYTES)
-    what = Offered(offer_id, actor.account_id, to_company_id, email, _hash(secret))
+    address = email.value if email else None
+    what = Offered(offer_id, actor.account_id, to_company_id, address, _hash(secret))
     token = f"{offer_id}.{secret}"
 
     async def work(connection: Connection) -> Device:
@@ -73,7 +74,7 @@ async def offer(
             connection, device_id, what, now_ms, lambda known: not foreign(known, actor), By.of(actor), token
         )
         if email is not None:
-            await mail_pace.count_offer(connection, email, now_ms)
+            await mail_pace.count_offer(connection, email.folded, now_ms)
         return device
 
     after = await in_transaction(pool, work, before_commit=TRANSFER.before, after_commit=TRANSFER.after)
@@ -150,7 +151,8 @@ async def _check_offer(
         return found
     if found.secret_hash is None or not hmac.compare_digest(found.secret_hash, _hash(secret)):
         raise OwningError(OwningCode.UNKNOWN_OFFER)
-    if found.to_email != await owners.email_of(connection, actor.account_id):
+    mine = await owners.email_of(connection, actor.account_id)
+    if found.to_email is None or fold_email(found.to_email) != mine:
         raise OwningError(OwningCode.OFFER_FOR_ANOTHER)
     return found
 

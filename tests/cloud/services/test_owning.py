@@ -106,7 +106,7 @@ async def test_an_offer_by_mail_is_taken_by_its_reader_only(
     assert secret not in str(stored)
     assert await deliver(kit, NOW + 1) == 1
     mails = rows(database, "SELECT to_address, text FROM mail WHERE kind = 'ownership_offered'")
-    assert [(to, made.token in str(text)) for to, text in mails] == [("p1@example.org", True)]
+    assert [(to, made.token in str(text)) for to, text in mails] == [("P1@example.org", True)]
     assert secret not in str(rows(database, "SELECT detail::text FROM ownership_notice"))
     await refused(OwningCode.OFFER_FOR_ANOTHER, offering.see_offer(pool, people[2], made.token, NOW))
     wrong = f"{made.offer_id}.wrong"
@@ -124,6 +124,26 @@ async def test_an_offer_by_mail_is_taken_by_its_reader_only(
     await refused(
         OwningCode.UNKNOWN_OFFER, offering.accept_offer(pool, people[2], made.token, NOW + 10, fresh=True)
     )
+
+
+async def test_an_offer_is_mailed_to_the_address_as_typed_and_compared_folded(
+    database: str, pool: Pool, people: list[Actor], kit: Kit
+) -> None:
+    typed, folded = "Straße@example.org", "strasse@example.org"  # two mailboxes, perhaps of two people
+    with psycopg.connect(database, autocommit=True) as connection:
+        account = [typed, folded, people[1].account_id]
+        connection.execute("UPDATE account SET email = %s, email_norm = %s WHERE account_id = %s", account)
+    device = await owned(pool, people[0])
+    made = await offering.offer(pool, people[0], device.device_id, NOW, fresh=True, to_email=typed)
+    await deliver(kit, NOW + 1)
+    sent = rows(database, "SELECT to_address FROM mail WHERE kind = 'ownership_offered'")
+    assert sent == [(typed,)]
+    for stored in (typed, folded):  # folded: an offer from before addresses were kept as typed
+        with psycopg.connect(database, autocommit=True) as connection:
+            changed = connection.execute("UPDATE matter SET to_email = %s WHERE kind = 'offer'", [stored])
+            assert changed.rowcount == 1
+        assert (await offering.see_offer(pool, people[1], made.token, NOW)).offer_id == made.offer_id
+        await refused(OwningCode.OFFER_FOR_ANOTHER, offering.see_offer(pool, people[2], made.token, NOW))
 
 
 async def test_an_offer_expires(pool: Pool, people: list[Actor]) -> None:
