@@ -7,10 +7,10 @@ import pytest
 
 from cloud.core.authz import Actor, NotAllowedError, Role
 from cloud.core.refusal import RefusalCode
-from cloud.postgres import closing, outbox
+from cloud.postgres import bulk, closing, leftovers, outbox
 from cloud.postgres import companies as rows
 from cloud.postgres.accounts import Session
-from cloud.services import account_deletion, claiming, companies, offering
+from cloud.services import account_deletion, claiming, companies, offering, owning
 from cloud.services.accounts import Authenticator, Identity
 from cloud.services.claim_view import ViewState
 from cloud.services.kit import Kit
@@ -20,6 +20,7 @@ from tests.support.kit import PASSWORD, add_person, audit_kinds, log_in, refusal
 NOW = 1_800_000_000_000
 ADA = "ada@example.org"
 WAIT_S: Final = 20.0
+JOB: Final = "00000000-0000-4000-8000-000000000001"
 
 
 @pytest.fixture
@@ -211,3 +212,34 @@ async def count(kit: Kit, statement: LiteralString) -> int:
     async with kit.pool.connection() as connection:
         row = await (await connection.execute(statement)).fetchone()
     return 0 if row is None else int(row[0])
+
+
+async def test_a_closing_company_gives_up_what_it_disputes_and_its_lists(kit: Kit, session: Session) -> None:
+    eve = await log_in(kit, await add_person(kit, "eve@example.org", NOW), NOW)
+    device = await claim(kit, eve)
+    # The right codes and a new key: a dispute.
+    twin = device.twin()
+    await twin.announce(kit.pool, NOW)
+    await claiming.submit(kit.pool, actor_of(session), device.product_id, device.label_pub, NOW)
+    open_disputes: LiteralString = "SELECT count(*) FROM matter WHERE kind = 'dispute' AND status = 'open'"
+    assert await count(kit, open_disputes) == 1
+    async with kit.pool.connection() as connection:
+        await bulk.insert(connection, JOB, session.company_id, session.account_id, [], NOW)
+        await closing.shut(connection, session.company_id, NOW)
+    with pytest.raises(NotAllowedError):
+        await owning.ask_second_hand(kit.pool, actor_of(session), device.device_id, twin.kid, NOW)
+    await account_deletion.delete(kit, session, fresh=True, now_ms=NOW + 1)
+    assert await count(kit, open_disputes) == 0
+    assert await owner_of(kit, device) == eve.company_id
+    async with kit.pool.connection() as connection:
+        assert not await bulk.save(connection, JOB, [], NOW + 2)
+
+
+async def test_a_company_that_a_crash_left_shut_goes_on_after_an_hour(kit: Kit, session: Session) -> None:
+    async with kit.pool.connection() as connection:
+        await closing.shut(connection, session.company_id, NOW)
+    await leftovers.forget(kit.pool, NOW + leftovers.HOUR_MS - 1, 30)
+    with pytest.raises(NotAllowedError):
+        await claim(kit, session)
+    await leftovers.forget(kit.pool, NOW + leftovers.HOUR_MS, 30)
+    assert await owner_of(kit, await claim(kit, session)) == session.company_id
