@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloud.core.claim import decide, is_due
-from cloud.core.device import ClaimState, Device, KeyState, MatterStatus
+from cloud.core.device import ClaimState, Device, KeyState, MatterKind, MatterStatus
 from cloud.core.effects import (
     Bind,
     CloseMatter,
@@ -210,6 +210,8 @@ class CoreWorld:
         for claim in facts.pending:
             if claim.company_id == company:
                 self._decide(device, Cancelled(claim.claim_id), now)
+        if company is not None and self.devices[device].open(MatterKind.DISPUTE, str(company)) is not None:
+            self._decide(device, DisputeWithdrawn(company), now)
         return "ok"
 
     def describe(self, device: int) -> str:

@@ -327,4 +327,6 @@ class Model:
                 self.free()
             else:
                 self.give(to, now)
+        if company in self.disputes:
+            self.withdraw_dispute(now, company)
         return "ok"
