@@ -181,6 +181,14 @@ class OwnershipLife(RuleBasedStateMachine):
     def pick(self, device: int, company: int, kid: int) -> None:
         self.both("pick", device, company, kid)
 
+    @rule(device=which, company=companies, kid=kids)
+    def claim_among_keys(self, device: int, company: int, kid: int) -> None:
+        """Several keys announce, and the claimant knows the fingerprint."""
+        for one in range(KEYS):
+            self.both("announce", device, one, on=True, release=False)
+        self.both("claim", device, company)
+        self.both("pick", device, company, kid)
+
     @rule(
         device=which,
         company=companies,
@@ -201,12 +209,36 @@ class OwnershipLife(RuleBasedStateMachine):
         owner = self.models[device].owner
         self.both("make_offer", device, company if owner is None or to % 2 else owner, to)
 
-    @rule(device=which, to=companies, span=st.sampled_from([0, SECOND, 7 * DAY]))
-    def transfer(self, device: int, to: int, span: int) -> None:
-        """Offer and accept, in time or not."""
-        self.both("make_offer", device, self.models[device].owner or 0, to)
+    def owner_of(self, device: int) -> int:
+        """The owner; nobody's device is claimed first, which may have to wait."""
+        if self.models[device].owner is None:
+            self.both("claim", device, 0)
+            self.both("announce", device, 0, on=True, release=False)
+        return self.models[device].owner or 0
+
+    @rule(
+        device=which,
+        to=companies,
+        span=st.sampled_from([0, 0, SECOND, 7 * DAY]),
+        end=st.sampled_from(["take_offer", "decline_offer", "withdraw_offer"]),
+    )
+    def transfer(self, device: int, to: int, span: int, end: str) -> None:
+        """An offer and its answer, in time or not."""
+        owner = self.owner_of(device)
+        self.both("make_offer", device, owner, to)
         self.now += span
-        self.both("take_offer", device, to)
+        self.both(end, device, owner if end == "withdraw_offer" else to)
+
+    @rule(
+        device=which,
+        claimant=companies,
+        end=st.sampled_from(["dismiss_dispute", "withdraw_dispute", "grant_dispute"]),
+    )
+    def dispute(self, device: int, claimant: int, end: str) -> None:
+        """Another claims what is owned, and somebody decides."""
+        owner = self.owner_of(device)
+        self.both("claim", device, claimant)
+        self.both(end, device, *((owner, claimant) if end == "dismiss_dispute" else (claimant,)))
 
     @rule(device=which, kept=st.booleans(), span=st.sampled_from([0, SECOND, 61 * SECOND]))
     def release(self, device: int, span: int, *, kept: bool) -> None:
@@ -244,8 +276,10 @@ class OwnershipLife(RuleBasedStateMachine):
 
     @rule(device=which, kid=kids, company=companies, what=st.sampled_from(["approve_rekey", "dismiss_rekey"]))
     def rekey(self, device: int, kid: int, company: int, what: str) -> None:
-        owner = self.models[device].owner
-        self.both(what, device, company if owner is None else owner, kid)
+        """Another key of an owned device, and what its owner (or another) says to it."""
+        owner = self.owner_of(device)
+        self.both("announce", device, kid, on=True, release=False)
+        self.both(what, device, company if kid == 0 else owner, kid)
 
     @rule(device=which, claimant=companies)
     def dismiss_dispute(self, device: int, claimant: int) -> None:
@@ -290,11 +324,13 @@ class OwnershipLife(RuleBasedStateMachine):
         self.now += span
         self.both("announce", device, kid, on=True, release=False)
 
-    @rule(device=which)
-    def suspect_clone(self, device: int) -> None:
+    @rule(device=which, cleared=st.booleans())
+    def suspect_clone(self, device: int, *, cleared: bool) -> None:
         """Two holders of the key that is bound now: what is due has happened before."""
         self.sweep_at(device)
         self.both("suspect_clone", device)
+        if cleared:
+            self.both("clear_clone", device, self.models[device].owner or 0)
 
     @rule(device=which, company=companies, to=st.none() | companies)
     def delete_account(self, device: int, company: int, to: int | None) -> None:
