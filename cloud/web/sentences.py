@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
+from cloud.core.cloud_event import CloudEventKind
 from cloud.core.device_state import FACES, STALE, Condition, DeviceView, Face, Tone, condition_of
 from cloud.web.wording import number, span
 from protocol.messages import EventKind
@@ -113,6 +114,10 @@ EVENTS: Final[Mapping[str, EventWords]] = {
     EventKind.SPOOL_OVERFLOW: EventWords("Readings were lost at the agent", Tone.BAD, "alert"),
     EventKind.SMARTCONNECT_ON: EventWords("SmartConnect on", Tone.GOOD, "check"),
     EventKind.SMARTCONNECT_OFF: EventWords("SmartConnect off", Tone.CALM, "off"),
+    CloudEventKind.DEVICE_OFFLINE: EventWords("Nothing heard from the device", Tone.WARN, "offline"),
+    CloudEventKind.DEVICE_ONLINE: EventWords("Device heard again", Tone.GOOD, "check"),
+    CloudEventKind.RULE_RAISED: EventWords("Threshold crossed", Tone.WARN, "alert"),
+    CloudEventKind.RULE_CLEARED: EventWords("Back within the threshold", Tone.GOOD, "check"),
 }
 UNKNOWN_EVENT: Final = Tone.CALM
 MAX_DETAILS: Final = 4
