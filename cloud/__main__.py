@@ -12,11 +12,12 @@ from protocol.extras import advice
 MISUSED: Final = 2
 
 COMMANDS: Final = {
-    "serve": "run everything: private PostgreSQL when DATABASE_URL is not set, migrations, gateway, portal",
+    "serve": "run everything: private PostgreSQL without DATABASE_URL, migrations, gateway, portal, jobs",
     "postgres": "run the private PostgreSQL alone; its connection string is STATE/pg.dsn",
     "migrate": "bring the database to the newest schema",
     "gateway": "run one MQTT gateway",
     "portal": "run one portal",
+    "jobs": "run one process for what happens by itself: upkeep, notifications",
 }
 
 

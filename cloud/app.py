@@ -31,7 +31,7 @@ from protocol import faults
 
 DATABASE_TIMEOUT_S: Final = 90.0
 PREDECESSOR_S: Final = 10.0  # every process of ours stops within this, also one whose parent was killed
-PARTITION_PAUSE_S: Final = 6 * 3600.0  # two weeks are made ahead, so a failed round does no harm
+CHILDREN: Final = ("gateway", "portal", "jobs")
 FAULT_VARIABLE: Final = "SMARTCONNECT_FAULT"
 REFUSALS: Final = (
     ConfigError,
@@ -79,7 +79,7 @@ def run_migrate(settings: Settings) -> int:
 
 
 def run_part(module: str, settings: Settings) -> int:
-    """Run the gateway or the portal: its module's ``run(settings)``, a function or a coroutine function."""
+    """Run the gateway, the portal or the jobs: its module's ``run(settings)``, maybe a coroutine function."""
     provision(settings)
     arm_fault(os.environ.get(FAULT_VARIABLE, ""))
     found = dataclasses.replace(settings, database_url=_find_database(settings))
@@ -107,7 +107,7 @@ def _find_database(settings: Settings) -> str:
 
 
 def run_serve(settings: Settings, forwarded: Sequence[str]) -> int:
-    """Run everything: private PostgreSQL when none is configured, migrations, gateway and portal."""
+    """Run everything: private PostgreSQL when none is configured, migrations, gateway, portal, jobs."""
     return asyncio.run(_serve(settings, forwarded))
 
 
@@ -123,27 +123,15 @@ async def _serve(settings: Settings, forwarded: Sequence[str]) -> int:
             supervisor.start([Child("postgres", own_command("postgres", *options))])
         if await supervisor.until_ready(lambda: _database_answers(settings), DATABASE_TIMEOUT_S):
             await asyncio.to_thread(run_migrate, settings)
-            supervisor.start([Child(name, own_command(name, *options)) for name in ("gateway", "portal")])
+            supervisor.start([Child(name, own_command(name, *options)) for name in CHILDREN])
             log.info("started", portal=settings.portal_url, state_dir=str(settings.state_dir))
-            await _make_days(settings, supervisor)
+            await supervisor.wait_stopping()
         elif not supervisor.stopping:
             raise ConfigError(f"the database does not answer within {DATABASE_TIMEOUT_S:.0f} s")
     finally:
         await supervisor.stop_all()
     log.info("stopped")
     return supervisor.exit_code
-
-
-async def _make_days(settings: Settings, supervisor: Supervisor) -> None:
-    """Until the end is asked for, keep the telemetry table's partitions ahead of the calendar."""
-    while not supervisor.stopping:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(supervisor.wait_stopping(), PARTITION_PAUSE_S)
-            return
-        try:
-            await asyncio.to_thread(ensure_days, settings.dsn)
-        except (ConfigError, DatabaseUnavailableError) as error:  # the next round is soon enough
-            log.warning("partitions of the coming days were not checked", reason=str(error))
 
 
 async def _database_answers(settings: Settings) -> bool:
@@ -194,6 +182,8 @@ def guarded(command: str, settings: Settings, forwarded: Sequence[str] = ()) -> 
                 return run_part("cloud.gateway.endpoint", settings)
             case "portal":
                 return run_part("cloud.web.app", settings)
+            case "jobs":
+                return run_part("cloud.jobs.app", settings)
     except REFUSALS as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - a wrong setting, not a fault to trace
         return EXIT_CONFIGURATION

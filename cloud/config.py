@@ -61,6 +61,9 @@ class Settings:
     gateway_metrics_port: int = _setting(
         0, "port of the gateway's Prometheus endpoint on 127.0.0.1 (/metrics); 0 offers none"
     )
+    jobs_metrics_port: int = _setting(
+        0, "port of the jobs process' Prometheus endpoint on 127.0.0.1 (/metrics); 0 offers none"
+    )
     brand: str = _setting("SmartConnect", "name of the product on pages and in mails")
     portal_host: str = _setting("127.0.0.1", "address the portal listens on; 0.0.0.0 for every one")
     portal_port: int = _setting(8080, "port of the portal; 0 takes a free one")
@@ -120,7 +123,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what a type alone does not say."""
-        for name in ("gateway_port", "gateway_metrics_port", "portal_port", "smtp_port"):
+        for name in ("gateway_port", "gateway_metrics_port", "jobs_metrics_port", "portal_port", "smtp_port"):
             _check(0 <= getattr(self, name) <= 65535, f"{name} is not a port")
         for name in ("receive_maximum", "max_sessions", "writers", "pool_size"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")

@@ -4,6 +4,7 @@ from typing import Final
 
 import psycopg
 
+from cloud.postgres.pool import Pool
 from cloud.postgres.safety import DatabaseUnavailableError
 
 DAYS_BACK: Final = 2
@@ -23,4 +24,11 @@ def ensure_days(dsn: str) -> int:
             row = connection.execute(ENSURE, [DAYS_BACK, DAYS_BACK + 1 + DAYS_AHEAD]).fetchone()
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(str(error)) from error
+    return int(row[0]) if row else 0
+
+
+async def make_days(pool: Pool) -> int:
+    """The same on a connection of a pool; any number of processes may do it."""
+    async with pool.connection() as connection:
+        row = await (await connection.execute(ENSURE, [DAYS_BACK, DAYS_BACK + 1 + DAYS_AHEAD])).fetchone()
     return int(row[0]) if row else 0

@@ -35,15 +35,15 @@ def children(stack: Stack) -> dict[str, int]:
 
 def is_whole(stack: Stack) -> bool:
     """Whether all parts run and answer."""
-    return stack.part.ready is not None and stack.part.ready() and len(children(stack)) == 3
+    return stack.part.ready is not None and stack.part.ready() and len(children(stack)) == 4
 
 
 def test_a_database_killed_with_everything_that_uses_it(stack: Stack) -> None:
-    """The gateway and the portal are back before their database is, and wait for it."""
+    """The gateway, the portal and the jobs are back before their database is, and wait for it."""
     wait_until("all parts run", lambda: is_whole(stack), TIMEOUT_S)
     before = children(stack)
     server = descendants(before["postgres"])
-    for pid in (*server, before["gateway"], before["portal"]):
+    for pid in (*server, before["gateway"], before["portal"], before["jobs"]):
         os.kill(pid, signal.SIGKILL)
     wait_until(
         "all parts are new ones and answer",

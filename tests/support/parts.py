@@ -11,11 +11,12 @@ from tests.faults.processes import Part, Parts, clean_environment
 from tests.support.stack import Cloud, answers, listens
 
 NAMES: Final = ("postgres", "gateway", "portal")
-"""In the order in which they start."""
+"""What a test gets that asks for nothing else, in the order in which they start."""
+ALL: Final = (*NAMES, "jobs")
 
 
 class CloudParts(Cloud):
-    """``postgres``, ``gateway`` and ``portal`` of one cloud, each a process of its own on a fixed port.
+    """``postgres``, ``gateway``, ``portal``, ``jobs`` of one cloud, each a process of its own on a fixed port.
 
     Start them from the main thread: Linux would end them with any other one.
     """
@@ -26,9 +27,10 @@ class CloudParts(Cloud):
             "postgres": self._database_answers,
             "gateway": lambda: listens(self.gateway_port),
             "portal": lambda: answers(self.portal_port),
+            "jobs": lambda: answers(self.jobs_metrics_port),
         }
         self.parts: dict[str, Part] = {
-            name: processes.add(name, self.command(name), ready=ready[name]) for name in NAMES
+            name: processes.add(name, self.command(name), ready=ready[name]) for name in ALL
         }
 
     def start_all(self, names: Sequence[str] = NAMES) -> None:

@@ -52,6 +52,7 @@ class Cloud:
         self.state_dir = state_dir
         self.gateway_port = free_port()
         self.portal_port = free_port()
+        self.jobs_metrics_port = free_port()
 
     @property
     def dsn(self) -> str:
@@ -88,6 +89,7 @@ class Cloud:
         return [
             *(sys.executable, "-m", "cloud", name, *words, "--state-dir", str(self.state_dir)),
             *("--gateway-port", str(self.gateway_port), "--portal-port", str(self.portal_port)),
+            *("--jobs-metrics-port", str(self.jobs_metrics_port)),
         ]
 
     def admin(self, *words: str, secret: str = "") -> str:
@@ -114,7 +116,9 @@ class Stack(Cloud):
             "serve",
             self.command("serve"),
             environment=environment,
-            ready=lambda: listens(self.gateway_port) and answers(self.portal_port),
+            ready=lambda: (
+                listens(self.gateway_port) and answers(self.portal_port) and answers(self.jobs_metrics_port)
+            ),
         )
 
 

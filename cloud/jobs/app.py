@@ -1,0 +1,49 @@
+"""The jobs process: parts by name beside each other until told to stop.
+
+Any number of jobs processes may run: what must be done once is taken from queue tables by a lease. A part
+that breaks ends the process with status 1, and ``serve`` starts it again.
+"""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+from prometheus_client import start_http_server
+
+from cloud import background
+from cloud.config import Settings
+from cloud.jobs import calendar
+from cloud.jobs.metrics import Metrics
+from cloud.postgres.pool import Pool, make_pool
+
+log = structlog.get_logger()
+
+
+def parts(settings: Settings, pool: Pool, metrics: Metrics) -> dict[str, Coroutine[Any, Any, None]]:
+    """Everything that runs in this process, by name; each part is a module of its own."""
+    del settings  # the calendar needs none
+    return {"calendar": calendar.run(pool, metrics)}
+
+
+async def run(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT (status 0), or until a part breaks (status 1)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    async with make_pool(settings.dsn, name="jobs", max_size=settings.pool_size) as pool:
+        if settings.jobs_metrics_port:
+            start_http_server(settings.jobs_metrics_port, "127.0.0.1", metrics.registry)
+        working = parts(settings, pool, metrics)
+        log.info("ready", parts=sorted(working))
+        try:
+            async with background.running(working):
+                await stop.wait()
+        except ExceptionGroup:
+            log.exception("the jobs cannot go on")
+            return 1
+    log.info("stopped")
+    return 0
