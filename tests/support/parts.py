@@ -16,7 +16,7 @@ ALL: Final = (*NAMES, "jobs")
 
 
 class CloudParts(Cloud):
-    """``postgres``, ``gateway``, ``portal``, ``jobs`` of one cloud, each a process of its own on a fixed port.
+    """``postgres``, ``gateway``, ``portal``, ``jobs`` of one cloud, each a process on a fixed port.
 
     Start them from the main thread: Linux would end them with any other one.
     """
