@@ -5,13 +5,14 @@ layout of :mod:`protocol.points`; the result is an ordinary protobuf ``Batch`` (
 """
 
 import struct
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
 
 from protocol.errors import DecodeError, ErrorCode
-from protocol.messages import Event
+from protocol.messages import CommandResult, Event
 from protocol.points import POINTS, Wire
 
 MAX_ANNOUNCEMENT_BYTES = 2048
@@ -20,6 +21,9 @@ MAX_CONTROL_BYTES = 16384
 MAX_TELEMETRY_BYTES = 262_144
 MAX_EVENT_VALUES = 64
 MAX_EVENT_MS = 4_102_444_800_000  # 2100-01-01, as for samples
+MAX_RESULT_BYTES = 4096
+MAX_RESULT_CODE = 64
+MAX_RESULT_DETAIL = 500
 
 T = TypeVar("T")
 
@@ -49,6 +53,28 @@ def decode_event(payload: bytes) -> Event:
     if any("\0" in text for pair in event.values.items() for text in pair if isinstance(text, str)):
         raise DecodeError(ErrorCode.OUT_OF_RANGE, "A text of an event has a NUL, which cannot be stored.")
     return event
+
+
+def decode_result(payload: bytes) -> CommandResult:
+    """CommandResult from JSON; DecodeError (too_large, malformed, out_of_range) otherwise."""
+    result = decode(payload, CommandResult, MAX_RESULT_BYTES)
+    if not (0 < result.epoch < 2**63 and 0 < result.counter < 2**63 and 0 <= result.ts_ms <= MAX_EVENT_MS):
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, "epoch, counter or ts_ms of a result is out of range.")
+    if len(result.code) > MAX_RESULT_CODE or len(result.detail) > MAX_RESULT_DETAIL:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, "A text of a result is too long.")
+    if "\0" in result.code or "\0" in result.detail:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, "A text of a result has a NUL, which cannot be stored.")
+    if not _is_uuid(result.command_id):
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, "A result names no command.")
+    return result
+
+
+def _is_uuid(text: str) -> bool:
+    """Whether it is one, in its normal form."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 # --- the constant layout of a sample -----------------------------------------------------------------------

@@ -12,8 +12,8 @@ announce        always, within the quota of sessions that own nothing
 now             taken from a bound key; from another one it is counted and dropped
 telemetry,      own epoch: stored. A lower one: acknowledged, counted, dropped (0x10). A higher one, or any
 event           where the device has never been owned: 0x87
-reported,       nobody listens yet: acknowledged with 0x10
-result
+result          taken from a bound key, as its content says; from another one it is counted and dropped
+reported        nobody listens yet: acknowledged with 0x10
 other topics    0x87 or 0x90
 QoS 2, retain   the connection ends (0x9B, 0x9A)
 ==============  ========================================================================================
@@ -134,6 +134,8 @@ class Standing:
     watch_until_ms: int = 0
     since_ms: int = 0
     """When the present ownership began; 0 without one."""
+    command_waits: bool = False
+    """Whether there is a command that nobody has got yet."""
 
     def hello_differs(self, other: "Standing") -> bool:
         """Whether a device must be told (the position alone is no news)."""
@@ -186,7 +188,7 @@ def judge_topic(kid: str, topic: str, standing: Standing) -> UpTopic | Drop | Re
     match found.kind:
         case UpKind.ANNOUNCE:
             return found
-        case UpKind.NOW:
+        case UpKind.NOW | UpKind.RESULT:
             return found if standing.owned else Drop.NOT_OWNED
         case UpKind.TELEMETRY | UpKind.EVENT:
             return judge_epoch(found, standing.epoch, owned=standing.owned)

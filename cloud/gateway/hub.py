@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from cloud.core.session import Refusal, Standing, judge_standing
+from cloud.gateway.delivering import deliver
 from cloud.gateway.session import Session
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import DatabaseUnavailableError
@@ -141,6 +142,14 @@ class Hub:
         for (session, greet), standing in zip(asked, found, strict=True):
             if not session.closed:
                 self._judge(session, standing, greet=greet)
+                if standing.command_waits and session.subscribed and not session.closed:
+                    await self._deliver(session)
+
+    async def _deliver(self, session: Session) -> None:
+        try:
+            await deliver(self._pool, session)
+        except DatabaseUnavailableError as error:
+            self._note_away(str(error))
 
     def _judge(self, session: Session, standing: Standing, *, greet: bool) -> None:
         before, session.standing = session.standing, standing

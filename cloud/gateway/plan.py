@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cloud.core.batch import build_table, pubacks, sift
-from cloud.core.session import Refusal, judge_epoch
+from cloud.core.session import Drop, Refusal, judge_epoch
 from cloud.core.upload import Fence, Rejection, Upload
 from cloud.gateway.session import Session
+from cloud.postgres.results import ResultRow
 from cloud.postgres.telemetry import Batch, EventRow, RejectedRow
-from protocol.codec import decode_event
+from protocol.codec import decode_event, decode_result
 from protocol.columns import Rows, decode_batch
 from protocol.errors import DecodeError, Reason
 from protocol.mqtt import V5, puback
@@ -22,6 +23,7 @@ class Share:
     session: Session
     telemetry: list[Upload] = field(default_factory=list)
     events: list[Upload] = field(default_factory=list)
+    results: list[Upload] = field(default_factory=list)
     snapshots: list[Upload] = field(default_factory=list)
 
     @classmethod
@@ -38,6 +40,8 @@ class Share:
                 self.telemetry.append(upload)
             case UpKind.EVENT:
                 self.events.append(upload)
+            case UpKind.RESULT:
+                self.results.append(upload)
             case _:
                 self.snapshots.append(upload)
 
@@ -45,6 +49,7 @@ class Share:
         """All of them."""
         yield from self.telemetry
         yield from self.events
+        yield from self.results
         yield from self.snapshots
 
 
@@ -69,6 +74,7 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
     uploads: list[Upload] = []
     owner: list[int] = []
     events: list[EventRow] = []
+    results: list[ResultRow] = []
     refused: list[Rejection] = []
     snapshots: list[Rows | None] = []
     for i, (share, fence) in enumerate(zip(shares, fences, strict=True)):
@@ -81,6 +87,8 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
         for upload in share.events:
             if _belongs(upload, fence.epoch):
                 _read_events(devices[i], upload, now_ms, events, refused)
+        for upload in share.results:
+            _read_results(devices[i], upload, fence.epoch, now_ms, results, refused)
         snapshots.append(_newest(share.snapshots, refused))
     sifted = sift(uploads, owner, fences, now_ms)
     refused += sifted.rejections
@@ -95,6 +103,7 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
             fence=table.fence,
             copies=table.copies,
             events=events,
+            results=results,
             rejected=[rejected_row(session, rejection, now_ms) for session, rejection in aside],
         ),
         [
@@ -137,9 +146,12 @@ def _belongs(upload: Upload, epoch: int, *, owned: bool = True) -> bool:
     verdict = judge_epoch(upload.topic, epoch, owned=owned)
     if isinstance(verdict, UpTopic):
         return True
-    reason = verdict.reason if isinstance(verdict, Refusal) else Reason.NO_MATCHING_SUBSCRIBERS
-    upload.reasons.update(dict.fromkeys(range(upload.messages), reason))
+    upload.reasons.update(dict.fromkeys(range(upload.messages), _reason_of(verdict)))
     return False
+
+
+def _reason_of(verdict: Drop | Refusal) -> Reason:
+    return verdict.reason if isinstance(verdict, Refusal) else Reason.NO_MATCHING_SUBSCRIBERS
 
 
 def _read_events(
@@ -164,6 +176,28 @@ def _read_events(
                 values=event.values,
             )
         )
+
+
+def _read_results(
+    device_id: int,
+    upload: Upload,
+    epoch: int,
+    now_ms: int,
+    results: list[ResultRow],
+    refused: list[Rejection],
+) -> None:
+    """The results of commands of the present ownership; the reasons say what becomes of others."""
+    for i, payload in enumerate(upload.split()):
+        try:
+            result = decode_result(payload)
+        except DecodeError as error:
+            refused.append(Rejection(upload, i, error))
+            continue
+        verdict = judge_epoch(UpTopic(upload.topic.kid, UpKind.RESULT, result.epoch), epoch, owned=True)
+        if isinstance(verdict, UpTopic):
+            results.append(ResultRow(device_id, result, now_ms))
+        else:
+            upload.reasons[i] = _reason_of(verdict)
 
 
 def _newest(uploads: Sequence[Upload], refused: list[Rejection]) -> Rows | None:

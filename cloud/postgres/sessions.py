@@ -40,7 +40,8 @@ STANDINGS: Final = """
 SELECT coalesce(d.last_epoch, 0), k.kid IS NOT NULL, coalesce(k.state = 'revoked', false),
        coalesce(k.login_ms, 0),
        coalesce(k.state = 'bound' AND l.kid = k.kid AND NOT l.revoked AND o.kid = k.kid, false),
-       l.epoch, l.session_no, l.stream, l.seq, l.watch_until_ms, o.from_ms
+       l.epoch, l.session_no, l.stream, l.seq, l.watch_until_ms, o.from_ms,
+       EXISTS (SELECT 1 FROM command c WHERE c.device_id = s.device_id AND c.state = 'requested')
 FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS s(device_id, kid, place)
 LEFT JOIN device d ON d.device_id = s.device_id
 LEFT JOIN device_key k ON k.device_id = s.device_id AND k.kid = s.kid
@@ -163,6 +164,7 @@ def _standing(
     seq: int | None,
     watch_until_ms: int | None,
     from_ms: int | None,
+    command_waits: bool,
 ) -> Standing:
     return Standing(
         known=known,
@@ -175,6 +177,7 @@ def _standing(
         session_no=session_no or 0,
         watch_until_ms=watch_until_ms or 0 if owned else 0,
         since_ms=from_ms or 0 if owned else 0,
+        command_waits=command_waits and owned,
     )
 
 

@@ -31,6 +31,7 @@ from cloud.postgres.pool import (
     LOCK_TIMEOUT_MS,
     STATEMENT_TIMEOUT_MS,
 )
+from cloud.postgres.results import ResultRow, write_results
 from cloud.postgres.roundtrip import begin_and_run, copy_and_commit, prepare
 from protocol import faults
 from protocol.points import VALUES
@@ -139,6 +140,7 @@ class Batch:
     fence: Sequence[bytes] = ()
     copies: Mapping[int, bytes | bytearray] = field(default_factory=dict)
     events: Sequence[EventRow] = ()
+    results: Sequence[ResultRow] = ()
     rejected: Sequence[RejectedRow] = ()
 
 
@@ -272,6 +274,8 @@ def _write(cursor: psycopg.Cursor[Any], batch: Batch, *, staged: bool) -> None:
     _begin(cursor, batch)
     if batch.events:
         _insert_events(cursor, batch.events)
+    if batch.results:
+        write_results(cursor, batch.results)
     if batch.rejected:
         cursor.executemany(INSERT_REJECTED, [_rejected_values(row) for row in batch.rejected])
     copies = list(batch.copies.items())

@@ -29,7 +29,7 @@ from cloud.core.effects import (
     Wait,
 )
 from cloud.core.inputs import Claimed
-from cloud.postgres import claims, owners
+from cloud.postgres import claims, commands, owners
 from cloud.postgres.transaction import Connection
 from protocol.messages import Announcement
 from protocol.signing import open_announcement
@@ -108,12 +108,15 @@ async def carry_out(
                 await _note_matter(connection, device_id, before, effect, by, now_ms)
             case EndOwnership():
                 await owners.end(connection, device_id, effect, by.account_id, now_ms)
+                await commands.end_open(connection, device_id, now_ms)
                 log.info("ownership ended", device_id=device_id, epoch=effect.epoch, reason=effect.reason)
             case MoveOwnership():
                 epoch = await owners.move(connection, device_id, effect, now_ms)
+                await commands.end_open(connection, device_id, now_ms)
                 log.info("ownership moved", device_id=device_id, epoch=epoch, reason=effect.reason)
             case Rekey():
                 await owners.rekey(connection, device_id, effect, by.account_id, now_ms)
+                await commands.end_open(connection, device_id, now_ms)
                 log.info("device re-keyed", device_id=device_id, epoch=effect.epoch, kid=effect.kid)
             case Notify():
                 await owners.add_notice(
