@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.config import Enable
-from agent.core import enrollment, sampling
+from agent.core import enrollment
 from agent.core.enrollment import (
     Announce,
     Enrollment,
@@ -21,8 +21,9 @@ from agent.core.enrollment import (
     Switched,
     Wipe,
 )
-from agent.core.sampling import Contact, Edge, Inventory
+from agent.core.sampling import Edge, Inventory
 from agent.core.timeline import CLOCK_OFF_MS
+from agent.edges import Edges
 from agent.errors import LinkError, StateError
 from agent.identity import Identity, Label
 from agent.keys import save_label
@@ -40,10 +41,9 @@ if TYPE_CHECKING:
     from agent.core.enrollment import Effect, Input
     from agent.core.ports import Clock, Disk
     from agent.core.sampling import Reading
-    from agent.core.spool_record import StoredEvent
     from agent.poller import Poller
     from agent.spool_file import SpoolFile
-    from agent.state import DeviceState, StateFile
+    from agent.state import StateFile
     from protocol.extension import Extension
     from protocol.messages import Hello, KeySet, Watch
 
@@ -85,11 +85,7 @@ class Device:
         self._disk = disk
         self._disk_trouble = Repeats(self._log)
         self._obeying = asyncio.Lock()
-        later = _events_after(state.value, spool)
-        self._watcher = sampling.resumed(state.value.active, (event.kind for event in later))
-        firmwares = [event.values["after"] for event in later if event.kind is EventKind.FIRMWARE_CHANGED]
-        self._firmware = str(firmwares[-1]) if firmwares else state.value.firmware
-        self._contact = Contact()
+        self._edges = Edges(state.value, spool)
         self._since_mono_ms = 0  # readings from before this ownership are nobody's to see
         self._extension: Extension | None = None
         self._auto_enabled = False
@@ -134,19 +130,12 @@ class Device:
         if inventory != self.inventory:
             self.inventory = inventory
             self.announce()
-        before = self._firmware
-        if inventory.firmware and inventory.firmware != before:
-            self._firmware = inventory.firmware
-            if before:
-                self._note(
-                    Edge(
-                        self.clock.mono_ms(),
-                        EventKind.FIRMWARE_CHANGED,
-                        {"before": before, "after": inventory.firmware},
-                    )
-                )
-                await self.report()
-            await self._remember_edges()
+        edges = self._edges.runs(inventory.firmware, self.clock.mono_ms())
+        for edge in edges:
+            self._note(edge)
+        if edges:
+            await self.report()
+        await self._remember_edges()
 
     async def on_extension(self, found: Extension | None) -> None:
         """Follow label, switch and front-panel button of a UPS that has our block."""
@@ -173,13 +162,12 @@ class Device:
         """A sample, and perhaps edges."""
         self.reading = reading
         self.link_state = "answers"
-        self._contact, restored = sampling.answered(self._contact, reading.mono_ms)
-        self._watcher, edges = sampling.watch(self._watcher, reading, inventory.groups)
-        for edge in (*restored, *edges):
+        edges = self._edges.read(reading, inventory.groups)
+        for edge in edges:
             self._note(edge)
         if self.enrollment.spools:
             self.reporter.add(reading)
-        edge_seen = bool(edges or restored)
+        edge_seen = bool(edges)
         if edge_seen or self.want_now or self.clock.mono_ms() < self.enrollment.watch_until_ms:
             self.show()
         if self.reporter.is_due(
@@ -191,8 +179,7 @@ class Device:
     async def on_missed(self, mono_ms: int, reason: str) -> None:
         """The UPS did not answer: stale, which is not an outage."""
         self.link_state = reason
-        self._contact, edges = sampling.missed(self._contact, mono_ms, reason)
-        for edge in edges:
+        for edge in self._edges.missed(mono_ms, reason):
             self._note(edge)
         if self.reporter.has_events:
             await self.report()
@@ -204,8 +191,7 @@ class Device:
 
     async def _remember_edges(self) -> None:
         """What is known by events, after these are safe: else a kill in between would lose one."""
-        facts = {"active": tuple(sorted(self._watcher.active)), "firmware": self._firmware}
-        state = self.state.value
+        facts, state = self._edges.facts, self.state.value
         if not self.reporter.has_events and facts != {"active": state.active, "firmware": state.firmware}:
             await self._try_to_remember(**facts, last_event=self.spool.event_file.last_number)
 
@@ -217,7 +203,7 @@ class Device:
 
     def now_payload(self) -> bytes | None:
         """The latest reading as an unsequenced snapshot; None if it is stale, or another owner's."""
-        if self.reading is None or self._contact.lost or self.reading.mono_ms < self._since_mono_ms:
+        if self.reading is None or self._edges.stale or self.reading.mono_ms < self._since_mono_ms:
             return None
         ts_ms = max(0, self.reading.mono_ms + self.spool.offset_ms())
         try:
@@ -381,11 +367,3 @@ class Device:
     def corrected_ms(self) -> int:
         """Unix ms, by the cloud's clock as soon as it is known."""
         return self.clock.mono_ms() + self.spool.offset_ms()
-
-
-def _events_after(state: DeviceState, spool: SpoolFile) -> list[StoredEvent]:
-    """Events whose edges the state does not know, because the agent was killed before it was written."""
-    if state.last_event is None:  # written before this was noted
-        return []
-    stored = spool.event_file
-    return stored.since(state.last_event if state.last_event <= stored.last_number else 0)

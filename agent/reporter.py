@@ -44,6 +44,7 @@ class Reporter:
         self._last_report_ms = NEVER  # the first sample of an ownership goes out at once
         self._overflow_told_ms = NEVER
         self._untold_drops = 0
+        self._told_lost_events = spool.ledger.dropped_events
         self._since_mono_ms = NEVER
 
     @property
@@ -130,8 +131,15 @@ class Reporter:
 
     def _tell_overflow(self) -> None:
         now_ms = self._clock.mono_ms()
-        if self._untold_drops and now_ms - self._overflow_told_ms >= OVERFLOW_EVENT_EVERY_MS:
+        ledger = self._spool.ledger
+        lost_events = ledger.dropped_events - self._told_lost_events
+        if not (self._untold_drops or lost_events > 0):
+            return
+        if now_ms - self._overflow_told_ms >= OVERFLOW_EVENT_EVERY_MS:
             self._overflow_told_ms = now_ms
-            values = {"dropped": self._untold_drops, "dropped_total": self._spool.ledger.dropped_samples}
+            values = {"dropped": self._untold_drops, "dropped_total": ledger.dropped_samples}
+            if lost_events > 0:
+                values["dropped_events"] = lost_events
             self.note(Edge(now_ms, EventKind.SPOOL_OVERFLOW, {**values}), keep=True)
             self._untold_drops = 0
+            self._told_lost_events = ledger.dropped_events

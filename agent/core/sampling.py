@@ -66,8 +66,16 @@ class Reading:
 
     @property
     def on_battery(self) -> bool:
-        """Running on battery because the mains failed; a self-test is no outage."""
-        return self.has("ups_status", "on_battery") and not self.has("ups_status", "test_in_progress")
+        """Running on battery because the mains failed; a test on good mains is no outage."""
+        testing = self.has("ups_status", "test_in_progress") and not self.has("ups_status", "input_bad")
+        return self.has("ups_status", "on_battery") and not testing
+
+    @property
+    def on_mains(self) -> bool:
+        """Mains are there. An output that went off in an outage is neither on battery nor on mains."""
+        return not self.on_battery and (
+            self.has("ups_status", "online", "bypass") or not self.has("ups_status", "input_bad")
+        )
 
 
 def inventory_of(words: Sequence[int]) -> Inventory:
@@ -151,6 +159,8 @@ def _is_low(reading: Reading) -> bool:
 
 
 def _is_charged(reading: Reading) -> bool:
+    if _is_low(reading):  # a signalled shutdown, whatever the charge
+        return False
     charge, runtime = reading.number("state_of_charge"), reading.number("runtime_remaining")
     return (charge is None or charge >= LOW_CHARGE_CLEAR_PCT) and (
         runtime is None or runtime >= LOW_RUNTIME_CLEAR_S
@@ -187,7 +197,7 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
         EventKind.ON_BATTERY,
         EventKind.MAINS_BACK,
         lambda reading: reading.on_battery,
-        lambda reading: not reading.on_battery,
+        lambda reading: reading.on_mains,
     ),
     Condition(
         "low_battery", EventKind.LOW_BATTERY, EventKind.LOW_BATTERY_CLEARED, _is_low, _is_charged, 0, 5_000
@@ -241,7 +251,7 @@ class Watcher:
 
 def resumed(active: Iterable[str], events: Iterable[EventKind]) -> Watcher:
     """After a restart: what was last written down as holding, and the events that came after that."""
-    holding = set(active)
+    holding = set(active) & {condition.name for condition in CONDITIONS}
     for kind in events:
         holding |= {condition.name for condition in CONDITIONS if condition.raised is kind}
         holding -= {condition.name for condition in CONDITIONS if condition.cleared is kind}
@@ -297,7 +307,7 @@ def _latches(
         ("runtime_calibration_status", EventKind.CALIBRATION),
     ):
         now[name] = bits = reading.values.get(name)
-        if name in latched and latched[name] != bits and isinstance(bits, frozenset):
+        if isinstance(bits, frozenset) and latched.get(name) not in {None, bits}:
             result = next((result for result in _RESULTS if result in bits), None)
             if result is not None:
                 edges.append(Edge(reading.mono_ms, kind, _test_values(result, bits)))
@@ -316,6 +326,8 @@ def _test_values(result: str, bits: frozenset[str]) -> dict[str, Scalar]:
 
 # --- the line to the UPS -----------------------------------------------------------------------------------
 
+COMMUNICATION_LOST: Final = "communication_lost"
+
 
 @dataclass(frozen=True, slots=True)
 class Contact:
@@ -324,6 +336,14 @@ class Contact:
     failures: int = 0
     failing_since_ms: int | None = None
     lost: bool = False
+
+
+def contact_after(active: Iterable[str], events: Iterable[EventKind]) -> Contact:
+    """After a restart, likewise: contact that was told as lost is told as restored, and not as lost again."""
+    lost = COMMUNICATION_LOST in active
+    for kind in events:
+        lost = kind is EventKind.COMMUNICATION_LOST or (lost and kind is not EventKind.COMMUNICATION_RESTORED)
+    return Contact(lost=lost)
 
 
 def answered(contact: Contact, mono_ms: int) -> tuple[Contact, tuple[Edge, ...]]:

@@ -17,10 +17,12 @@ from agent.core.sampling import (
     Reading,
     Watcher,
     answered,
+    contact_after,
     inventory_of,
     is_due,
     missed,
     reading_of,
+    resumed,
     watch,
 )
 from protocol.codec import pack_sample
@@ -122,6 +124,29 @@ def test_a_self_test_is_no_outage() -> None:
     assert kinds(Watcher(), reading(0, ups_status=bits("on_battery", "test_in_progress")))[1] == []
 
 
+def test_mains_that_fail_in_a_self_test_are_an_outage() -> None:
+    failed = reading(0, ups_status=bits("on_battery", "test_in_progress", "input_bad"))
+    assert kinds(Watcher(), failed)[1] == [EventKind.ON_BATTERY]
+
+
+def test_an_output_that_goes_off_in_an_outage_does_not_bring_the_mains_back() -> None:
+    """Battery empty, or outlets switched off: only the mains themselves end it."""
+    failed, dead = (
+        bits("on_battery", "input_bad"),
+        bits("output_off", "input_bad"),
+    )
+    watcher, found = kinds(Watcher(), reading(0, ups_status=failed), reading(1000, ups_status=dead))
+    assert found == [EventKind.ON_BATTERY]
+    assert kinds(watcher, reading(2000, ups_status=bits("output_off")))[1] == [EventKind.MAINS_BACK]
+
+
+@pytest.mark.parametrize("volts", [195.0, 205.0, 255.0])
+@pytest.mark.parametrize("regulation", ["boost", "trim"])
+def test_a_brown_out_that_the_regulator_levels_is_no_event(volts: float, regulation: str) -> None:
+    regulated = reading(0, input_voltage=volts, input_status=bits("acceptable", regulation))
+    assert kinds(Watcher(), reading(0), regulated, reading(9_000))[1] == []
+
+
 def test_an_outage_that_outlives_the_agent_is_not_told_again() -> None:
     watcher = Watcher(active=bits("on_battery"))
     assert kinds(watcher, reading(0, ups_status=bits("on_battery")))[1] == []
@@ -148,6 +173,15 @@ def test_low_battery_on_battery_only_and_with_hysteresis(low: dict[str, Any]) ->
     watcher, found = kinds(watcher, reading(3000), reading(7999))
     assert found == []
     assert kinds(watcher, reading(8000))[1] == [EventKind.LOW_BATTERY_CLEARED]
+
+
+def test_a_signalled_shutdown_is_one_low_battery_however_full_the_battery_is() -> None:
+    signalled = {"ups_status": bits("on_battery"), "simple_signaling_status": bits("shutdown_imminent")}
+    minute = (reading(second * 1000, **signalled) for second in range(60))
+    watcher, found = kinds(Watcher(), *minute)
+    assert found == [EventKind.ON_BATTERY, EventKind.LOW_BATTERY]
+    _, found = kinds(watcher, *(reading(60_000 + second * 1000) for second in range(6)))
+    assert found == [EventKind.MAINS_BACK, EventKind.LOW_BATTERY_CLEARED]
 
 
 def test_a_flicker_of_the_replace_battery_bit_is_no_event() -> None:
@@ -218,6 +252,53 @@ def test_edges_of_a_condition_alternate(life: list[tuple[int, frozenset[str], fl
             else:
                 open_conditions.remove(cleared[edge.kind])
         assert watcher.active == open_conditions
+
+
+STATUS_BITS = ["online", "on_battery", "input_bad", "test_in_progress", "bypass", "overload", "fault"]
+
+
+@given(
+    st.frozensets(st.sampled_from(STATUS_BITS)),
+    st.frozensets(st.sampled_from(["shutdown_imminent", "power_failure"])),
+    st.frozensets(st.sampled_from(["needs_replacement"])),
+    st.frozensets(st.sampled_from(["output_overload"])),
+    st.tuples(st.none() | st.floats(0, 100), st.none() | st.floats(0, 4000), st.none() | st.floats(0, 200)),
+)
+def test_no_condition_begins_and_ends_at_once(
+    status: frozenset[str],
+    signalled: frozenset[str],
+    battery: frozenset[str],
+    power: frozenset[str],
+    numbers: tuple[float | None, float | None, float | None],
+) -> None:
+    """Else it would be told again and again while nothing changes."""
+    charge, runtime, load = numbers
+    seen = reading(
+        0,
+        ups_status=status,
+        simple_signaling_status=signalled,
+        battery_system_error=battery,
+        power_system_error=power,
+        state_of_charge=charge,
+        runtime_remaining=runtime,
+        output_real_power_pct=load,
+    )
+    assert [one.name for one in CONDITIONS if one.begins(seen) and one.ends(seen)] == []
+
+
+def test_contact_that_was_lost_before_a_restart_is_told_as_restored() -> None:
+    lost, restored = EventKind.COMMUNICATION_LOST, EventKind.COMMUNICATION_RESTORED
+    for active, events, still in (
+        (["communication_lost"], [], True),
+        (["communication_lost"], [restored], False),
+        ([], [lost, EventKind.ON_BATTERY], True),
+        (["on_battery"], [lost, restored], False),
+    ):
+        contact = contact_after(active, events)
+        assert contact == Contact(lost=still)
+        assert missed(contact, 0, "silent")[1] == ()
+        assert [edge.kind for edge in answered(contact, 1)[1]] == [restored] * still
+        assert resumed(active, events).active <= {"on_battery"}
 
 
 def test_lost_contact_is_told_once_after_a_while() -> None:
