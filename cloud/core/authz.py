@@ -35,6 +35,8 @@ class Action(StrEnum):
     """Invite, promote and remove, within the rules of :mod:`cloud.core.membership`."""
     COMPANY = "company"
     """Change what the company says about itself."""
+    CONTROL = "control"
+    """Send commands; outlets need more than the role, see :mod:`cloud.core.command`."""
 
 
 _EVERYONE: Final = frozenset(Role)
@@ -52,6 +54,7 @@ ALLOWED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.JUDGE: _HEADS,
         Action.MEMBERS: _HEADS,
         Action.COMPANY: _HEADS,
+        Action.CONTROL: _WORKERS,
     }
 )
 """Which roles may do it."""

@@ -1,4 +1,4 @@
-"""Commands to a UPS: which there are, what must hold before one is sent, and how far it came.
+"""Commands to a UPS: what must hold before one is sent, and how far it came.
 
 Theory of operation
 -------------------
@@ -26,8 +26,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-LIFE_MS: Final = 60_000
-"""From the request on; a device refuses to begin anything later."""
+from protocol.commands import OUTLET_KINDS, CommandKind
+
 ANSWER_MS: Final = 30_000
 """So long after that a device may still be reading back what it did; then nobody knows."""
 RATE_MS: Final = 60_000
@@ -35,21 +35,8 @@ MAX_IN_RATE: Final = 6
 """Commands of one device within ``RATE_MS``: every group off and on, and nobody wears a relay out."""
 
 
-class Kind(StrEnum):
-    """What can be ordered. Append only: the words travel and are stored."""
-
-    OUTLET_OFF = "outlet_off"
-    OUTLET_ON = "outlet_on"
-    OUTLET_REBOOT = "outlet_reboot"
-    SELF_TEST = "self_test"
-    CALIBRATION_START = "calibration_start"
-    CALIBRATION_ABORT = "calibration_abort"
-    MUTE = "mute"
-    IDENTIFY = "identify"
-
-
 class Group(StrEnum):
-    """An outlet group, by its name in the register map."""
+    """An outlet group, by its name in the register map (``protocol.commands.SWITCHED_GROUPS``)."""
 
     MOG = "mog"
     SOG0 = "sog0"
@@ -57,9 +44,7 @@ class Group(StrEnum):
     SOG2 = "sog2"
 
 
-OUTLETS: Final = frozenset({Kind.OUTLET_OFF, Kind.OUTLET_ON, Kind.OUTLET_REBOOT})
-"""Those that switch what people have plugged in: they take every safety step."""
-USES_BATTERY: Final = frozenset({Kind.SELF_TEST, Kind.CALIBRATION_START})
+USES_BATTERY: Final = frozenset({CommandKind.SELF_TEST, CommandKind.CALIBRATION_START})
 
 
 class State(StrEnum):
@@ -145,7 +130,7 @@ class Step(StrEnum):
 class Order:
     """What somebody asks for. ``typed``: the group's name as they typed it; None where that comes later."""
 
-    kind: Kind
+    kind: CommandKind
     group: Group | None = None
     force: bool = False
     typed: str | None = None
@@ -153,7 +138,7 @@ class Order:
     @property
     def arguments(self) -> dict[str, str | bool]:
         """As they travel."""
-        if self.group is None or self.kind not in OUTLETS:
+        if self.group is None or self.kind not in OUTLET_KINDS:
             return {}
         return {"group": self.group.value, "force": self.force}
 
@@ -182,7 +167,7 @@ class Circumstances:
 
 def missing_steps(order: Order, now: Circumstances) -> tuple[Step, ...]:
     """The safety steps that are missing, in the order of :class:`Step`; none where it may be sent."""
-    switches = order.kind in OUTLETS
+    switches = order.kind in OUTLET_KINDS
     risky = switches or order.kind in USES_BATTERY
     forced = order.force and switches
     known = order.group is not None and order.group in now.groups

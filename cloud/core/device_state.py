@@ -125,6 +125,11 @@ class DeviceView:
         """What register 0 said last, however long ago."""
         return bool(self.bits["ups_status"] & _ON_BATTERY)
 
+    @property
+    def faulty(self) -> bool:
+        """Whether register 0 said last that the UPS has a fault."""
+        return bool(self.bits["ups_status"] & _FAULT)
+
 
 STALE: Final = frozenset(
     {Condition.OFFLINE, Condition.SILENT, Condition.SMARTCONNECT_OFF, Condition.STARTING}

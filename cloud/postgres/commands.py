@@ -10,9 +10,10 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from cloud.core.authz import Role
-from cloud.core.command import ANSWER_MS, OPEN, OUTLETS, Happening, State, step
+from cloud.core.command import ANSWER_MS, OPEN, Happening, State, step
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
+from protocol.commands import OUTLET_KINDS
 
 MAX_ROWS: Final = 200
 SHOWN: Final = 5
@@ -114,7 +115,7 @@ async def lately(connection: Connection, device_id: int, epoch: int, since_ms: i
             "epoch": epoch,
             "since": since_ms,
             "now": now_ms,
-            "outlets": sorted(OUTLETS),
+            "outlets": sorted(OUTLET_KINDS),
         },
     )
     row = await found.fetchone()

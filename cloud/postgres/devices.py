@@ -93,6 +93,15 @@ async def find_view(pool: Pool, company_id: int, device_id: int) -> DeviceView |
     return found[0] if found else None
 
 
+async def load_view(connection: Connection, company_id: int, device_id: int) -> DeviceView | None:
+    """As :func:`find_view`, in the caller's transaction."""
+    condition = sql.SQL("o.device_id = %s AND o.company_id = %s")
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_VIEW + condition, [device_id, company_id])
+        row = await cursor.fetchone()
+    return None if row is None else _view(row)
+
+
 async def watched_views(pool: Pool, device_ids: Sequence[int]) -> dict[int, DeviceView]:
     """The devices that somebody looks at, for the portal's poller, which checks the company itself."""
     found = await _views(pool, sql.SQL("o.device_id = ANY(%s)"), [list(device_ids)])
