@@ -48,6 +48,7 @@ class Hello:
     ``login_ms`` is the ``iat`` of this connection's token and ``n`` counts within the connection, so an old
     hello never passes for a new one. ``stream`` and ``seq`` are the stored position (0, 0 at first).
     ``since_ms`` is when the present ownership began; 0 without one, and from clouds that do not say it.
+    ``settings_revision`` is the newest `Reported` that is stored; -1 from clouds that do not say it.
     """
 
     kid: str
@@ -62,6 +63,7 @@ class Hello:
     settings_version: int = 0
     key_set_version: int = 0
     since_ms: int = 0
+    settings_revision: int = -1
 
 
 class KeyUse(StrEnum):
@@ -142,22 +144,35 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """Cloud → device: settings wanted, applied once per version within one ownership epoch."""
+    """Cloud → device: settings wanted, applied once per version within one ownership epoch.
+
+    ``set_ms`` says when each was wanted, by the cloud's clock; what is missing there counts as ``version``.
+    """
 
     kid: str
     epoch: int
     version: int
     settings: dict[str, Scalar]
+    set_ms: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """Device → cloud: settings in force; ``base_version`` is the last desired version that was applied."""
+    """Device → cloud: settings in force; ``base_version`` is the last desired version that was applied.
+
+    ``changed``: setting → when it was changed at the device, where that stands. Of ``base_version``:
+    ``refused``, setting → code; ``overwritten``, setting → the value of an earlier change at the device, and
+    ``overwritten_ms``, when that was made.
+    """
 
     epoch: int
     base_version: int
     revision: int
     settings: dict[str, Scalar]
+    changed: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    overwritten: dict[str, Scalar] = field(default_factory=dict)
+    overwritten_ms: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,8 @@ class Action(StrEnum):
     """Change what the company says about itself."""
     CONTROL = "control"
     """Send commands; outlets need more than the role, see :mod:`cloud.core.command`."""
+    SETTINGS = "settings"
+    """Change what a device is set to."""
 
 
 _EVERYONE: Final = frozenset(Role)
@@ -55,6 +57,7 @@ ALLOWED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.MEMBERS: _HEADS,
         Action.COMPANY: _HEADS,
         Action.CONTROL: _WORKERS,
+        Action.SETTINGS: _WORKERS,
     }
 )
 """Which roles may do it."""
