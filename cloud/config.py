@@ -87,6 +87,11 @@ class Settings:
         "none; label admits only devices that the maker has listed (admin manifest import); attested asks for"
         " the device key of the list, too",
     )
+    offline_after_s: int = _setting(
+        120,
+        "seconds of silence after which a device counts as offline, which is told once; below 105 a restart"
+        " of one of several gateways may be told",
+    )
     raw_days: int = _setting(14, "days that full telemetry is kept")
     rejected_days: int = _setting(30, "days that a capped copy of a refused message is kept, to look into it")
     free_claims_account: int = _setting(
@@ -127,7 +132,7 @@ class Settings:
             _check(0 <= getattr(self, name) <= 65535, f"{name} is not a port")
         for name in ("receive_maximum", "max_sessions", "writers", "pool_size"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")
-        for name in ("raw_days", "rejected_days", "session_days"):
+        for name in ("raw_days", "rejected_days", "session_days", "offline_after_s"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")
         _check(self.receive_maximum <= 65535, "receive_maximum is at most 65535")
         _check(1024 <= self.max_packet_bytes <= 2**28 - 1, "max_packet_bytes is 1024 to 268435455")

@@ -34,6 +34,8 @@ POINTS: dict[str, str] = {
     "command.request.after": "after the transaction of a command that somebody asked for committed",
     "command.end.before": "before it is committed that the time of a device's commands is over",
     "command.end.after": "after it was committed that the time of a device's commands is over",
+    "presence.tell.before": "before it is committed that a device is away, or back",
+    "presence.tell.after": "after it was committed that a device is away, or back",
     "claim.submit.before": "before the transaction of a claim commits",
     "claim.submit.after": "after the transaction of a claim committed",
     "owning.release.before": "before the transaction of a release, or of what time does, commits",

@@ -16,7 +16,8 @@ from cloud.core.session import Refusal, Standing, judge_standing
 from cloud.gateway.delivering import deliver
 from cloud.gateway.session import Session
 from cloud.postgres.pool import Pool
-from cloud.postgres.safety import DatabaseUnavailableError
+from cloud.postgres.presence import note_listening
+from cloud.postgres.safety import UNAVAILABLE, DatabaseUnavailableError
 from cloud.postgres.sessions import find_standings, listen, note_come, note_gone, note_heard
 from cloud.services.owning import note_takeover
 from protocol.errors import Reason
@@ -29,6 +30,7 @@ HASTE: Final = 4
 """A tick looks at this many times its share, at most: sessions that came together are done in POLL_S / 4."""
 ASK_AT_ONCE: Final = 1_000
 HEARD_EVERY_S: Final = 15.0
+LISTENING_EVERY_S: Final = 5.0
 PRESENCE_EVERY_S: Final = 0.5
 LISTEN_AGAIN_S: Final = 1.0
 KEEP_ALIVE_SLACK: Final = 1.5
@@ -107,6 +109,7 @@ class Hub:
             "standings": self._refresh(),
             "poll": self._poll(),
             "heard": self._note_heard(),
+            "listening": self._note_listening(),
             "presence": self._note_presence(),
         }
 
@@ -237,6 +240,17 @@ class Hub:
                 await note_heard(self._pool, rows)
             except DatabaseUnavailableError as error:
                 self._note_away(str(error))
+
+    async def _note_listening(self) -> None:
+        """Silence counts only while somebody listens, see :mod:`cloud.core.absence`."""
+        starts = True
+        while True:
+            try:
+                await note_listening(self._pool, _now_ms(), starts=starts)
+                starts = False
+            except UNAVAILABLE as error:
+                self._note_away(str(error))
+            await asyncio.sleep(LISTENING_EVERY_S)
 
     async def _note_presence(self) -> None:
         while True:

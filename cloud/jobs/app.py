@@ -14,7 +14,7 @@ from prometheus_client import start_http_server
 
 from cloud import background
 from cloud.config import Settings
-from cloud.jobs import calendar, commands
+from cloud.jobs import calendar, commands, presence
 from cloud.jobs.metrics import Metrics
 from cloud.postgres.pool import Pool, make_pool
 
@@ -23,8 +23,11 @@ log = structlog.get_logger()
 
 def parts(settings: Settings, pool: Pool, metrics: Metrics) -> dict[str, Coroutine[Any, Any, None]]:
     """Everything that runs in this process, by name; each part is a module of its own."""
-    del settings  # neither part needs any
-    return {"calendar": calendar.run(pool, metrics), "commands": commands.run(pool, metrics)}
+    return {
+        "calendar": calendar.run(pool, metrics),
+        "commands": commands.run(pool, metrics),
+        "presence": presence.run(pool, metrics, settings.offline_after_s),
+    }
 
 
 async def run(settings: Settings) -> int:
