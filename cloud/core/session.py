@@ -12,8 +12,8 @@ announce        always, within the quota of sessions that own nothing
 now             taken from a bound key; from another one it is counted and dropped
 telemetry,      own epoch: stored. A lower one: acknowledged, counted, dropped (0x10). A higher one, or any
 event           where the device has never been owned: 0x87
-result          taken from a bound key, as its content says; from another one it is counted and dropped
-reported        nobody listens yet: acknowledged with 0x10
+result,         taken from a bound key, as their content says; from another one counted and dropped
+reported
 other topics    0x87 or 0x90
 QoS 2, retain   the connection ends (0x9B, 0x9A)
 ==============  ========================================================================================
@@ -131,6 +131,9 @@ class Standing:
     session_no: int = 0
     """``iat`` of the log-in that may write now."""
     settings_version: int = 0
+    settings_open: bool = False
+    """Whether the device has not considered that version, and it is signed for this key."""
+    settings_revision: int = 0
     watch_until_ms: int = 0
     since_ms: int = 0
     """When the present ownership began; 0 without one."""
@@ -165,7 +168,6 @@ class Drop(Enum):
 
     OLD_EPOCH = "old_epoch"
     NOT_OWNED = "not_owned"
-    NOBODY_LISTENS = "nobody_listens"
 
 
 def judge_flags(publish: Publish) -> Refusal | None:
@@ -188,12 +190,10 @@ def judge_topic(kid: str, topic: str, standing: Standing) -> UpTopic | Drop | Re
     match found.kind:
         case UpKind.ANNOUNCE:
             return found
-        case UpKind.NOW | UpKind.RESULT:
+        case UpKind.NOW | UpKind.RESULT | UpKind.REPORTED:
             return found if standing.owned else Drop.NOT_OWNED
         case UpKind.TELEMETRY | UpKind.EVENT:
             return judge_epoch(found, standing.epoch, owned=standing.owned)
-        case _:
-            return Drop.NOBODY_LISTENS
 
 
 def judge_epoch(topic: UpTopic, epoch: int, *, owned: bool) -> UpTopic | Drop | Refusal:

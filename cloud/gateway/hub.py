@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 
 from cloud.core.session import Refusal, Standing, judge_standing
-from cloud.gateway.delivering import deliver
+from cloud.gateway.delivering import deliver, deliver_settings
 from cloud.gateway.session import Session
 from cloud.postgres.pool import Pool
 from cloud.postgres.presence import note_listening
@@ -147,6 +147,15 @@ class Hub:
                 self._judge(session, standing, greet=greet)
                 if standing.command_waits and session.subscribed and not session.closed:
                     await self._deliver(session)
+        awaiting = [session for session, _greet in asked if session.awaits_settings]
+        if awaiting:
+            await self._deliver_settings(awaiting)
+
+    async def _deliver_settings(self, sessions: Sequence[Session]) -> None:
+        try:
+            await deliver_settings(self._pool, sessions)
+        except UNAVAILABLE as error:
+            self._note_away(str(error))
 
     async def _deliver(self, session: Session) -> None:
         try:

@@ -7,12 +7,14 @@ from cloud.core.batch import build_table, pubacks, sift
 from cloud.core.session import Drop, Refusal, judge_epoch
 from cloud.core.upload import Fence, Rejection, Upload
 from cloud.gateway.session import Session
+from cloud.postgres.reported import ReportRow
 from cloud.postgres.results import ResultRow
 from cloud.postgres.telemetry import Batch, EventRow, RejectedRow
 from protocol.codec import decode_event, decode_result
 from protocol.columns import Rows, decode_batch
 from protocol.errors import DecodeError, Reason
 from protocol.mqtt import V5, puback
+from protocol.settings import decode_reported
 from protocol.topics import UpKind, UpTopic
 
 
@@ -24,6 +26,7 @@ class Share:
     telemetry: list[Upload] = field(default_factory=list)
     events: list[Upload] = field(default_factory=list)
     results: list[Upload] = field(default_factory=list)
+    reports: list[Upload] = field(default_factory=list)
     snapshots: list[Upload] = field(default_factory=list)
 
     @classmethod
@@ -42,6 +45,8 @@ class Share:
                 self.events.append(upload)
             case UpKind.RESULT:
                 self.results.append(upload)
+            case UpKind.REPORTED:
+                self.reports.append(upload)
             case _:
                 self.snapshots.append(upload)
 
@@ -50,6 +55,7 @@ class Share:
         yield from self.telemetry
         yield from self.events
         yield from self.results
+        yield from self.reports
         yield from self.snapshots
 
 
@@ -75,6 +81,7 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
     owner: list[int] = []
     events: list[EventRow] = []
     results: list[ResultRow] = []
+    reports: list[ReportRow] = []
     refused: list[Rejection] = []
     snapshots: list[Rows | None] = []
     for i, (share, fence) in enumerate(zip(shares, fences, strict=True)):
@@ -89,6 +96,8 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
                 _read_events(devices[i], upload, now_ms, events, refused)
         for upload in share.results:
             _read_results(devices[i], upload, fence.epoch, now_ms, results, refused)
+        for upload in share.reports:
+            _read_reports(devices[i], upload, fence.epoch, reports, refused)
         snapshots.append(_newest(share.snapshots, refused))
     sifted = sift(uploads, owner, fences, now_ms)
     refused += sifted.rejections
@@ -104,6 +113,7 @@ def make_plan(shares: Sequence[Share], days: frozenset[int], now_ms: int) -> Pla
             copies=table.copies,
             events=events,
             results=results,
+            reports=reports,
             rejected=[rejected_row(session, rejection, now_ms) for session, rejection in aside],
         ),
         [
@@ -196,6 +206,23 @@ def _read_results(
         verdict = judge_epoch(UpTopic(upload.topic.kid, UpKind.RESULT, result.epoch), epoch, owned=True)
         if isinstance(verdict, UpTopic):
             results.append(ResultRow(device_id, result, now_ms))
+        else:
+            upload.reasons[i] = _reason_of(verdict)
+
+
+def _read_reports(
+    device_id: int, upload: Upload, epoch: int, reports: list[ReportRow], refused: list[Rejection]
+) -> None:
+    """The reports of settings of the present ownership; the reasons say what becomes of others."""
+    for i, payload in enumerate(upload.split()):
+        try:
+            report = decode_reported(payload)
+        except DecodeError as error:
+            refused.append(Rejection(upload, i, error))
+            continue
+        verdict = judge_epoch(UpTopic(upload.topic.kid, UpKind.REPORTED, report.epoch), epoch, owned=True)
+        if isinstance(verdict, UpTopic):
+            reports.append(ReportRow(device_id, report))
         else:
             upload.reasons[i] = _reason_of(verdict)
 

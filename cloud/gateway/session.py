@@ -81,6 +81,8 @@ class Session:
     taken_over: bool = False
     """Whether it was noted that another log-in took its place."""
     watch_told_ms: int = 0
+    settings_told: int = 0
+    """Version of the wanted settings that it was told last."""
     quota: Bucket = field(default_factory=lambda: Bucket(UNOWNED_BURST, UNOWNED_PERIOD_MS))
     aside: Bucket = field(default_factory=lambda: Bucket(ASIDE_BURST, ASIDE_PERIOD_MS))
     """How many of its refused messages are kept; the rest is counted. Its writer's alone."""
@@ -105,6 +107,7 @@ class Session:
             settings_version=standing.settings_version,
             key_set_version=self.voice.key_set_version,
             since_ms=standing.since_ms,
+            settings_revision=standing.settings_revision,
         )
         faults.reach("gateway.hello")
         self.say(seal_control(hello, self.voice.notice.key_id, self.voice.notice.key))
@@ -118,6 +121,13 @@ class Session:
         self._n += 1
         watch = Watch(kid=self.kid, login_ms=self.login_ms, n=self._n, seconds=-(-left_ms // 1000))
         self.say(seal_control(watch, self.voice.notice.key_id, self.voice.notice.key))
+
+    @property
+    def awaits_settings(self) -> bool:
+        """Whether somebody wants settings that this session has not been told of."""
+        standing = self.standing
+        news = standing.settings_open and standing.settings_version != self.settings_told
+        return news and self.subscribed and not self.closed
 
     def say(self, payload: bytes) -> None:
         """Publish on the device's control topic (QoS 0), if it has subscribed."""

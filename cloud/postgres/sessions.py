@@ -41,12 +41,15 @@ SELECT coalesce(d.last_epoch, 0), k.kid IS NOT NULL, coalesce(k.state = 'revoked
        coalesce(k.login_ms, 0),
        coalesce(k.state = 'bound' AND l.kid = k.kid AND NOT l.revoked AND o.kid = k.kid, false),
        l.epoch, l.session_no, l.stream, l.seq, l.watch_until_ms, o.from_ms,
-       EXISTS (SELECT 1 FROM command c WHERE c.device_id = s.device_id AND c.state = 'requested')
+       EXISTS (SELECT 1 FROM command c WHERE c.device_id = s.device_id AND c.state = 'requested'),
+       coalesce(e.version, 0), coalesce(e.sealed IS NOT NULL AND e.kid = s.kid, false),
+       coalesce(e.revision, 0)
 FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS s(device_id, kid, place)
 LEFT JOIN device d ON d.device_id = s.device_id
 LEFT JOIN device_key k ON k.device_id = s.device_id AND k.kid = s.kid
 LEFT JOIN latest l ON l.device_id = s.device_id
 LEFT JOIN ownership o ON o.device_id = s.device_id AND o.until_ms IS NULL
+LEFT JOIN device_setting e ON e.device_id = s.device_id AND e.epoch = o.epoch
 ORDER BY s.place"""
 HEARD: Final = """
 WITH mine AS MATERIALIZED (
@@ -165,6 +168,9 @@ def _standing(
     watch_until_ms: int | None,
     from_ms: int | None,
     command_waits: bool,
+    settings_version: int,
+    settings_open: bool,
+    settings_revision: int,
 ) -> Standing:
     return Standing(
         known=known,
@@ -178,6 +184,9 @@ def _standing(
         watch_until_ms=watch_until_ms or 0 if owned else 0,
         since_ms=from_ms or 0 if owned else 0,
         command_waits=command_waits and owned,
+        settings_version=settings_version if owned else 0,
+        settings_open=settings_open and owned,
+        settings_revision=settings_revision if owned else 0,
     )
 
 

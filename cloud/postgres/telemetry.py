@@ -31,6 +31,7 @@ from cloud.postgres.pool import (
     LOCK_TIMEOUT_MS,
     STATEMENT_TIMEOUT_MS,
 )
+from cloud.postgres.reported import ReportRow, store_reports
 from cloud.postgres.results import ResultRow, write_results
 from cloud.postgres.roundtrip import begin_and_run, copy_and_commit, prepare
 from protocol import faults
@@ -141,6 +142,7 @@ class Batch:
     copies: Mapping[int, bytes | bytearray] = field(default_factory=dict)
     events: Sequence[EventRow] = ()
     results: Sequence[ResultRow] = ()
+    reports: Sequence[ReportRow] = ()
     rejected: Sequence[RejectedRow] = ()
 
 
@@ -276,6 +278,8 @@ def _write(cursor: psycopg.Cursor[Any], batch: Batch, *, staged: bool) -> None:
         _insert_events(cursor, batch.events)
     if batch.results:
         write_results(cursor, batch.results)
+    if batch.reports:
+        store_reports(cursor, batch.reports, batch.now_ms)
     if batch.rejected:
         cursor.executemany(INSERT_REJECTED, [_rejected_values(row) for row in batch.rejected])
     copies = list(batch.copies.items())
