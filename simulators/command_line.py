@@ -13,6 +13,8 @@ from protocol.registers import QUIRKS
 from simulators import label, sheet
 from simulators.control import USAGE, ControlServer, send
 from simulators.core.point import help_text, split_assignment, switch
+from simulators.core.register_image import RegisterImage
+from simulators.truth_log import TruthLog
 from simulators.unit import EXTENSION_PROFILE, Simulator, UnitSpec, build, stop_on_signals
 
 MAX_UNITS = 247  # highest unit id of Modbus
@@ -36,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="smartconnect-simulator", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_ups(commands.add_parser("ups", help="run one UPS in the foreground", epilog=help_text()))
-    _add_many(commands.add_parser("many", help="run many UPSs behind one TCP port, for load tests"))
+    _add_many(commands.add_parser("many", help="run many UPSs, behind one TCP port or on a line each"))
     ctl = commands.add_parser("ctl", help="work the plug, the load and the button of a running UPS")
     ctl.add_argument("--socket", type=Path, required=True, metavar="PATH", help="its control socket")
     ctl.add_argument("--unit", type=int, default=1, metavar="N", help="which unit, where there are many")
@@ -67,7 +69,8 @@ def _add_ups(ups: argparse.ArgumentParser) -> None:
 
 
 def _add_many(many: argparse.ArgumentParser) -> None:
-    many.add_argument("--tcp", type=_address, required=True, metavar="HOST:PORT")
+    many.add_argument("--tcp", type=_address, metavar="HOST:PORT", help="all of them behind one port")
+    many.add_argument("--cables", type=Path, metavar="DIR", help="a serial line each: DIR/unitN")
     many.add_argument("--count", type=_unit, required=True, metavar="N", help="units 1 to N, at most 247")
     many.add_argument("--profile", choices=sorted(QUIRKS), default="ups_serial", help=_PROFILES)
     many.add_argument("--socket", type=Path, metavar="PATH", help="control socket for `ctl --unit`")
@@ -83,6 +86,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smartconnect", type=_switch, default=False, metavar="on|off", help="at start (off)"
     )
+    parser.add_argument("--truth", type=Path, metavar="PATH", help="append what really happens, line by line")
     parser.add_argument("--speed", type=float, default=1.0, metavar="N", help="simulated seconds a second")
 
 
@@ -93,11 +97,12 @@ def _run_ups(options: argparse.Namespace) -> int:
     if options.tcp is None and options.rtu is None:
         raise ValueError("give --tcp, --rtu or both")
     spec = UnitSpec(options.profile, tuple(options.points), _codes(options), options.smartconnect)
-    images = {options.unit: build(spec)}
-    return asyncio.run(_serve(Simulator(images, speed=options.speed), options))
+    return asyncio.run(_serve({options.unit: build(spec)}, options))
 
 
 def _run_many(options: argparse.Namespace) -> int:
+    if options.tcp is None and options.cables is None:
+        raise ValueError("give --tcp, --cables or both")
     images, lines = {}, []
     for unit in range(1, options.count + 1):
         codes = label.mint()
@@ -106,7 +111,7 @@ def _run_many(options: argparse.Namespace) -> int:
         lines.append(label.line(*codes))
     if options.labels is not None:
         _write_private(options.labels, "\n".join(lines) + "\n")
-    return asyncio.run(_serve(Simulator(images, speed=options.speed), options))
+    return asyncio.run(_serve(images, options))
 
 
 def _run_ctl(options: argparse.Namespace) -> int:
@@ -139,8 +144,10 @@ def _run_labels(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(simulator: Simulator, options: argparse.Namespace) -> int:
+async def _serve(images: dict[int, RegisterImage], options: argparse.Namespace) -> int:
     stop = stop_on_signals()
+    truth = TruthLog(options.truth) if options.truth is not None else None
+    simulator = Simulator(images, speed=options.speed, truth=truth)
     places = []
     if options.tcp is not None:
         host, port = await simulator.listen_tcp(*options.tcp)
@@ -149,6 +156,10 @@ async def _serve(simulator: Simulator, options: argparse.Namespace) -> int:
     if link is not None:
         terminal = simulator.open_line(link)
         places.append(f"rtu={link} ({terminal})")
+    cables = getattr(options, "cables", None)
+    if cables is not None:
+        simulator.open_cables(cables)
+        places.append(f"cables={cables}")
     control = ControlServer(simulator, options.socket) if options.socket is not None else None
     try:
         if control is not None:
@@ -161,6 +172,8 @@ async def _serve(simulator: Simulator, options: argparse.Namespace) -> int:
     finally:
         if control is not None:
             await control.stop()
+        if truth is not None:
+            truth.close()
     return 0
 
 
