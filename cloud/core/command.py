@@ -247,10 +247,10 @@ def group_state(status: int) -> GroupState | None:
     return next((state for state, bit in rules if status & bit), None)
 
 
-def groups_of(bits: Mapping[str, int], names: Mapping[str, str]) -> dict[Group, str]:
-    """The groups of a UPS that tells these status bits, each with its name; ``names``: by group."""
+def groups_of(bits: Mapping[str, int], settings: Mapping[str, object]) -> dict[Group, str]:
+    """The groups of a UPS that tells these status bits and settings, each with its name."""
     return {
-        group: names.get(group, "").strip() or DEFAULT_NAMES[group]
+        group: str(settings.get(f"{group}_name") or "").strip() or DEFAULT_NAMES[group]
         for group in Group
         if group_state(bits[f"{group}_outlet_status"]) is not None
     }

@@ -5,7 +5,7 @@ not heard are never shown as an outage.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -108,6 +108,8 @@ class DeviceView:
     bits: Mapping[str, int]
     on_battery_since_ms: int | None
     contact_lost: bool
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """What the device has reported of its settings, by name."""
 
     @property
     def title(self) -> str:

@@ -36,10 +36,12 @@ SELECT d.device_id, d.product_id, d.model, d.sku, d.serial, d.firmware, d.rated_
        {values},
        CASE WHEN e.kind = 'on_battery' THEN (extract(epoch FROM e.ts) * 1000)::bigint END
            AS on_battery_since_ms,
-       coalesce(c.kind = 'communication_lost', false) AS contact_lost
+       coalesce(c.kind = 'communication_lost', false) AS contact_lost,
+       coalesce(s.reported, '{{}}') AS settings
   FROM ownership o
   JOIN device d USING (device_id)
   JOIN latest l USING (device_id)
+  LEFT JOIN device_setting s ON s.device_id = o.device_id AND s.epoch = o.epoch
   LEFT JOIN LATERAL (
        SELECT kind, ts FROM event
         WHERE l.ups_status & {battery} <> 0 AND event.device_id = o.device_id AND event.epoch = o.epoch

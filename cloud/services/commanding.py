@@ -8,7 +8,6 @@ database says at that moment, the log-in's rights too. What is missing comes bac
 The command key stays with whoever runs :class:`Commander`: portal and jobs. The gateway gets signed bytes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -223,10 +222,10 @@ def _judged(
 # --- looking ------------------------------------------------------------------------------------------------
 
 
-def outlets_of(view: DeviceView, names: Mapping[str, str] | None = None) -> list[Outlet]:
+def outlets_of(view: DeviceView) -> list[Outlet]:
     """The outlet groups of a UPS, as its newest values have them."""
     found = []
-    for group, name in groups_of(view.bits, names or {}).items():
+    for group, name in groups_of(view.bits, view.settings).items():
         state = group_state(view.bits[f"{group}_outlet_status"])
         if state is not None:
             found.append(Outlet(group, name, state))

@@ -13,7 +13,9 @@ from cloud import background
 from cloud.config import LOOPBACK, ConfigError, Settings
 from cloud.notify.mailer import Mailer, SmtpServer, SmtpTls
 from cloud.postgres.pool import make_pool
+from cloud.provision import ProvisionError, load_signer
 from cloud.services.accounts import Authenticator
+from cloud.services.commanding import Commander
 from cloud.services.derivation import LabelKeys
 from cloud.services.kit import Kit
 from cloud.services.passwords import Passwords
@@ -21,6 +23,7 @@ from cloud.services.vault import Vault, VaultError
 from cloud.web import (
     account_views,
     claim_views,
+    command_views,
     company_views,
     device_views,
     login_views,
@@ -38,6 +41,7 @@ from cloud.web.metrics import Metrics
 from cloud.web.render import Pages, built
 from cloud.web.state import (
     AUTHENTICATOR,
+    COMMANDER,
     HUB,
     KIT,
     LABEL_KEYS,
@@ -49,6 +53,7 @@ from cloud.web.state import (
     is_secure,
     now_ms,
 )
+from protocol.messages import KeyUse
 
 MAX_BODY_BYTES: Final = 64 * 1024
 STOP_TIMEOUT_S: Final = 2.5
@@ -71,6 +76,7 @@ def make_app(settings: Settings) -> web.Application:
         system_views,
         login_views,
         device_views,
+        command_views,
         owner_views,
         claim_views,
         api,
@@ -88,13 +94,15 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     try:
         vault = Vault.load(settings.secrets_key_path)
-    except VaultError as error:
+        signer = load_signer(settings.state_dir, KeyUse.COMMAND)
+    except (VaultError, ProvisionError, OSError) as error:
         raise ConfigError(str(error)) from error
     with Passwords() as passwords, LabelKeys() as label_keys:
         app[LABEL_KEYS] = label_keys
         app[METRICS].show_claims(lambda: label_keys.taken_in, lambda: label_keys.spent)
         async with make_pool(settings.dsn, name="portal", max_size=settings.pool_size) as pool:
             app[POOL] = pool
+            app[COMMANDER] = Commander(pool, signer)
             app[AUTHENTICATOR] = Authenticator(pool, passwords)
             app[KIT] = Kit(pool, passwords, vault, settings.brand, settings.portal_url)
             hub = app[HUB] = Hub(pool, settings.dsn, app[METRICS])

@@ -8,11 +8,12 @@ from aiohttp import web
 
 from cloud.core.authz import Action
 from cloud.core.device_state import DeviceView
-from cloud.postgres import devices
-from cloud.services import charting, naming
+from cloud.postgres import commands, devices
+from cloud.services import charting, commanding, naming
 from cloud.services.naming import ProfileError, UnknownDeviceError
 from cloud.web import owner_facts, sse
 from cloud.web.api.device_json import sample_json
+from cloud.web.command_facts import panel_facts
 from cloud.web.live import Snapshot
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
@@ -67,11 +68,12 @@ async def _device_page(
     request: web.Request, view: DeviceView, fault: ProfileError | None = None, typed: DeviceView | None = None
 ) -> web.Response:
     range_s, at_ms = range_of(request), now_ms()
+    orders = await commanding.history(request.app[POOL], actor_of(request), view.device_id, commands.SHOWN)
     return page(
         request,
         "device.html",
         {
-            "view": view,
+            **panel_facts(view, actor_of(request), orders, at_ms),
             "summary": summary_of(view, at_ms),
             "owner": await owner_facts.look(request, view.device_id),
             "events": await _events(request, view),
@@ -152,6 +154,8 @@ class _Feed:
         self._epoch = epoch
         self._shown = ""
         self._mark: str | None = None
+        self._outlets = ""
+        self._order_mark: str | None = None
         self._ts_ms = 0
 
     async def show(self, snapshot: Snapshot, view: DeviceView) -> None:
@@ -169,9 +173,24 @@ class _Feed:
             await self._stream.send(_partial("#events", self._pages.render("_events.html", context)))
             if not first:
                 await self._stream.send("", "history")
+        await self._show_panel(snapshot, view)
         if view.ts_ms > self._ts_ms:
             self._ts_ms = view.ts_ms
             await self._stream.send(json.dumps(sample_json(view), allow_nan=False), "sample")
+
+    async def _show_panel(self, snapshot: Snapshot, view: DeviceView) -> None:
+        actor, orders = actor_of(self._request), snapshot.command_mark
+        outlets = self._pages.render("_outlets.html", panel_facts(view, actor, (), snapshot.at_ms))
+        if outlets != self._outlets:
+            self._outlets = outlets
+            await self._stream.send(_partial("#outlets", outlets))
+        if orders == self._order_mark:
+            return
+        self._order_mark = orders
+        pool = self._request.app[POOL]
+        rows = await commanding.history(pool, actor, view.device_id, commands.SHOWN)
+        facts = panel_facts(view, actor, rows, snapshot.at_ms)
+        await self._stream.send(_partial("#commands", self._pages.render("_commands.html", facts)))
 
 
 def _partial(target: str, html: str) -> str:

@@ -19,7 +19,7 @@ import structlog
 
 from cloud import background
 from cloud.core.device_state import DeviceView
-from cloud.postgres import accounts, companies, devices
+from cloud.postgres import accounts, commands, companies, devices
 from cloud.postgres.accounts import Session
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
@@ -47,6 +47,7 @@ class Snapshot:
     number: int
     view: DeviceView | None
     event_mark: str
+    command_mark: str
     at_ms: int
 
 
@@ -177,11 +178,13 @@ class Hub:
         views = await devices.watched_views(self._pool, watched)
         await self._renew(views.values())
         marks = await devices.event_marks(self._pool, watched)
+        orders = await commands.marks(self._pool, watched)
         self._number += 1
         self._metrics.polls.inc()
         at_ms = now_ms()
         for device_id in watched:
-            snapshot = Snapshot(self._number, views.get(device_id), marks.get(device_id, ""), at_ms)
+            mark, order = marks.get(device_id, ""), orders.get(device_id, "")
+            snapshot = Snapshot(self._number, views.get(device_id), mark, order, at_ms)
             for subscription in self._subscriptions.get(device_id, ()):
                 subscription.offer(snapshot)
 

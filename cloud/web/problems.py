@@ -50,6 +50,15 @@ class ProblemCode(StrEnum):
     ROBOT_CHECK = "robot_check"
     KEY_REUSED = "idempotency_key_reused"
     KEY_IN_USE = "idempotency_key_in_use"
+    TWO_FACTOR_NEEDED = "two_factor_needed"
+    SMARTCONNECT_OFF = "smartconnect_off"
+    DEVICE_OFFLINE = "device_offline"
+    UPS_SILENT = "ups_silent"
+    NO_SUCH_GROUP = "no_such_group"
+    ON_BATTERY = "on_battery"
+    UPS_FAULT = "ups_fault"
+    COMMAND_UNDER_WAY = "command_under_way"
+    GROUP_NAME_WRONG = "group_name_wrong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +247,51 @@ KINDS: dict[ProblemCode, ProblemKind] = {
         HTTPStatus.CONFLICT,
         "A request with this Idempotency-Key is running",
         "Send it again in a moment, with the same key.",
+    ),
+    ProblemCode.TWO_FACTOR_NEEDED: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "Turn on Two-Factor Authentication",
+        "Outlets are switched by people with it only. Nothing was sent.",
+    ),
+    ProblemCode.SMARTCONNECT_OFF: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "SmartConnect is switched off at the UPS",
+        "Enable it there. Nothing was sent.",
+    ),
+    ProblemCode.DEVICE_OFFLINE: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "The device is not connected",
+        "Nothing is kept for later. Try again when it is online.",
+    ),
+    ProblemCode.UPS_SILENT: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "The agent gets no readings from its UPS",
+        "Check the cable between them. Nothing was sent.",
+    ),
+    ProblemCode.NO_SUCH_GROUP: ProblemKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This UPS has no such outlet group",
+        "Choose one it has. Nothing was sent.",
+    ),
+    ProblemCode.ON_BATTERY: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "The UPS runs on battery",
+        "Wait for the mains, or force it. Nothing was sent.",
+    ),
+    ProblemCode.UPS_FAULT: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "The UPS reports a fault",
+        "Have it looked at, or force it. Nothing was sent.",
+    ),
+    ProblemCode.COMMAND_UNDER_WAY: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "Another outlet command is under way",
+        "Wait for its result. Nothing was sent.",
+    ),
+    ProblemCode.GROUP_NAME_WRONG: ProblemKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The typed name is not that of the outlet group",
+        "Nothing was sent.",
     ),
 }
 

@@ -11,6 +11,7 @@ from cloud.core.authz import Actor
 from cloud.postgres.accounts import Session
 from cloud.postgres.pool import Pool
 from cloud.services.accounts import Authenticator
+from cloud.services.commanding import Commander
 from cloud.services.kit import Kit
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.render import Pages
@@ -29,6 +30,7 @@ HUB: Final[web.AppKey["Hub"]] = web.AppKey("hub")
 METRICS: Final[web.AppKey["Metrics"]] = web.AppKey("metrics")
 LABEL_KEYS: Final[web.AppKey["LabelKeys"]] = web.AppKey("label_keys")
 KIT: Final = web.AppKey("kit", Kit)
+COMMANDER: Final = web.AppKey("commander", Commander)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 

@@ -4,15 +4,20 @@ What the requests of tests/cloud/web/test_stranger.py are filled with stands her
 something these tables do not name fails that test until it is told here what to send.
 """
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
 from cloud.core.authz import Actor, Role
-from cloud.services import companies, naming, offering
+from cloud.core.command import Order
+from cloud.postgres import accounts
+from cloud.postgres.commands import CommandRow
+from cloud.services import commanding, companies, naming, offering
 from cloud.web import sessions
 from cloud.web.bulk_views import BULK
-from cloud.web.state import KIT
+from cloud.web.state import COMMANDER, KIT
+from protocol.commands import CommandKind
 from protocol.identity import b64url
 from tests.support.claiming import TestDevice
 from tests.support.device import random_codes
@@ -50,8 +55,13 @@ FIELDS: Final[Mapping[str, Any]] = {
     "contact_name": "",
     "contact_email": "",
     "contact_phone": "",
+    "kind": "identify",
+    "group": "mog",
+    "group_name": "Main outlets",
+    "force": False,
 }
 """Other fields of the API's bodies."""
+DAY_MS: Final = 86_400_000
 THEIRS: Final = "(theirs)"
 WRONG: Final = {"code": "000000"}
 FORMS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -138,6 +148,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     listed = random_codes()[0].value  # with a key that cannot be, so that the job leaves no claim behind
     job = await portal.app[BULK].submit(owner, f"{listed},short", now_ms())
     cookie = await portal.log_in("ada@example.org")
+    ordered = await order(portal, cookie, owned.device_id)
     ids = {
         "device_id": str(owned.device_id),
         "claim_id": pending.claim_id or "",
@@ -151,6 +162,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         "invitation_id": str(invitation.invitation_id),
         "invitation": str(invitation.invitation_id),
         "token": made.token,
+        "command_id": ordered.command_id,
         "name": b64url(sessions.hash_of(cookie)),
     }
     marks = (
@@ -170,8 +182,22 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         str(owned.device_id),
         pending.claim_id or "",
         job,
+        ordered.command_id,
     )
     return World(ids, marks)
+
+
+async def order(portal: Portal, cookie: str, device_id: int) -> CommandRow:
+    """A command that somebody's log-in has sent to their device."""
+    session = await accounts.find_session(
+        portal.pool, sessions.hash_of(cookie), now_ms=now_ms(), idle_ms=DAY_MS
+    )
+    if session is None:
+        raise AssertionError("the log-in is live")
+    what = Order(CommandKind.IDENTIFY)
+    return await commanding.request(
+        portal.app[COMMANDER], session, device_id, what, str(uuid.uuid4()), now_ms()
+    )
 
 
 THINGS: Final[Mapping[str, LiteralString]] = {
@@ -183,6 +209,7 @@ THINGS: Final[Mapping[str, LiteralString]] = {
     "company": "SELECT * FROM company WHERE company_id = %(company)s",
     "person": "SELECT * FROM account WHERE account_id = %(account)s",
     "invitations": "SELECT * FROM invitation WHERE company_id = %(company)s",
+    "commands": "SELECT * FROM v_command WHERE company_id = %(company)s",
     "jobs": "SELECT job_id, state <> 'interrupted' FROM bulk_job WHERE company_id = %(company)s",
     "log-ins": "SELECT session_hash, company_id FROM web_session WHERE account_id = %(account)s",
 }

@@ -41,7 +41,7 @@ async def list_devices(request: web.Request) -> DeviceList:
     return DeviceList([device_json(view, at_ms) for view in views])
 
 
-async def _own(request: web.Request, device_id: str) -> DeviceView:
+async def own(request: web.Request, device_id: str) -> DeviceView:
     """The device if the session's company owns it; else it does not exist."""
     number = device_number(device_id)
     view = await devices.find_view(request.app[POOL], session_of(request).company_id, number)
@@ -53,7 +53,7 @@ async def _own(request: web.Request, device_id: str) -> DeviceView:
 @SECTION.operation("GET", "/devices/{device_id}")
 async def show_device(request: web.Request, device_id: DeviceId) -> Device:
     """One device with its newest values."""
-    return device_json(await _own(request, device_id), now_ms())
+    return device_json(await own(request, device_id), now_ms())
 
 
 @SECTION.operation(
@@ -77,13 +77,13 @@ async def show_history(
     request: web.Request, device_id: DeviceId, range_s: Range = charting.DEFAULT_RANGE_S
 ) -> DeviceHistory:
     """Averages of the last seconds, as charts show them."""
-    view = await _own(request, device_id)
+    view = await own(request, device_id)
     return history_json(await charting.read_history(request.app[POOL], view, range_s, now_ms()))
 
 
 @SECTION.operation("GET", "/devices/{device_id}/events")
 async def list_events(request: web.Request, device_id: DeviceId) -> EventList:
     """The newest events of one device."""
-    view = await _own(request, device_id)
+    view = await own(request, device_id)
     found = await devices.list_events(request.app[POOL], view.device_id, view.epoch, devices.MAX_EVENTS)
     return EventList([event_json(row) for row in found])

@@ -4,14 +4,26 @@ import contextlib
 from collections.abc import Iterator
 
 from cloud.core.authz import NotAllowedError
+from cloud.core.command import Step
 from cloud.core.refusal import RefusedError
 from cloud.services.acting import OwningError
 from cloud.services.claiming import UnknownClaimError, UnknownKeyError
+from cloud.services.commanding import CommandRefusedError, UnknownCommandError
 from cloud.services.idempotency import KeyInUseError, KeyReusedError
 from cloud.services.naming import ProfileError, UnknownDeviceError
+from cloud.web.command_words import refusal_text
 from cloud.web.owner_facts import PROBLEMS
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.refusals import problem_of
+
+
+def command_problem(refused: CommandRefusedError) -> Problem:
+    """The first step that is missing names the problem; all of them are told."""
+    missing = refused.missing
+    retry_after_s = 60 if missing[0] is Step.TOO_MANY else None
+    more = {"missing": [one.value for one in missing]}
+    detail = refusal_text(missing)
+    return Problem(ProblemCode(missing[0].value), detail=detail, retry_after_s=retry_after_s, more=more)
 
 
 @contextlib.contextmanager
@@ -28,7 +40,9 @@ def translated(brand: str) -> Iterator[None]:
         raise Problem(ProblemCode.FORBIDDEN) from None
     except OwningError as error:
         raise Problem(PROBLEMS[error.code]) from None
-    except (UnknownClaimError, UnknownDeviceError):
+    except CommandRefusedError as error:
+        raise command_problem(error) from None
+    except (UnknownClaimError, UnknownCommandError, UnknownDeviceError):
         raise Problem(ProblemCode.NOT_FOUND) from None
     except UnknownKeyError:
         raise Problem(ProblemCode.CODES_INVALID, detail="No such key announces for this device.") from None
