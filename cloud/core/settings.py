@@ -45,6 +45,18 @@ class ChangeState(StrEnum):
     """Somebody changed it again."""
 
 
+class SettingState(StrEnum):
+    """How a setting stands. Append only: programs read it."""
+
+    IN_FORCE = "in_force"
+    PENDING = "pending"
+    CHANGED_AT_DEVICE = "changed_at_device"
+    REFUSED = "refused"
+    """What is in force stands; the last wish was refused."""
+    UNKNOWN = "unknown"
+    """The device has not told yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """A value that a person wants, and the device has not considered yet."""
@@ -127,6 +139,17 @@ def wanted_of(shadow: Shadow, name: str) -> Scalar:
     """What a setting is to be: the open wish, else what is in force; None where nobody knows."""
     open_wish = shadow.wishes.get(name)
     return shadow.reported.get(name) if open_wish is None else open_wish.value
+
+
+def state_of(shadow: Shadow, name: str, *, refused: bool) -> SettingState:
+    """How a setting of the device stands; ``refused``: whether its newest change was."""
+    if name in shadow.wishes:
+        return SettingState.PENDING
+    if name not in shadow.reported:
+        return SettingState.UNKNOWN
+    if refused:
+        return SettingState.REFUSED
+    return SettingState.CHANGED_AT_DEVICE if name in shadow.at_device else SettingState.IN_FORCE
 
 
 def _checked(shadow: Shadow, name: str, value: object) -> Scalar:

@@ -223,21 +223,56 @@ async def add_notes(
         await connection.execute(statement, arguments)
 
 
+_CHANGE: Final = (
+    "c.name, c.value, c.origin, coalesce(nullif(trim(a.first_name || ' ' || a.last_name), ''), a.email, ''),"
+    " c.made_ms, c.state, c.code, c.closed_ms"
+)
+LIST: Final = (
+    f"SELECT {_CHANGE} FROM setting_change c LEFT JOIN account a USING (account_id)"  # noqa: S608  names of ours
+    " WHERE c.device_id = %s AND c.epoch = %s ORDER BY c.change_id DESC LIMIT %s"
+)
+LAST: Final = (
+    f"SELECT DISTINCT ON (c.name) {_CHANGE} FROM setting_change c"  # noqa: S608  names of ours
+    " LEFT JOIN account a USING (account_id)"
+    " WHERE c.device_id = %s AND c.epoch = %s AND c.state <> 'replaced'"
+    " ORDER BY c.name, c.change_id DESC"
+)
+
+
 async def list_changes(
     connection: Connection, device_id: int, epoch: int, limit: int = SHOWN_CHANGES
 ) -> list[Change]:
     """The newest changes of one ownership, newest first."""
+    found = await connection.execute(LIST, [device_id, epoch, limit])
+    return [_change(*row) for row in await found.fetchall()]
+
+
+async def last_changes(connection: Connection, device_id: int, epoch: int) -> dict[str, Change]:
+    """The newest change of each setting that nobody has changed again."""
+    found = await connection.execute(LAST, [device_id, epoch])
+    return {row[0]: _change(*row) for row in await found.fetchall()}
+
+
+def _change(
+    name: str,
+    value: Scalar,
+    origin: str,
+    who: str,
+    made_ms: int,
+    state: str,
+    code: str,
+    closed_ms: int | None,
+) -> Change:
+    return Change(name, value, Origin(origin), who, made_ms, ChangeState(state), code, closed_ms)
+
+
+async def bound_key(connection: Connection, device_id: int) -> tuple[int, str]:
+    """Epoch and key of the live ownership; 0 and "" without one."""
     found = await connection.execute(
-        "SELECT c.name, c.value, c.origin, coalesce(nullif(trim(a.first_name || ' ' || a.last_name), ''),"
-        " a.email, ''), c.made_ms, c.state, c.code, c.closed_ms"
-        " FROM setting_change c LEFT JOIN account a USING (account_id)"
-        " WHERE c.device_id = %s AND c.epoch = %s ORDER BY c.change_id DESC LIMIT %s",
-        [device_id, epoch, limit],
+        "SELECT epoch, kid FROM ownership WHERE device_id = %s AND until_ms IS NULL", [device_id]
     )
-    return [
-        Change(name, value, Origin(origin), who, made_ms, ChangeState(state), code, closed_ms)
-        for name, value, origin, who, made_ms, state, code, closed_ms in await found.fetchall()
-    ]
+    row = await found.fetchone()
+    return (0, "") if row is None else (row[0], row[1])
 
 
 async def open_kid(connection: Connection, device_id: int) -> str | None:
@@ -247,6 +282,17 @@ async def open_kid(connection: Connection, device_id: int) -> str | None:
     )
     row = await found.fetchone()
     return None if row is None else str(row[0])
+
+
+async def sealed_for_others(pool: Pool, limit: int = 100) -> list[int]:
+    """Devices whose open wishes are signed for a key that they no longer have."""
+    async with pool.connection() as connection:
+        found = await connection.execute(
+            "SELECT s.device_id FROM device_setting s JOIN latest l USING (device_id)"
+            " WHERE s.sealed IS NOT NULL AND l.epoch = s.epoch AND l.kid <> s.kid AND NOT l.revoked LIMIT %s",
+            [limit],
+        )
+        return [device_id for (device_id,) in await found.fetchall()]
 
 
 # --- for others ---------------------------------------------------------------------------------------------
