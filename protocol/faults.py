@@ -41,6 +41,10 @@ POINTS: dict[str, str] = {
     "command.end.after": "after it was committed that the time of a device's commands is over",
     "presence.tell.before": "before it is committed that a device is away, or back",
     "presence.tell.after": "after it was committed that a device is away, or back",
+    "rules.judge.before": "before it is committed what a piece of samples did to rules",
+    "rules.judge.after": "after it was committed what a piece of samples did to rules",
+    "rules.change.before": "before the transaction of a change of a rule commits",
+    "rules.change.after": "after the transaction of a change of a rule committed",
     "claim.submit.before": "before the transaction of a claim commits",
     "claim.submit.after": "after the transaction of a claim committed",
     "owning.release.before": "before the transaction of a release, or of what time does, commits",
@@ -51,6 +55,14 @@ POINTS: dict[str, str] = {
     "owning.rekey.after": "after the transaction of an answer to a new key committed",
     "owning.other.before": "before the transaction of another change of an owned device commits",
     "owning.other.after": "after the transaction of another change of an owned device committed",
+    "notify.intake.before": "before the transaction that folds events into alarms commits",
+    "notify.intake.after": "after the transaction that folds events into alarms committed",
+    "notify.decide.before": "before the transaction that decides about a company's alarms commits",
+    "notify.decide.after": "after the transaction that decides about a company's alarms committed",
+    "notify.mail.before": "before a mail is handed to the mail server",
+    "notify.mail.after": "after the mail server took a mail, before that is stored",
+    "notify.channel.before": "before a message is handed to a channel",
+    "notify.channel.after": "after a channel took a message, before that is stored",
 }
 """Every fault point and where it stands."""
 
