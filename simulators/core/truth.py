@@ -15,6 +15,7 @@ def facts(ups: UpsState) -> dict[str, Fact]:
     """The facts of this moment, by name. A test's result is empty while it runs, and before the first one."""
     return {
         "mode": ups.mode.value,
+        "low": ups.low_runtime,
         "overloaded": ups.overloaded,
         "worn_out": ups.worn_out,
         "test": _result(ups.test_status),

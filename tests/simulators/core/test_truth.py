@@ -10,6 +10,7 @@ def test_facts_follow_the_physics() -> None:
     known = facts(ups)
     assert known == {
         "mode": "online",
+        "low": False,
         "overloaded": False,
         "worn_out": False,
         "test": "",
@@ -31,6 +32,13 @@ def test_facts_follow_the_physics() -> None:
     assert changed(known, facts(ups)) == {"test": "passed"}
     ups.set_health(0.3)
     assert changed(known, facts(ups)) == {"test": "passed", "worn_out": True}
+
+
+def test_a_battery_that_will_soon_be_empty_is_low_while_it_carries_the_load() -> None:
+    ups = SmartUps(Nameplate(), charge=0.03)
+    known = facts(ups)
+    ups.plug(into_mains=False)
+    assert changed(known, facts(ups)) == {"mode": "on_battery", "low": True}
 
 
 def test_a_brown_out_within_the_limits_changes_nothing() -> None:
