@@ -39,6 +39,8 @@ class Action(StrEnum):
     """Send commands; outlets need more than the role, see :mod:`cloud.core.command`."""
     SETTINGS = "settings"
     """Change what a device is set to."""
+    RULES = "rules"
+    """Make and change threshold rules."""
 
 
 _EVERYONE: Final = frozenset(Role)
@@ -58,6 +60,7 @@ ALLOWED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.COMPANY: _HEADS,
         Action.CONTROL: _WORKERS,
         Action.SETTINGS: _WORKERS,
+        Action.RULES: _WORKERS,
     }
 )
 """Which roles may do it."""
