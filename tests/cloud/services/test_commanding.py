@@ -101,23 +101,20 @@ async def test_with_every_step_done_it_is_signed_for_this_device_and_minute(room
     assert (audited["command"], audited["group"]) == ("outlet_reboot", "sog0")
 
 
-@pytest.mark.parametrize(
-    ("values", "missing"),
-    [
-        ({"ups_status": 1 << 2}, Step.ON_BATTERY),
-        ({"ups_status": 1 << 1 | 1 << 5}, Step.FAULT),
-        ({"seen_ms": NOW - 200_000}, Step.OFFLINE),
-        ({"ts_ms": NOW - 200_000}, Step.SILENT),
-        ({"sog0_outlet_status": 0}, Step.NO_GROUP),
-    ],
+TOLD: tuple[tuple[dict[str, float], Step], ...] = (
+    ({"ups_status": 1 << 2}, Step.ON_BATTERY),
+    ({"seen_ms": NOW - 200_000}, Step.OFFLINE),
+    ({"ts_ms": NOW - 200_000}, Step.SILENT),
+    ({"sog0_outlet_status": 0}, Step.NO_GROUP),
+    ({"ups_status": 1 << 1 | 1 << 5}, Step.FAULT),
 )
-async def test_what_the_device_told_last_can_stop_it(
-    room: Room, values: dict[str, float], missing: Step
-) -> None:
-    await tell(room.pool, room.device_id, NOW, **values)
-    assert await room.refused() == (missing,)
-    if missing in {Step.ON_BATTERY, Step.FAULT}:
-        await ask(room.commander, room.session, room.device_id, NOW, replace(REBOOT, force=True))
+
+
+async def test_what_the_device_told_last_can_stop_it(room: Room) -> None:
+    for values, missing in TOLD:
+        await tell(room.pool, room.device_id, NOW, **values)
+        assert await room.refused() == (missing,)
+    await ask(room.commander, room.session, room.device_id, NOW, replace(REBOOT, force=True))
 
 
 async def test_a_disconnected_device_or_one_with_smartconnect_off_gets_none(room: Room) -> None:
@@ -127,20 +124,21 @@ async def test_a_disconnected_device_or_one_with_smartconnect_off_gets_none(room
     assert await room.refused(MUTE) == (Step.SMARTCONNECT_OFF,)
 
 
-@pytest.mark.parametrize(
-    ("statement", "missing"),
-    [
-        ("UPDATE membership SET role = 'viewer'", Step.ROLE),
-        ("DELETE FROM totp", Step.TWO_FACTOR),
-        (f"UPDATE web_session SET factor_ms = factor_ms - {FRESH_MS + 1}", Step.FRESH_FACTOR),
-        ("UPDATE web_session SET factor_ms = NULL", Step.FRESH_FACTOR),
-    ],
+RIGHTS = (
+    ("UPDATE membership SET role = 'viewer'", Step.ROLE),
+    ("UPDATE totp SET confirmed_ms = NULL", Step.TWO_FACTOR),
+    (f"UPDATE web_session SET factor_ms = {NOW - FRESH_MS - 1}", Step.FRESH_FACTOR),
+    ("UPDATE web_session SET factor_ms = NULL", Step.FRESH_FACTOR),
 )
-async def test_rights_are_those_of_the_moment_not_of_the_request(
-    room: Room, statement: str, missing: Step
-) -> None:
-    await room.change(statement)
-    assert await room.refused() == (missing,)
+
+
+async def test_rights_are_those_of_the_moment_not_of_the_request(room: Room) -> None:
+    for statement, missing in RIGHTS:
+        await room.change("UPDATE membership SET role = 'owner'")
+        await room.change("UPDATE totp SET confirmed_ms = 1")
+        await room.change("UPDATE web_session SET factor_ms = %s", NOW)
+        await room.change(statement)
+        assert await room.refused() == (missing,)
 
 
 async def test_a_log_in_that_has_ended_may_nothing(room: Room) -> None:
