@@ -14,7 +14,8 @@ GIVE_UP_MS: Final = 3 * 86_400_000
 class Mail:
     """One mail to one person. ``kind`` is a stable word for logs and tests, as in ``sign_up_code``.
 
-    ``html`` is an optional second form of ``text``. After ``expires_ms`` it is not worth sending.
+    ``html`` is an optional second form of ``text``. After ``expires_ms`` it is not worth sending. With a
+    ``delivery_id`` it is a notification's: whom it goes to and what it says are looked up when it is sent.
     """
 
     to_address: str
@@ -25,6 +26,7 @@ class Mail:
     account_id: int | None = None
     html: str | None = None
     expires_ms: int | None = None
+    delivery_id: int | None = None
 
     @property
     def subject_line(self) -> str:

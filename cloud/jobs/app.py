@@ -13,21 +13,35 @@ import structlog
 from prometheus_client import start_http_server
 
 from cloud import background
-from cloud.config import Settings
-from cloud.jobs import calendar, commands, presence
+from cloud.config import ConfigError, Settings
+from cloud.jobs import calendar, commands, notices, presence, rules
 from cloud.jobs.metrics import Metrics
 from cloud.postgres.pool import Pool, make_pool
+from cloud.services.notice_letters import Office
+from cloud.services.vault import Vault, VaultError
 
 log = structlog.get_logger()
 
 
 def parts(settings: Settings, pool: Pool, metrics: Metrics) -> dict[str, Coroutine[Any, Any, None]]:
     """Everything that runs in this process, by name; each part is a module of its own."""
+    desk = Office(pool, load_vault(settings), settings.brand, settings.portal_url)
     return {
         "calendar": calendar.run(pool, metrics),
         "commands": commands.run(pool, metrics),
         "presence": presence.run(pool, metrics, settings.offline_after_s),
+        "rules": rules.run(pool, metrics),
+        "notices": notices.run(desk, metrics),
+        "notice_log": notices.forget(desk, metrics),
     }
+
+
+def load_vault(settings: Settings) -> Vault:
+    """The key that seals secrets and signs links. ConfigError."""
+    try:
+        return Vault.load(settings.secrets_key_path)
+    except VaultError as error:
+        raise ConfigError(str(error)) from error
 
 
 async def run(settings: Settings) -> int:

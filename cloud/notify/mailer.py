@@ -2,13 +2,14 @@
 
 One connection a round, several mails over it. A refusal of one address for good (5xx) ends that mail;
 whatever else goes wrong (no connection, no log-in, 4xx) postpones it. A mail that a server took while we died
-is sent again with the same Message-ID. TLS always verifies; own authorities are supported.
+is sent again with the same Message-ID. TLS always verifies; own authorities are supported. A notification is
+looked up once more right before it is sent (``renew``).
 """
 
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -26,6 +27,7 @@ from cloud.postgres import outbox
 from cloud.postgres.outbox import Parcel
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
+from protocol import faults
 
 POLL_S: Final = 1.0
 ROUND_MAILS: Final = 20
@@ -34,9 +36,13 @@ LEASE_MS: Final = 300_000
 TIMEOUT_S: Final = 20.0
 KEEP_MS: Final = 30 * 86_400_000
 FORGET_EVERY_MS: Final = 3_600_000
+NOBODY: Final = "nobody is to be told any more: the device or the person has left, or they unsubscribed"
 TRANSIENT: Final = 400
 PERMANENT: Final = 500
 """SMTP replies from here on are refusals, for now and for good (RFC 5321 section 4.2.1)."""
+
+Renew = Callable[[Parcel], Awaitable[Parcel | None]]
+"""What a mail is at the moment it is sent; None where it must not be sent any more."""
 
 log = structlog.get_logger()
 
@@ -65,8 +71,11 @@ class SmtpServer:
 class Mailer:
     """Takes what is due and sends it. Any number of portals may run one."""
 
-    def __init__(self, pool: Pool, server: SmtpServer | None, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, pool: Pool, server: SmtpServer | None, clock: Callable[[], int], renew: Renew | None = None
+    ) -> None:
         """``server`` None sends nothing (mailbox mode, or mail is off); ``clock`` gives unix ms."""
+        self._renew = renew
         self._pool = pool
         self._server = server
         self._clock = clock
@@ -131,6 +140,12 @@ class Mailer:
 
     async def _send(self, client: aiosmtplib.SMTP, server: SmtpServer, parcel: Parcel) -> None:
         """One mail; a refusal of this one mail ends or postpones it, a broken connection is raised."""
+        if self._renew is not None and parcel.delivery_id is not None:
+            renewed = await self._renew(parcel)
+            if renewed is None:
+                await outbox.give_up(self._pool, parcel.mail_id, self._clock(), NOBODY)
+                return
+            parcel = renewed
         try:
             message = compose(parcel, server.sender)
         except Exception as error:  # noqa: BLE001 - one mail that cannot be written holds no other up
@@ -139,6 +154,7 @@ class Mailer:
             )
             log.warning("a mail cannot be written", mail_id=parcel.mail_id, kind=parcel.kind)
             return
+        faults.reach("notify.mail.before")
         try:
             await client.send_message(
                 message, sender=parseaddr(server.sender)[1], recipients=[parcel.to_address]
@@ -162,6 +178,7 @@ class Mailer:
                 await outbox.postpone(self._pool, parcel.mail_id, next_ms, reason)
             log.warning("a mail was refused", mail_id=parcel.mail_id, kind=parcel.kind, code=code)
         else:
+            faults.reach("notify.mail.after")
             await outbox.mark_sent(self._pool, parcel.mail_id, self._clock())
             log.info("a mail was sent", mail_id=parcel.mail_id, kind=parcel.kind)
 
@@ -182,6 +199,8 @@ def compose(parcel: Parcel, sender: str) -> EmailMessage:
     domain = parseaddr(sender)[1].rpartition("@")[2] or "localhost"
     message["Message-ID"] = f"<mail-{parcel.mail_id}.{parcel.created_ms}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers it
+    for name, value in parcel.headers:
+        message[name] = value
     message.set_content(parcel.text)
     if parcel.html is not None:
         message.add_alternative(parcel.html, subtype="html")

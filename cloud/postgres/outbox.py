@@ -19,8 +19,8 @@ __all__ = ["Letter", "Mail", "Parcel", "forget", "give_up", "newest", "put", "pu
 MAX_ERROR_CHARS: Final = 300
 _INSERT: Final = (
     "INSERT INTO mail (to_address, subject, text, html, kind, account_id, created_ms, expires_ms, next_ms,"
-    " ended_ms) VALUES (%(to)s, %(subject)s, %(text)s, %(html)s, %(kind)s, %(account)s, %(now)s, %(expires)s,"
-    " %(now)s, %(ended)s) RETURNING mail_id"
+    " ended_ms, delivery_id) VALUES (%(to)s, %(subject)s, %(text)s, %(html)s, %(kind)s, %(account)s, %(now)s,"
+    " %(expires)s, %(now)s, %(ended)s, %(delivery)s) RETURNING mail_id"
 )
 
 
@@ -37,6 +37,8 @@ class Parcel:
     created_ms: int
     expires_ms: int | None
     tries: int
+    delivery_id: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ async def _insert(connection: Connection, mail: Mail, *, ended: bool) -> int:
             "now": mail.created_ms,
             "expires": mail.expires_ms,
             "ended": mail.created_ms if ended else None,
+            "delivery": mail.delivery_id,
         },
     )
     row = await cursor.fetchone()
@@ -91,7 +94,8 @@ async def take(pool: Pool, *, now_ms: int, lease_ms: int, limit: int) -> list[Pa
             "UPDATE mail SET tries = tries + 1, next_ms = %(now)s + %(lease)s WHERE mail_id IN ("
             " SELECT mail_id FROM mail WHERE sent_ms IS NULL AND ended_ms IS NULL AND next_ms <= %(now)s"
             " ORDER BY next_ms, mail_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
-            " RETURNING mail_id, to_address, subject, text, html, kind, created_ms, expires_ms, tries",
+            " RETURNING mail_id, to_address, subject, text, html, kind, created_ms, expires_ms, tries,"
+            " delivery_id",
             {"now": now_ms, "lease": lease_ms, "limit": limit},
         )
         return sorted(await cursor.fetchall(), key=lambda parcel: parcel.mail_id)

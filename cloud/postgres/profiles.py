@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 
 from cloud.core.account import Email
 from cloud.core.profile import FIELDS
+from cloud.postgres import notices
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection
 
@@ -247,6 +248,7 @@ async def erase(connection: Connection, account_id: int, now_ms: int) -> None:
         await connection.execute(
             sql.SQL("DELETE FROM {} WHERE account_id = %s").format(sql.Identifier(table)), [account_id]
         )
+    await notices.erase_person(connection, account_id, now_ms)
     await connection.execute("DELETE FROM mail WHERE account_id = %s", [account_id])
     await connection.execute("UPDATE account_audit SET address = '' WHERE account_id = %s", [account_id])
     await connection.execute(
@@ -268,8 +270,9 @@ async def is_erased(connection: Connection, account_id: int) -> bool:
 
 
 async def close_company(connection: Connection, company_id: int, now_ms: int) -> None:
-    """Nobody is left: invitations end, and what it said about itself goes."""
+    """Nobody is left: invitations end, and what it said about itself goes, with what it was told."""
     await end_invitations(connection, company_id, now_ms)
+    await notices.erase_company(connection, company_id, now_ms)
     await connection.execute(
         "UPDATE company SET closed_ms = %s, name = '', address = '', city = '', zip_code = '',"
         " state_province = '', contact_name = '', contact_email = '', contact_phone = ''"
