@@ -50,8 +50,8 @@ class Plan:
     ours_s: float = 4.0
     baseline_s: float = 6.0
     warm_up_s: float = 3.0
-    latency_rounds: int = 3
-    latency_s: float = 6.0
+    latency_rounds: int = 5
+    latency_s: float = 4.0
 
 
 QUICK: Final = Plan(rounds=1, ours_s=2.0, baseline_s=2.0, warm_up_s=1.0, latency_rounds=1, latency_s=3.0)
