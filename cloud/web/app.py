@@ -4,6 +4,7 @@ import asyncio
 import signal
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import structlog
@@ -18,6 +19,7 @@ from cloud.services.accounts import Authenticator
 from cloud.services.commanding import Commander
 from cloud.services.derivation import LabelKeys
 from cloud.services.kit import Kit
+from cloud.services.notice_letters import renew
 from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault, VaultError
 from cloud.web import (
@@ -29,8 +31,10 @@ from cloud.web import (
     login_views,
     mailbox_views,
     middleware,
+    outage_views,
     owner_views,
     safety_views,
+    settings_views,
     sign_up_views,
     system_views,
 )
@@ -76,7 +80,9 @@ def make_app(settings: Settings) -> web.Application:
         system_views,
         login_views,
         device_views,
+        settings_views,
         command_views,
+        outage_views,
         owner_views,
         claim_views,
         api,
@@ -106,7 +112,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             app[AUTHENTICATOR] = Authenticator(pool, passwords)
             app[KIT] = Kit(pool, passwords, vault, settings.brand, settings.portal_url)
             hub = app[HUB] = Hub(pool, settings.dsn, app[METRICS])
-            mailer = Mailer(pool, mail_server(settings), now_ms)
+            mailer = Mailer(pool, mail_server(settings), now_ms, partial(renew, app[KIT]))
             owners = looking_after_owners(app[KIT])
             house = keeping_house(pool, settings.rejected_days)
             async with hub.run(), house, owners, background.running({"mailer": mailer.run()}):
