@@ -180,6 +180,10 @@ def _readable(status: dict[str, Any]) -> str:
             ("fingerprint", ups["fingerprint"]),
             ("SmartConnect", "on" if ups["smartconnect"] else "off"),
             ("owner", _owner(ups)),
+            (
+                "outlets",
+                "switched by the owner, too" if ups.get("outlet_control") else "not switched from afar",
+            ),
             ("cloud", ups["cloud"]),
             ("waiting", f"{ups['samples_waiting']} samples, {ups['events_waiting']} events"),
         ]

@@ -139,6 +139,7 @@ class Agent:
         link = self.lines.link(ups.modbus, ups.unit, ups.baud_rate)
         poller = Poller(link, self._clock, device, name=ups.name, interval_s=ups.poll_interval_s)
         device.poller = poller
+        device.commander.link = link
         return poller
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -154,7 +155,12 @@ class Agent:
             await control.start()
             for device, poller in zip(self.devices, self.pollers, strict=True):
                 talker = Talker(device, self.installation, tls, gate, time_service)
-                for what, work in (("poller", poller.run), ("talker", talker.run)):
+                loops = (
+                    ("poller", poller.run),
+                    ("talker", talker.run),
+                    ("commander", device.commander.run),
+                )
+                for what, work in loops:
                     name = f"{what} of {device.settings.name}"
                     tasks.append(asyncio.create_task(kept_running(name, work), name=name))
             _log.info(
@@ -238,6 +244,8 @@ async def describe(device: Device) -> dict[str, Any]:
         "samples_waiting": await device.background.run(device.spool.depth),
         "events_waiting": device.spool.events,
         "samples_dropped": device.spool.ledger.dropped_samples,
+        "outlet_control": device.settings.allow_outlet_control,
+        "commands": device.commander.figures(),
     }
 
 

@@ -83,6 +83,7 @@ class UpsSettings:
     product_key_file: Path | None = _setting("file (0600) with the Product Key of the label", None)
     report_interval_s: float = _setting("seconds between reports on mains; 1 reports every sample", 60.0)
     poll_interval_s: float = _setting("seconds between readings of the UPS", 1.0)
+    allow_outlet_control: bool = _setting("let the owner switch outlet groups of this UPS from afar", False)
 
     def __post_init__(self) -> None:
         """Check what a type alone does not say."""
@@ -182,6 +183,10 @@ def _parse(shape: type, name: str, value: object, source: str, base: Path | None
 
 
 def _convert(hint: Any, value: object, base: Path | None) -> object:
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise TypeError
+        return value
     if hint is int or hint is float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise TypeError
@@ -198,6 +203,7 @@ def _convert(hint: Any, value: object, base: Path | None) -> object:
 
 def _kind(hint: Any) -> str:
     names = {
+        bool: "true or false",
         int: "a whole number",
         float: "a number",
         Path: "a path",
@@ -221,9 +227,15 @@ def table(shape: type) -> list[SettingHelp]:
     return [
         SettingHelp(
             item.name,
-            "" if item.default is MISSING or item.default is None else str(item.default),
+            _shown(item.default),
             item.metadata["help"],
         )
         for item in dataclasses.fields(shape)
         if item.metadata
     ]
+
+
+def _shown(default: object) -> str:
+    if default is MISSING or default is None:
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)

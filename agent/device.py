@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from agent.command_file import CommandFile
+from agent.commander import Commander
 from agent.config import Enable
 from agent.core import enrollment
 from agent.core.enrollment import (
@@ -77,6 +79,7 @@ class Device:
         self.has_events = asyncio.Event()
         self.has_announcement = asyncio.Event()
         self.has_now = asyncio.Event()
+        self.has_results = asyncio.Event()
         self.labelled = asyncio.Event()
         self.key_set: KeySet | None = None
         self.want_announcement = False
@@ -100,6 +103,7 @@ class Device:
         )
         if identity.label is not None:
             self.labelled.set()
+        self.commander = Commander(self, CommandFile(disk))
 
     @property
     def publishes(self) -> bool:
@@ -117,6 +121,7 @@ class Device:
         self.has_events.set()
         self.has_announcement.set()
         self.has_now.set()
+        self.has_results.set()
 
     def show(self) -> None:
         """Send a snapshot."""

@@ -108,8 +108,15 @@ def examine_ups(ups: dict[str, Any]) -> list[Finding]:
         Finding("codes", known, ups["product_id"] if known else codes),
         Finding("SmartConnect", on, "on" if on else asks),
         Finding("log-in", connected, ups["cloud"]),
+        Finding("outlets", fine=True, text=_outlets(ups)),
         Finding("owner", fine=True, text=owner),
     ]
+
+
+def _outlets(ups: dict[str, Any]) -> str:
+    if ups.get("outlet_control"):
+        return "the owner may switch outlet groups from afar (allow_outlet_control = true)"
+    return "nobody switches them from afar; allow_outlet_control = true in its [[ups]] table would allow it"
 
 
 STOPPED: Final = Finding("agent", fine=False, text="does not run: start it with smartconnect-agent run")

@@ -8,6 +8,7 @@
     │   └── LockedError           another agent works on them
     ├── LinkError                 the line to a UPS
     │   ├── LinkDownError         no connection, no answer, or garbage: try again later
+    │   │   └── LinkUnsureError   a write went out and no answer came: it may have been carried out
     │   ├── LinkRefusedError      the UPS answered with a Modbus exception
     │   └── LinkUntrustedError    the verification block is not what it must be
     └── UplinkError               the line to the cloud
@@ -41,6 +42,10 @@ class LinkError(AgentError):
 
 class LinkDownError(LinkError):
     """No connection, no answer, or an answer that makes no sense."""
+
+
+class LinkUnsureError(LinkDownError):
+    """A write went out and no answer came back: whether it was carried out must be read, not tried again."""
 
 
 class LinkRefusedError(LinkError):

@@ -19,10 +19,10 @@ from pymodbus import FramerType
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException, ModbusIOException
 
-from agent.errors import LinkDownError, LinkError, LinkRefusedError, LinkUntrustedError
-from protocol.extension import WRITABLE_ADDRESSES
+from agent.core.register_write import check_allowed
+from agent.errors import LinkDownError, LinkError, LinkRefusedError, LinkUnsureError, LinkUntrustedError
 from protocol.faults import reach
-from protocol.registers import BLOCKS, BY_ADDRESS, check_write, verification_ok
+from protocol.registers import BLOCKS, verification_ok
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -40,6 +40,7 @@ TRIES: Final = 3
 LINE_DEAD_AFTER: Final = 3  # failures in a row, of any unit, before the line is opened anew
 LONGEST_ANSWER_BYTES: Final = 260
 BITS_PER_BYTE: Final = 10
+CERTAINLY_REFUSED: Final = {1, 2, 3, 4}  # others: it is being done, or a go-between got no answer
 REOPEN_EVERY_S: Final = 1.0
 
 _VERIFICATION: Final = BLOCKS["verification"]
@@ -105,15 +106,25 @@ class Line:
         return words
 
     async def store(self, unit: int, address: int, words: Sequence[int]) -> Sequence[int]:
-        """Write the words of one row; inside `ask` only."""
+        """Write the words of one row, once; inside `ask` only. LinkUnsureError: perhaps it was written."""
         client = self._connected()
         reach("agent.serial.write")
         what = f"write {address}"
-        if len(words) == 1:
-            await self._exchange(lambda: client.write_register(address, words[0], device_id=unit), what)
-        else:
-            await self._exchange(lambda: client.write_registers(address, list(words), device_id=unit), what)
-        self._free_s = asyncio.get_running_loop().time() + SETTLE_S
+        try:
+            if len(words) == 1:
+                await self._exchange(lambda: client.write_register(address, words[0], device_id=unit), what)
+            else:
+                await self._exchange(
+                    lambda: client.write_registers(address, list(words), device_id=unit), what
+                )
+        except LinkDownError as error:
+            raise LinkUnsureError(str(error)) from error
+        except LinkRefusedError as error:
+            if error.code in CERTAINLY_REFUSED:
+                raise
+            raise LinkUnsureError(str(error)) from error
+        finally:
+            self._free_s = asyncio.get_running_loop().time() + SETTLE_S
         return ()
 
     async def close(self) -> None:
@@ -256,20 +267,25 @@ class UnitLink:
 
     async def read(self, start: int, count: int) -> Sequence[int]:
         """Words of whole rows, tried up to three times."""
-        if not self._trusted:
-            words = await self._try(_VERIFICATION.start, _VERIFICATION.count)
-            if not verification_ok(words):
-                raise LinkUntrustedError("the verification block (2048 to 2061) is wrong")
-            self._trusted = True
+        await self._trust()
         return await self._try(start, count)
 
     async def write(self, address: int, words: Sequence[int]) -> None:
         """Write one row of the allow-list. Tried once: the caller reads back before it tries again."""
-        _check_allowed(address, words)
+        check_allowed(address, words)
+        await self._trust()
         await self._line.ask(self._unit, lambda: self._line.store(self._unit, address, words))
 
     async def close(self) -> None:
         """Nothing to give back: the line is closed with all others."""
+
+    async def _trust(self) -> None:
+        if self._trusted:
+            return
+        words = await self._try(_VERIFICATION.start, _VERIFICATION.count)
+        if not verification_ok(words):
+            raise LinkUntrustedError("the verification block (2048 to 2061) is wrong")
+        self._trusted = True
 
     async def _try(self, start: int, count: int) -> Sequence[int]:
         failure: LinkError | None = None
@@ -287,15 +303,3 @@ class UnitLink:
         self._patient = self._trusted = False
         assert failure is not None  # noqa: S101  the loop runs at least once
         raise failure
-
-
-def _check_allowed(address: int, words: Sequence[int]) -> None:
-    """ValueError for a write that no list allows."""
-    if address in WRITABLE_ADDRESSES:
-        if list(words) not in ([0], [1]):
-            raise ValueError("SmartConnect is 0 or 1")
-        return
-    register = BY_ADDRESS.get(address)
-    if register is None:
-        raise ValueError(f"{address} is not written")
-    check_write(register.name, words)

@@ -13,23 +13,26 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from agent.core import commanding
 from agent.core.backoff import Backoff
 from agent.core.delivery import Verdict, judge
 from agent.core.enrollment import Greeted, HelloRefusedError
 from agent.errors import UplinkDownError
 from agent.logs import Repeats
+from agent.results import publish_results
 from protocol import topics
 from protocol.codec import ENTRY_BYTES, encode, pack_batch
 from protocol.errors import ProtocolError
-from protocol.messages import Event, Hello, Watch
+from protocol.messages import Command, Event, Hello, Watch
 from protocol.signing import is_key_set, open_control, open_key_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.core.commanding import HelloTime
     from agent.device import Device
     from agent.identity import Label
-    from agent.uplink import Uplink
+    from agent.uplink import Heard, Uplink
     from protocol.messages import ControlMessage
 
 HELLO_TIMEOUT_S: Final = 30.0  # a gateway whose database is slow may need some
@@ -53,24 +56,29 @@ class Session:
         self._greeted: Callable[[], None] | None = greeted
         self._kid = device.identity.kid
         self._held_at_n = -1  # the hello after which 0x87 came; wait for the next one
+        self._asked_ms = device.clock.mono_ms()  # for a hello
+        self._hello_time: HelloTime | None = None
         self._log = structlog.get_logger(__name__).bind(ups=device.settings.name)
         self._repeats = Repeats(self._log)
 
     async def run(self) -> None:
         """Work until the connection ends: UplinkDownError, or OSError of the disk."""
+        device = self._device
         loops = [
-            asyncio.create_task(work, name=f"{name} of {self._device.settings.name}")
+            asyncio.create_task(work, name=f"{name} of {device.settings.name}")
             for name, work in (
                 ("control", self._listen()),
                 ("hello", self._expect_hello()),
                 ("announcements", self._announce()),
                 ("now", self._show()),
                 ("events", self._publish_events()),
+                ("results", publish_results(device, device.commander, self._uplink)),
                 ("telemetry", self._publish_telemetry()),
                 ("end", self._end()),
             )
         ]
         try:
+            self._asked_ms = device.clock.mono_ms()
             await self._uplink.subscribe(topics.control(self._kid))
             waiting = set(loops)
             while waiting:
@@ -95,15 +103,20 @@ class Session:
 
     async def _listen(self) -> None:
         while True:
-            payload = await self._uplink.messages.get()
+            heard = await self._uplink.messages.get()
             try:
-                await self._obey(payload)
-            except (ProtocolError, HelloRefusedError) as error:
-                self._log.warning("a control message was refused", reason=str(error))
+                await self._obey(heard)
+            except ProtocolError as error:
+                self._device.commander.ignore(error.code.value, str(error))
+            except HelloRefusedError as error:
+                self._log.warning("a hello or watch was refused", reason=str(error))
 
-    async def _obey(self, payload: bytes) -> None:
-        device = self._device
+    async def _obey(self, heard: Heard) -> None:
+        device, payload = self._device, heard.payload
         received_ms = device.clock.mono_ms()
+        if heard.kept:
+            device.commander.ignore(commanding.Ignored.KEPT.value)
+            return
         if is_key_set(payload):
             await device.learn_key_set(open_key_set(payload, self._root_pub), payload)
             return
@@ -117,12 +130,17 @@ class Session:
                 await self._obey_hello(message, received_ms)
             case Watch():
                 device.watched(message)
+            case Command():
+                await device.commander.receive(message, self._hello_time)
             case _:
                 self._log.warning("this agent cannot do that yet", kind=type(message).__name__)
 
     async def _obey_hello(self, hello: Hello, received_ms: int) -> None:
         before = self._device.enrollment
         await self._device.step(Greeted(hello, received_ms))
+        self._hello_time = commanding.heard(
+            self._hello_time, hello.server_time_ms, self._asked_ms, received_ms
+        )
         if self._greeted is not None:
             self._greeted()
             self._greeted = None

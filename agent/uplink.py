@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
@@ -57,6 +58,14 @@ class _Client(paho.Client):
             plain.close()  # detached if it went well
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A control message. ``kept``: something on the way had kept it (retained, or of a QoS with a queue)."""
+
+    payload: bytes
+    kept: bool = False
+
+
 class Uplink:
     """One MQTT connection. `open` it, `subscribe`, `publish`; `closed` is set once it is gone."""
 
@@ -90,7 +99,7 @@ class Uplink:
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._misc: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
-        self.messages: asyncio.Queue[bytes] = asyncio.Queue(CONTROL_QUEUE)
+        self.messages: asyncio.Queue[Heard] = asyncio.Queue(CONTROL_QUEUE)
         self.closed = asyncio.Event()
         self.close_reason = ""
 
@@ -234,7 +243,7 @@ class Uplink:
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         try:
-            self.messages.put_nowait(bytes(message.payload))
+            self.messages.put_nowait(Heard(bytes(message.payload), kept=bool(message.retain or message.qos)))
         except asyncio.QueueFull:
             _log.warning("a control message was dropped, too many are waiting")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from protocol.registers import Value
 from simulators.core.point import set_point, switch
+from simulators.core.register_image import RegisterImage
 from simulators.core.row_values import all_values
-from simulators.core.smart_ups import SmartUps
 from simulators.unit import Simulator
 
 USAGE = "mains off|on, load PCT, button, enable, disable, set POINT VALUE, modbus off|on, state"
@@ -44,11 +44,12 @@ def obey(simulator: Simulator, unit: int, words: list[str]) -> dict[str, Any]:
             pass
         case _:
             raise ValueError(f"orders are: {USAGE}")
-    return state(simulator, ups)
+    return state(simulator, image)
 
 
-def state(simulator: Simulator, ups: SmartUps) -> dict[str, Any]:
+def state(simulator: Simulator, image: RegisterImage) -> dict[str, Any]:
     """Everything about the unit, as plain JSON: the physics by name, and each register row's value."""
+    ups = image.ups
     return {
         "mains": ups.plugged,
         "mode": ups.mode.value,
@@ -68,6 +69,8 @@ def state(simulator: Simulator, ups: SmartUps) -> dict[str, Any]:
         "serial_number": ups.plate.serial_number,
         "firmware_version": ups.plate.firmware_version,
         "outlets": {name: outlet.on for name, outlet in ups.outlets.items()},
+        "beeps": ups.beeps,
+        "writes": dict(image.writes),
         "smartconnect": ups.smartconnect,
         "presence": ups.presence,
         "modbus": simulator.modbus_on,

@@ -90,8 +90,10 @@ def _user_interface(ups: SmartUps, bits: frozenset[str]) -> None:
             ups.muted = False
         case ["continuous_test"]:
             ups.continuous_test = not ups.continuous_test
-        case ["short_test"] | ["ack_battery_alarms"] | ["ack_site_wiring"]:
-            pass  # a beep, or an alarm that this unit does not have
+        case ["short_test"]:
+            ups.beeps += 1
+        case ["ack_battery_alarms"] | ["ack_site_wiring"]:
+            pass  # alarms that this unit does not have
         case _:
             raise ValueError("one bit at a time")
 

@@ -5,6 +5,7 @@ The access rules are those of the reference: a read must not begin or end inside
 and must have a legal value (exception 4). ``Quirks`` make it behave like units that differ.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -62,6 +63,8 @@ class RegisterImage:
         self.ups = ups
         self._quirks = quirks or Quirks()
         self._codes = codes
+        self.writes: Counter[str] = Counter()
+        """Write requests by row (an address where there is none), whether they were obeyed or refused."""
         self._atomic = [(row.address, row.count) for row in REGISTERS if row.count > 1]
         if codes:
             self._atomic += [row for row in extension.ROWS if row[1] > 1]
@@ -91,6 +94,8 @@ class RegisterImage:
 
     def write(self, address: int, words: Sequence[int]) -> None:
         """Carry a write out (function 6 or 16); AccessError when the UPS refuses."""
+        register = BY_ADDRESS.get(address)
+        self.writes[str(address) if register is None else register.name] += 1
         if not 1 <= len(words) <= MAX_WRITE_WORDS:
             raise AccessError(ExceptionCode.ILLEGAL_VALUE)
         if self._codes and address in extension.WRITABLE_ADDRESSES and len(words) == 1:
@@ -98,7 +103,6 @@ class RegisterImage:
                 raise AccessError(ExceptionCode.DEVICE_FAILURE)
             self.ups.smartconnect = bool(words[0])
             return
-        register = BY_ADDRESS.get(address)
         if register is None or len(words) != register.count or not self._takes_writes(register):
             raise AccessError(ExceptionCode.ILLEGAL_ADDRESS)
         try:

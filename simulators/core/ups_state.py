@@ -64,6 +64,7 @@ class UpsState:
         self.power_errors = NOTHING
         self.muted = False
         self.continuous_test = False
+        self.beeps = 0  # short tests of lamps and beeper
         self.smartconnect = False
         self.presence = 0
         self.shutdown_in_s: float | None = None

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Self
 from cloud.config import Settings
 from cloud.provision import load_signer, provision, sealed_key_set
 from protocol import topics
+from protocol.codec import decode as decode_message
 from protocol.errors import Reason
-from protocol.messages import Hello, KeyUse, Watch
+from protocol.messages import Command, CommandResult, Hello, KeyUse, Watch
 from protocol.mqtt import (
     V5,
     ConnAck,
@@ -62,7 +63,9 @@ class GatewayPeer:
     reasons: dict[UpKind, deque[int | None]] = field(default_factory=dict)  # None: no PUBACK
     received: list[Publish] = field(default_factory=list)
     logins: list[int] = field(default_factory=list)  # iat of each
+    subscriptions: int = 0
     signer: Signer = field(init=False)
+    orders: Signer = field(init=False)  # the command key, which a real gateway does not hold
     installation: Installation = field(init=False)
     kid: str = ""
     _server: asyncio.Server | None = None
@@ -71,6 +74,7 @@ class GatewayPeer:
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _n: int = 0
+    _counter: int = 0
 
     async def __aenter__(self) -> Self:
         installation = provision(Settings(state_dir=self.folder), self.made)
@@ -80,6 +84,7 @@ class GatewayPeer:
         port = self._server.sockets[0].getsockname()[1]
         self.installation = replace(installation, gateway_host=self.host, gateway_port=port)
         self.signer = load_signer(self.folder, KeyUse.NOTICE)
+        self.orders = load_signer(self.folder, KeyUse.COMMAND)
         return self
 
     async def __aexit__(
@@ -127,9 +132,43 @@ class GatewayPeer:
         by = signer or self.signer
         self.say_bytes(seal_control(message, by.key_id, by.key))
 
-    def say_bytes(self, payload: bytes) -> None:
+    def command(self, kind: str, **changes: object) -> Command:
+        """A sound command to the device as the last hello describes it; ``changes`` make it a wrong one."""
+        assert self.hello is not None
+        self._counter = max(self._counter + 1, now_ms())
+        sound = Command(
+            command_id=f"command-{self._counter}",
+            kid=self.kid,
+            epoch=self.hello.epoch,
+            counter=self._counter,
+            issued_ms=now_ms(),
+            expires_ms=now_ms() + 30_000,
+            kind=kind,
+        )
+        return replace(sound, **changes)  # type: ignore[arg-type]  # fields of a command
+
+    def say_command(self, command: Command) -> None:
+        """Send it, signed by the command key."""
+        self.say(command, self.orders)
+
+    def results(self) -> list[CommandResult]:
+        """What the device says became of its commands, in order."""
+        return [
+            decode_message(publish.payload, CommandResult, 8192) for publish in self.of(topics.UpKind.RESULT)
+        ]
+
+    async def result_of(self, command: Command, timeout_s: float = WAIT_S) -> CommandResult:
+        """Its result, once it has come."""
+
+        def found() -> list[CommandResult]:
+            return [one for one in self.results() if one.command_id == command.command_id]
+
+        await self.until(f"the result of {command.kind}", found, timeout_s)
+        return found()[0]
+
+    def say_bytes(self, payload: bytes, *, retain: bool = False) -> None:
         """Send a control message as it is."""
-        self._write(Publish(topics.control(self.kid), payload))
+        self._write(Publish(topics.control(self.kid), payload, retain=retain))
 
     def answer(self, publish: Publish, reason: int) -> None:
         """The PUBACK that was held back."""
@@ -186,6 +225,7 @@ class GatewayPeer:
             case Subscribe(packet_id=number, filters=filters):
                 assert [name for name, _ in filters] == [topics.control(self.kid)]
                 self._write(SubAck(number, (0,)))
+                self.subscriptions += 1
                 self.say_bytes(sealed_key_set(self.folder))
                 if self.hello is not None:
                     self.say_hello(self.hello)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent import modbus
 from agent.config import ModbusAddress
-from agent.errors import LinkDownError, LinkRefusedError, LinkUntrustedError
+from agent.errors import LinkDownError, LinkError, LinkRefusedError, LinkUnsureError, LinkUntrustedError
 from agent.modbus import GAP_S, QUIET_S, Lines, UnitLink
 from protocol import extension
 from simulators.core.smart_ups import SmartUps
 from simulators.unit import Simulator, UnitSpec, build
-from tests.agent.modbus_peer import ModbusPeer, Trouble
+from tests.agent.modbus_peer import READ, ModbusPeer, Trouble
 from tests.golden.register_images import IMAGES
 
 if TYPE_CHECKING:
@@ -224,7 +225,47 @@ async def test_only_the_list_is_written() -> None:
         for address, words in ((extension.ENABLE_ADDRESS, [2]), (130, [1]), (4, [1])):
             with pytest.raises(ValueError):  # noqa: PT011 - each of them says it in other words
                 await link.write(address, words)
-        assert [request.address for request in peer.requests] == [extension.ENABLE_ADDRESS]
+        written = [request.address for request in peer.requests if request.function != READ]
+        assert written == [extension.ENABLE_ADDRESS]
+        await lines.close()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        (Trouble(exception=4), LinkRefusedError),
+        (Trouble(exception=5), LinkUnsureError),  # it has taken it, and works on it
+        (Trouble(exception=11), LinkUnsureError),  # a go-between got no answer
+        (Trouble(hang_up=True), LinkUnsureError),
+    ],
+)
+async def test_only_a_clear_no_means_that_nothing_was_written(
+    trouble: Trouble, error: type[LinkError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modbus, "TCP_TIMEOUT_S", 0.3)
+    async with sound_peer() as peer:
+        lines = Lines()
+        link = link_to(lines, peer)
+        await link.read(VERIFICATION.start, len(VERIFICATION.words))
+        peer.troubles.append(trouble)
+        with pytest.raises(LinkError) as raised:
+            await link.write(1541, [1])
+        assert type(raised.value) is error
+        assert sum(request.function != READ for request in peer.requests) == 1
+        await lines.close()
+
+
+async def test_a_write_has_its_rest_even_when_it_was_refused() -> None:
+    async with sound_peer() as peer:
+        lines = Lines()
+        link = link_to(lines, peer)
+        await link.read(VERIFICATION.start, len(VERIFICATION.words))
+        peer.troubles.append(Trouble(exception=4))
+        with pytest.raises(LinkRefusedError):
+            await link.write(1541, [1])
+        await link.read(VERIFICATION.start, len(VERIFICATION.words))
+        write, read = peer.requests[-2:]
+        assert read.at_s - write.at_s >= 0.2
         await lines.close()
 
 
