@@ -282,6 +282,7 @@ def detail_of(rule: Rule, edge: Edge) -> dict[str, Scalar]:
         "rule": rule.name,
         "subject": subject.name,
         "value": round(edge.value, 3),
+        "side": rule.condition.side.value,
         "threshold": rule.condition.threshold,
         "since_ms": edge.since_ms,
     }

@@ -59,6 +59,13 @@ async def raised_on(pool: Pool, actor: Actor, rule_id: int, limit: int) -> list[
     return await rules.raised_on(pool, actor.company_id, rule_id, limit)
 
 
+async def battery_day(pool: Pool, actor: Actor, device_id: int) -> str:
+    """When a device's battery was put in, ``YYYY-MM-DD``; empty where nobody said so."""
+    actor.must(Action.SEE)
+    installed_ms = await rules.battery_installed_ms(pool, actor.company_id, device_id)
+    return "" if installed_ms is None else f"{datetime.fromtimestamp(installed_ms / 1000, UTC):%Y-%m-%d}"
+
+
 # --- changes ------------------------------------------------------------------------------------------------
 
 
