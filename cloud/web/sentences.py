@@ -7,6 +7,7 @@ from typing import Any, Final, TypeGuard
 
 from cloud.core.cloud_event import CloudEventKind
 from cloud.core.device_state import FACES, STALE, Condition, DeviceView, Face, Tone, condition_of
+from cloud.web.rule_words import deed_text
 from cloud.web.wording import number, span
 from protocol.messages import EventKind
 
@@ -131,6 +132,8 @@ def event_words(kind: str) -> EventWords:
 
 def detail_text(detail: Mapping[str, Any]) -> str:
     """Values of an event as one line: what matters most in our words, others by their own names."""
+    if "rule_id" in detail:
+        return deed_text(detail)
     told = [text for name, words in DETAILS.items() if (text := words(detail.get(name)))]
     told = told[:MAX_DETAILS] + [
         name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {_shown(value)}"

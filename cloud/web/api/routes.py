@@ -18,6 +18,7 @@ from cloud.web.api import (
     exports,
     offers,
     ownership,
+    rules,
     session,
     system,
 )
@@ -31,6 +32,7 @@ SECTIONS: Final[Sequence[Section]] = (
     company.SECTION,
     devices.SECTION,
     commands.SECTION,
+    rules.SECTION,
     claims.SECTION,
     bulk.SECTION,
     ownership.SECTION,
