@@ -59,6 +59,7 @@ FIELDS: Final[Mapping[str, Any]] = {
     "group": "mog",
     "group_name": "Main outlets",
     "force": False,
+    "settings": {"device_sensitivity_s": 5},
 }
 """Other fields of the API's bodies."""
 DAY_MS: Final = 86_400_000

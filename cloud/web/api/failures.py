@@ -11,6 +11,7 @@ from cloud.services.claiming import UnknownClaimError, UnknownKeyError
 from cloud.services.commanding import CommandRefusedError, UnknownCommandError
 from cloud.services.idempotency import KeyInUseError, KeyReusedError
 from cloud.services.naming import ProfileError, UnknownDeviceError
+from cloud.services.settings import SettingsRefusedError
 from cloud.web.command_words import refusal_text
 from cloud.web.owner_facts import PROBLEMS
 from cloud.web.problems import Problem, ProblemCode
@@ -48,6 +49,9 @@ def translated(brand: str) -> Iterator[None]:
         raise Problem(ProblemCode.CODES_INVALID, detail="No such key announces for this device.") from None
     except ProfileError as error:
         more = {"faults": {error.field: str(error)}}
+        raise Problem(ProblemCode.FIELD_INVALID, detail=str(error), more=more) from None
+    except SettingsRefusedError as error:
+        more = {"faults": {name: str(fault) for name, fault in error.faults.items()}}
         raise Problem(ProblemCode.FIELD_INVALID, detail=str(error), more=more) from None
     except KeyReusedError:
         raise Problem(ProblemCode.KEY_REUSED) from None

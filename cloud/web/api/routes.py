@@ -20,6 +20,7 @@ from cloud.web.api import (
     ownership,
     rules,
     session,
+    settings,
     system,
 )
 from cloud.web.api.operation import PREFIX, Section, add_route
@@ -31,6 +32,7 @@ SECTIONS: Final[Sequence[Section]] = (
     account.SECTION,
     company.SECTION,
     devices.SECTION,
+    settings.SECTION,
     commands.SECTION,
     rules.SECTION,
     claims.SECTION,
@@ -51,8 +53,8 @@ async def show_document(request: web.Request) -> web.Response:
 
 def add_routes(app: web.Application) -> None:
     """Register all of it."""
-    settings = app[SETTINGS]
-    made = document.make(SECTIONS, settings.brand, sessions.cookie_name(settings))
+    chosen = app[SETTINGS]
+    made = document.make(SECTIONS, chosen.brand, sessions.cookie_name(chosen))
     app[DOCUMENT] = msgspec.json.encode(made)
     app.router.add_get(f"{PREFIX}/openapi.json", show_document)
     exports.prepare(app)
