@@ -140,6 +140,7 @@ class Agent:
         poller = Poller(link, self._clock, device, name=ups.name, interval_s=ups.poll_interval_s)
         device.poller = poller
         device.commander.link = link
+        device.keeper.link = link
         return poller
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -159,6 +160,7 @@ class Agent:
                     ("poller", poller.run),
                     ("talker", talker.run),
                     ("commander", device.commander.run),
+                    ("settings", device.keeper.run),
                 )
                 for what, work in loops:
                     name = f"{what} of {device.settings.name}"

@@ -31,6 +31,8 @@ from agent.identity import Identity, Label
 from agent.keys import save_label
 from agent.logs import Repeats
 from agent.reporter import Reporter
+from agent.settings_file import SettingsFile
+from agent.settings_keeper import SettingsKeeper
 from protocol.codec import pack_batch, pack_sample
 from protocol.errors import DecodeError, ErrorCode, IdentityError, SignatureError
 from protocol.identity import ProductId, ProductKey
@@ -80,6 +82,7 @@ class Device:
         self.has_announcement = asyncio.Event()
         self.has_now = asyncio.Event()
         self.has_results = asyncio.Event()
+        self.has_report = asyncio.Event()
         self.labelled = asyncio.Event()
         self.key_set: KeySet | None = None
         self.want_announcement = False
@@ -104,6 +107,7 @@ class Device:
         if identity.label is not None:
             self.labelled.set()
         self.commander = Commander(self, CommandFile(disk))
+        self.keeper = SettingsKeeper(self, SettingsFile(disk))
 
     @property
     def publishes(self) -> bool:
@@ -122,6 +126,7 @@ class Device:
         self.has_announcement.set()
         self.has_now.set()
         self.has_results.set()
+        self.has_report.set()
 
     def show(self) -> None:
         """Send a snapshot."""
@@ -175,9 +180,7 @@ class Device:
         edge_seen = bool(edges)
         if edge_seen or self.want_now or self.clock.mono_ms() < self.enrollment.watch_until_ms:
             self.show()
-        if self.reporter.is_due(
-            self.settings.report_interval_s, on_battery=reading.on_battery, edge=edge_seen
-        ):
+        if self.reporter.is_due(self.keeper.report_interval_s, on_battery=reading.on_battery, edge=edge_seen):
             await self.report()
         await self._remember_edges()
 
@@ -188,6 +191,16 @@ class Device:
             self._note(edge)
         if self.reporter.has_events:
             await self.report()
+
+    @property
+    def answers(self) -> bool:
+        """Whether the UPS was read and answers."""
+        return self.link_state == "answers"
+
+    async def tell(self, edge: Edge) -> None:
+        """An event that was decided elsewhere."""
+        self._note(edge)
+        await self.report()
 
     # --- to the spool --------------------------------------------------------------------------------------
 

@@ -20,10 +20,11 @@ from agent.core.enrollment import Greeted, HelloRefusedError
 from agent.errors import UplinkDownError
 from agent.logs import Repeats
 from agent.results import publish_results
+from agent.settings_report import publish_reports
 from protocol import topics
 from protocol.codec import ENTRY_BYTES, encode, pack_batch
 from protocol.errors import ProtocolError
-from protocol.messages import Command, Event, Hello, Watch
+from protocol.messages import Command, Desired, Event, Hello, Watch
 from protocol.signing import is_key_set, open_control, open_key_set
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Session:
                 ("now", self._show()),
                 ("events", self._publish_events()),
                 ("results", publish_results(device, device.commander, self._uplink)),
+                ("settings", publish_reports(device, self._uplink)),
                 ("telemetry", self._publish_telemetry()),
                 ("end", self._end()),
             )
@@ -130,6 +132,8 @@ class Session:
                 await self._obey_hello(message, received_ms)
             case Watch():
                 device.watched(message)
+            case Desired():
+                device.keeper.receive(message)
             case Command():
                 await device.commander.receive(message, self._hello_time)
             case _:
@@ -138,6 +142,7 @@ class Session:
     async def _obey_hello(self, hello: Hello, received_ms: int) -> None:
         before = self._device.enrollment
         await self._device.step(Greeted(hello, received_ms))
+        self._device.keeper.greeted(hello)
         self._hello_time = commanding.heard(
             self._hello_time, hello.server_time_ms, self._asked_ms, received_ms
         )
