@@ -15,7 +15,10 @@ from simulators.core.register_image import RegisterImage
 from simulators.core.row_values import all_values
 from simulators.unit import Simulator
 
-USAGE = "mains off|on, load PCT, button, enable, disable, set POINT VALUE, modbus off|on, state"
+USAGE = (
+    "mains off|on, load PCT, button, enable, disable, set POINT VALUE, test, modbus off|on, cable off|on, or"
+    " state"
+)
 LINE_LIMIT = 4096
 REPLY_LIMIT = 1 << 20
 CLIENT_TIMEOUT_S = 5.0
@@ -38,13 +41,17 @@ def obey(simulator: Simulator, unit: int, words: list[str]) -> dict[str, Any]:
             ups.smartconnect = words == ["enable"]
         case ["set", name, text]:
             set_point(ups, name, text)
+        case ["test"]:
+            ups.start_self_test()
+        case ["cable", word]:
+            simulator.switch_cable(unit, on=switch(word))
         case ["modbus", word]:
             simulator.switch_modbus(on=switch(word))
         case ["state"]:
             pass
         case _:
             raise ValueError(f"orders are: {USAGE}")
-    return state(simulator, image)
+    return {**state(simulator, image), "cable": simulator.cable_in(unit)}
 
 
 def state(simulator: Simulator, image: RegisterImage) -> dict[str, Any]:

@@ -34,6 +34,9 @@ def test_orders(simulator: Simulator) -> None:
     assert obey(simulator, 1, ["set", "state_of_charge", "33"])["charge_pct"] == 33
     assert obey(simulator, 1, ["modbus", "off"])["modbus"] is False
     assert obey(simulator, 5, ["state"])["mode"] == "online"
+    assert obey(simulator, 5, ["test"])["mode"] == "testing"
+    with pytest.raises(ValueError, match="no cable"):
+        obey(simulator, 5, ["cable", "off"])
 
 
 @pytest.mark.parametrize(
