@@ -11,7 +11,7 @@ from cloud.core.device_state import DeviceView
 from cloud.postgres import commands, devices
 from cloud.services import charting, commanding, naming
 from cloud.services.naming import ProfileError, UnknownDeviceError
-from cloud.web import owner_facts, sse
+from cloud.web import outage_facts, owner_facts, sse
 from cloud.web.api.device_json import sample_json
 from cloud.web.command_facts import panel_facts
 from cloud.web.live import Snapshot
@@ -77,6 +77,7 @@ async def _device_page(
             "summary": summary_of(view, at_ms),
             "owner": await owner_facts.look(request, view.device_id),
             "events": await _events(request, view),
+            "outages": await outage_facts.newest(request, view),
             "rows": await charting.read_table(request.app[POOL], view, range_s, at_ms),
             "range_s": range_s,
             "ranges": RANGE_NAMES,
@@ -159,8 +160,8 @@ class _Feed:
         self._ts_ms = 0
 
     async def show(self, snapshot: Snapshot, view: DeviceView) -> None:
-        context = {"view": view, "summary": summary_of(view, snapshot.at_ms), "now_ms": snapshot.at_ms}
-        status = self._pages.render("_status.html", context)
+        shown = {"view": view, "summary": summary_of(view, snapshot.at_ms), "now_ms": snapshot.at_ms}
+        status = self._pages.render("_status.html", shown)
         if status != self._shown:
             self._shown = status
             await self._stream.send(_partial("#status", status))
@@ -169,8 +170,10 @@ class _Feed:
         if snapshot.event_mark != self._mark or view.epoch != self._epoch:
             first, self._mark, self._epoch = self._mark is None, snapshot.event_mark, view.epoch
             events = await _events(self._request, view)
-            context = {"events": events, "now_ms": snapshot.at_ms}
+            context: dict[str, object] = {"events": events, "now_ms": snapshot.at_ms}
             await self._stream.send(_partial("#events", self._pages.render("_events.html", context)))
+            context |= {"view": view, "outages": await outage_facts.newest(self._request, view)}
+            await self._stream.send(_partial("#outages", self._pages.render("_outages.html", context)))
             if not first:
                 await self._stream.send("", "history")
         await self._show_panel(snapshot, view)

@@ -26,7 +26,7 @@ from tests.support.rooms import PAGE_ONE, PAGE_TWO
 
 HARMLESS: Final[Mapping[str, str]] = {"path": "portal.css", "kind": "csv"}
 """Placeholders of paths that name nobody's things. All others are looked up in ``World.ids``."""
-QUERY: Final = frozenset({"range_s", "after", "result", "nonce", "from_ms", "to_ms"})
+QUERY: Final = frozenset({"range_s", "after", "result", "nonce", "from_ms", "to_ms", "before_ms"})
 """Query parameters that name nothing."""
 IDS: Final = frozenset({"company_id", "token", "hand_to", "company", "member", "invitation"})
 """Fields of bodies that name somebody's things: a request with one is refused."""
@@ -124,7 +124,8 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     owned = await portal.own_device(owner)
     await owned.show()
     await owned.add_samples([(now_ms() - 60_000, {})])
-    await owned.add_event("on_battery", cause="a cause of their own")
+    outage_ms = now_ms()
+    await owned.add_event("on_battery", at_ms=outage_ms, cause="a cause of their own")
     await naming.save_profile(
         portal.pool, owner, owned.device_id, name="Cellar rack", description="By the boiler", now_ms=now_ms()
     )
@@ -164,6 +165,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         "invitation": str(invitation.invitation_id),
         "token": made.token,
         "command_id": ordered.command_id,
+        "at_ms": str(outage_ms),
         "name": b64url(sessions.hash_of(cookie)),
     }
     marks = (

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from cloud.core.device_state import Condition, DeviceView, condition_of
+from cloud.core.device_state import Condition, DeviceView
 from cloud.postgres.devices import EventRow
 from cloud.services.charting import CHART_POINTS, History
 from cloud.web.api.kinds import Ms
@@ -27,6 +27,7 @@ class Device(Struct):
     firmware: str
     condition: Condition
     sentence: Annotated[str, Meta(description="Its condition for people.")]
+    stale: Annotated[bool, Meta(description="Whether the values are only the last known ones.")]
     connected: bool
     smartconnect: Annotated[bool, Meta(description="Whether SmartConnect is enabled on it.")]
     ts_ms: Annotated[int | None, Meta(description="Unix ms of the shown values.")]
@@ -75,6 +76,7 @@ class DeviceHistory(Struct):
 
 def device_json(view: DeviceView, now_ms: int) -> Device:
     """One device. Its id is a text: JavaScript's numbers are too short for it."""
+    summary = summary_of(view, now_ms)
     return Device(
         device_id=str(view.device_id),
         product_id=view.product_id,
@@ -85,8 +87,9 @@ def device_json(view: DeviceView, now_ms: int) -> Device:
         sku=view.sku,
         serial=view.serial,
         firmware=view.firmware,
-        condition=condition_of(view, now_ms),
-        sentence=summary_of(view, now_ms).sentence,
+        condition=summary.condition,
+        sentence=summary.sentence,
+        stale=not summary.current,
         connected=view.connected,
         smartconnect=view.smartconnect,
         ts_ms=view.ts_ms or None,

@@ -12,6 +12,7 @@ interface Plot {
   title: string;
   unit: string;
   digits: number;
+  share?: number; // what one unit is of what the point has
   lines: Line[];
   range: (low: number, high: number) => [number, number];
 }
@@ -41,6 +42,14 @@ function volts(low: number, high: number): [number, number] {
 }
 
 const PLOTS: Plot[] = [
+  {
+    title: "Runtime left",
+    unit: "min",
+    digits: 0,
+    share: 60,
+    lines: [{ point: "runtime_remaining", label: "Runtime left", colour: "--line-2" }],
+    range: (_low, high) => [0, Math.max(10, Math.ceil(high * 1.1))],
+  },
   {
     title: "Voltage",
     unit: "V",
@@ -119,12 +128,15 @@ class Charts {
   private loading = 0;
   private drawn_s = 0;
   private early: Sample[] = []; // came live before the first history did
+  private shown: Plot[] = [];
+  private readonly whole: boolean; // one piece of the past with both its ends
 
   constructor(
     private readonly root: HTMLElement,
     private readonly source: string,
   ) {
     this.range_s = Number(root.dataset["range"] ?? "3600");
+    this.whole = root.dataset["whole"] !== undefined;
   }
 
   async load(range_s: number): Promise<void> {
@@ -132,7 +144,8 @@ class Charts {
     const turn = ++this.loading;
     this.root.setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(`${this.source}?range_s=${range_s}`, { headers: { Accept: "application/json" } });
+      const query = this.whole ? "" : `?range_s=${range_s}`;
+      const answer = await fetch(`${this.source}${query}`, { headers: { Accept: "application/json" } });
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const history = (await answer.json()) as History;
       if (turn !== this.loading) return; // another range was chosen meanwhile
@@ -184,7 +197,9 @@ class Charts {
     this.root.replaceChildren();
     if (!this.history) return;
     this.drawn_s = this.range_s;
-    this.plots = PLOTS.map((plot) => this.make(plot));
+    const points = this.history.points;
+    this.shown = PLOTS.filter((plot) => plot.lines.some((line) => line.point in points));
+    this.plots = this.shown.map((plot) => this.make(plot));
   }
 
   resize(): void {
@@ -224,7 +239,7 @@ class Charts {
 
   private refresh(): void {
     this.plots.forEach((plot, index) => {
-      const kind = PLOTS[index];
+      const kind = this.shown[index];
       if (kind) plot.setData(this.columns(kind));
     });
   }
@@ -232,7 +247,12 @@ class Charts {
   private columns(plot: Plot): uPlot.AlignedData {
     const history = this.history;
     if (!history) return [[]];
-    return [history.t_s, ...plot.lines.map((line) => history.points[line.point] ?? [])] as uPlot.AlignedData;
+    const share = plot.share ?? 1;
+    const columns = plot.lines.map((line) => {
+      const column = history.points[line.point] ?? [];
+      return share === 1 ? column : column.map((value) => (value === null ? null : value / share));
+    });
+    return [history.t_s, ...columns] as uPlot.AlignedData;
   }
 
   private width(): number {
@@ -253,7 +273,7 @@ class Charts {
       cursor: { sync: { key: "device" }, points: { size: 7 }, drag: { x: false, y: false } },
       legend: { show: false },
       scales: {
-        x: { range: () => [this.right() - this.range_s, this.right()] },
+        x: { range: () => [this.left(), this.right()] },
         y: { range: (_u, low, high) => plot.range(low ?? 100, high ?? 100) },
       },
       axes: [
@@ -273,6 +293,10 @@ class Charts {
       hooks: { drawClear: [(u) => this.shade(u)], setCursor: [update], setData: [update], ready: [update] },
     };
     return new uPlot(options, this.columns(plot), figure);
+  }
+
+  private left(): number {
+    return this.whole && this.history ? this.history.from_s : this.right() - this.range_s;
   }
 
   private right(): number {

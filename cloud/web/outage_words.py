@@ -1,0 +1,65 @@
+"""Outages in words: what one was, how it ended, and what is not known of it. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cloud.core.device_state import Tone
+from cloud.core.outage import Ending, Outage
+from cloud.web.wording import number, span
+
+CAUSES: Final[Mapping[str, str]] = {
+    "low_input_voltage": "the mains voltage was too low",
+    "high_input_voltage": "the mains voltage was too high",
+    "distorted_input": "the mains were distorted",
+    "rapid_input_change": "the mains failed",
+    "high_input_frequency": "the mains frequency was too high",
+    "low_input_frequency": "the mains frequency was too low",
+    "frequency_or_phase_difference": "frequency or phase of the mains were off",
+    "input_phase_delta": "the phases of the mains were off",
+    "input_neutral_missing": "the neutral wire was missing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OutageWords:
+    """How an outage is shown."""
+
+    title: str
+    detail: str
+    tone: Tone
+
+
+def outage_words(outage: Outage, now_ms: int, *, known: bool) -> OutageWords:
+    """Words of an outage; ``known`` says whether the device is heard, and on battery, at this moment."""
+    return OutageWords(_title(outage, now_ms, known=known), _detail(outage), _tone(outage, known=known))
+
+
+def _title(outage: Outage, now_ms: int, *, known: bool) -> str:
+    if outage.lasted_ms is not None:
+        return f"{span(outage.lasted_ms / 1000)} on battery"
+    if outage.start_ms is None:
+        return "On battery until then; the beginning was not recorded"
+    if outage.ending is Ending.LOST:
+        return "On battery; the end was not recorded"
+    if known:
+        return f"On battery for {span((now_ms - outage.start_ms) / 1000)} now"
+    return "On battery when it was last heard; the end is not known yet"
+
+
+def _detail(outage: Outage) -> str:
+    charge = outage.lowest_charge_pct
+    parts = [
+        CAUSES.get(outage.cause, outage.cause.replace("_", " ")),
+        "" if charge is None else f"battery down to {number(charge, '%')}",
+        "battery was low" if outage.battery_low else "",
+        f"the UPS was silent for {span(outage.unseen_ms / 1000)} of it" if outage.unseen_ms >= 1000 else "",
+        "time uncertain" if outage.time_uncertain else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _tone(outage: Outage, *, known: bool) -> Tone:
+    if outage.battery_low:
+        return Tone.BAD
+    return Tone.WARN if outage.ending is Ending.OPEN and known else Tone.CALM
