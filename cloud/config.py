@@ -118,6 +118,11 @@ class Settings:
     smtp_ca_file: Path | None = _setting(
         None, "certificate authority (PEM) of the mail server, where it is no public one"
     )
+    notify_private: bool = _setting(
+        False,
+        "let webhooks and apprise reach hosts beyond the public internet, also by plain HTTP: only where"
+        " everybody who has an account may",
+    )
     secrets_key_file: Path | None = _setting(
         None,
         "key (32 bytes, hexadecimal) that seals secrets in the database; made in the state directory when"

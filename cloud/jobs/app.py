@@ -32,6 +32,7 @@ def parts(settings: Settings, pool: Pool, metrics: Metrics) -> dict[str, Corouti
         "presence": presence.run(pool, metrics, settings.offline_after_s),
         "rules": rules.run(pool, metrics),
         "notices": notices.run(desk, metrics),
+        "courier": notices.carry(desk, metrics, private=settings.notify_private),
         "notice_log": notices.forget(desk, metrics),
     }
 

@@ -1,10 +1,11 @@
-"""Looks after alarms: new events are folded in, and what is due is decided."""
+"""Looks after alarms: new events are folded in, what is due is decided, and channels get their messages."""
 
 import time
 from typing import Final
 
 from cloud.jobs.beat import keep
 from cloud.jobs.metrics import Metrics
+from cloud.notify.courier import Courier
 from cloud.postgres import notices
 from cloud.services import noticing
 from cloud.services.notice_letters import Desk
@@ -34,6 +35,11 @@ async def run(desk: Desk, metrics: Metrics) -> None:
         return done
 
     await keep("notices", PERIOD_S, work, metrics)
+
+
+async def carry(desk: Desk, metrics: Metrics, *, private: bool) -> None:
+    """Take messages to channels, until cancelled."""
+    await keep("courier", PERIOD_S, Courier(desk, now_ms, private).round, metrics)
 
 
 async def forget(desk: Desk, metrics: Metrics) -> None:
