@@ -17,17 +17,19 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
+from agent.core.outlet_rows import high_word_first, low_word_first
 from protocol.commands import MAX_LIFE_MS, OUTLET_KINDS, SWITCHED_GROUPS, CommandCode, CommandKind
 from protocol.messages import CommandState
-from protocol.registers import BLOCKS, BY_NAME, GROUPS, decode_register
+from protocol.registers import BLOCKS, GROUPS, decode_block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from protocol.messages import Command
+    from protocol.registers import Value
 
 RATE_WINDOW_MS: Final = 60_000
-RATE_LIMIT: Final = 6  # in a window: a person needs two or three, a broken caller has no limit of its own
+RATE_LIMIT: Final = 10  # in a window: more than the cloud lets through, and no relay wears out
 CLOCKS_APART_MS: Final = 10_000  # the machines of one cloud agree at least so far
 MAX_COUNTER: Final = 2**63 - 1
 MAX_ID_LENGTH: Final = 64
@@ -194,27 +196,15 @@ _ROWS: Final = (
 
 
 def status_of(words: Sequence[int], groups: Sequence[str]) -> Status:
-    """Status of the words of its block. The outlet rows know bits 0 to 14 only, so where they are tells the
-    order of a row's words; a unit whose groups disagree, or say nothing, shows no order.
-    """
-    halves = {group: _words_of(f"{group}_outlet_status", words) for group in groups}
-    orders = {not low for high, low in halves.values() if bool(high) != bool(low)}
-    mixed = any(high and low for high, low in halves.values())
-    low_first = orders.pop() if len(orders) == 1 and not mixed else None
-    bits: dict[str, frozenset[str]] = {}
-    for name in _ROWS:
-        row = _words_of(name, words)
-        if name.endswith("_outlet_status") and low_first:
-            row = row[::-1]
-        value = decode_register(BY_NAME[name], row)
-        bits[name] = value if isinstance(value, frozenset) else frozenset()
-    return Status(bits, low_first)
+    """Status of the words of its block."""
+    order = low_word_first(words, groups)
+    block = high_word_first(words, groups)
+    values = decode_block(_STATUS.start, block)
+    return Status({name: _bits(values[name]) for name in _ROWS}, order)
 
 
-def _words_of(name: str, words: Sequence[int]) -> Sequence[int]:
-    register = BY_NAME[name]
-    offset = register.address - _STATUS.start
-    return words[offset : offset + register.count]
+def _bits(value: Value) -> frozenset[str]:
+    return value if isinstance(value, frozenset) else frozenset()
 
 
 def obstacle(order: Order, status: Status) -> CommandCode | None:

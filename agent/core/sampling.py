@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from agent.core.outlet_rows import high_word_first
 from protocol.messages import EventKind, Scalar
 from protocol.points import VALUES, Wire
 from protocol.registers import BLOCKS, Family, decode_block, family_of, groups_present, raw_value
@@ -97,6 +98,7 @@ def inventory_of(words: Sequence[int]) -> Inventory:
 
 def reading_of(mono_ms: int, status: Sequence[int], dynamic: Sequence[int], inventory: Inventory) -> Reading:
     """Reading of the words of the blocks ``status`` and ``dynamic``."""
+    status = high_word_first(status, inventory.groups)
     starts = {"status": BLOCKS["status"].start, "dynamic": BLOCKS["dynamic"].start}
     values = {
         **decode_block(starts["status"], status, family=inventory.family),

@@ -27,6 +27,7 @@ from agent.core.commanding import (
     refused_again,
     status_of,
 )
+from agent.core.sampling import Inventory, reading_of
 from protocol.commands import CODE_TEXTS, MAX_LIFE_MS, OUTLET_KINDS, CommandCode, CommandKind
 from protocol.messages import Command, CommandState, Scalar
 from tests.golden.register_images import CAPTURES
@@ -264,6 +265,14 @@ def status(**rows: tuple[int, ...]) -> Status:
 
 def order(kind: CommandKind, *, force: bool = False) -> Order:
     return Order(kind, MONO_MS, "sog0" if kind in OUTLET_KINDS else "", force)
+
+
+def test_a_reading_does_not_show_the_exchanged_words() -> None:
+    """Pages, events and the cloud's own rules look at bits 0 and 1 of a sample."""
+    inventory = Inventory(groups=("mog", "sog0", "sog1", "sog2"))
+    reading = reading_of(MONO_MS, CAPTURES[0].words, [0] * 44, inventory)
+    assert reading.has("sog0_outlet_status", "on")
+    assert reading.sample["sog0_outlet_status"] == 1
 
 
 def test_the_order_of_words_is_told_by_the_outlet_rows() -> None:
