@@ -9,15 +9,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from protocol.registers import Value
-from simulators.core.point import set_point, switch
-from simulators.core.register_image import RegisterImage
+from protocol.registers import BY_NAME, Value, encode_value
+from simulators.core.point import set_point, setting_value, switch
+from simulators.core.register_image import AccessError, RegisterImage
 from simulators.core.row_values import all_values
 from simulators.unit import Simulator
 
 USAGE = (
-    "mains off|on, load PCT, button, enable, disable, set POINT VALUE, test, modbus off|on, cable off|on, or"
-    " state"
+    "mains off|on, load PCT, button, enable, disable, set POINT VALUE, panel SETTING VALUE, test,"
+    " modbus off|on, cable off|on, or state"
 )
 LINE_LIMIT = 4096
 REPLY_LIMIT = 1 << 20
@@ -45,6 +45,8 @@ def obey(simulator: Simulator, unit: int, words: list[str]) -> dict[str, Any]:
             ups.start_self_test()
         case ["cable", word]:
             simulator.switch_cable(unit, on=switch(word))
+        case ["panel", name, *text]:
+            change_at_panel(image, name, " ".join(text))
         case ["modbus", word]:
             simulator.switch_modbus(on=switch(word))
         case ["state"]:
@@ -52,6 +54,17 @@ def obey(simulator: Simulator, unit: int, words: list[str]) -> dict[str, Any]:
         case _:
             raise ValueError(f"orders are: {USAGE}")
     return {**state(simulator, image), "cable": simulator.cable_in(unit)}
+
+
+def change_at_panel(image: RegisterImage, name: str, text: str) -> None:
+    """A person changes a setting at the front panel, which takes what the UPS itself would take."""
+    register = BY_NAME.get(name)
+    if register is None or name not in image.ups.settings:
+        raise ValueError(f"there is no setting {name}")
+    try:
+        image.write(register.address, encode_value(name, setting_value(name, text)))
+    except AccessError as refused:
+        raise ValueError(f"the UPS does not take {text!r} for {name}") from refused
 
 
 def state(simulator: Simulator, image: RegisterImage) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def set_point(ups: SmartUps, name: str, text: str) -> None:
     if name in _POINTS:
         _POINTS[name][0](ups, text)
     elif name in ups.settings:
-        value = _setting(name, text)
+        value = setting_value(name, text)
         ups.change_setting(name, decode_register(BY_NAME[name], encode_value(name, value)))
     elif is_nameplate(name):
         raise ValueError(f"{name} is fixed before the unit starts")
@@ -75,7 +75,8 @@ def _parse(kind: type, text: str) -> object:
     return kind(text)
 
 
-def _setting(name: str, text: str) -> Value:
+def setting_value(name: str, text: str) -> Value:
+    """The value of a setting from its text; ValueError where it has none."""
     match BY_NAME[name].kind:
         case Kind.STRING:
             return text

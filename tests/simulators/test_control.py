@@ -47,6 +47,21 @@ def test_misunderstood_orders(simulator: Simulator, words: list[str]) -> None:
         obey(simulator, 1, words)
 
 
+def test_the_front_panel_takes_what_the_ups_takes(simulator: Simulator) -> None:
+    assert obey(simulator, 1, ["panel", "transfer_low", "190"])["rows"]["transfer_low"] == 190
+    assert obey(simulator, 1, ["panel", "sensitivity", "low"])["rows"]["sensitivity"] == ["low"]
+    assert obey(simulator, 1, ["panel", "ups_name", "Rack", "4"])["rows"]["ups_name"] == "Rack 4"
+    for words in (
+        ["transfer_low", "250"],
+        ["sensitivity", "high"],
+        ["ups_status", "1"],
+        ["ups_name", "x" * 17],
+    ):
+        with pytest.raises(ValueError, match=r"take|setting|bit|characters"):
+            obey(simulator, 1, ["panel", *words])
+    assert obey(simulator, 1, ["state"])["rows"]["transfer_low"] == 190
+
+
 def test_absent_unit(simulator: Simulator) -> None:
     with pytest.raises(ValueError, match="no unit 2"):
         obey(simulator, 2, ["state"])
