@@ -191,6 +191,7 @@ class Device:
             self._note(edge)
         if self.reporter.has_events:
             await self.report()
+        await self._remember_edges()
 
     @property
     def answers(self) -> bool:

@@ -40,7 +40,7 @@ class StateFile:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self.exists = STATE in disk.names()
-        self.value = self._load() if self.exists else DeviceState()
+        self.value = self._load() if self.exists else DeviceState(last_event=0)
 
     def update(self, **changes: object) -> None:
         """Set fields and make them durable; nothing is written when nothing changes."""

@@ -22,7 +22,7 @@ def test_what_was_updated_is_found_again(tmp_path: Path) -> None:
     again = StateFile(OsDisk(tmp_path))
     assert again.exists
     assert again.value == DeviceState(
-        last_login_ms=7, owned=True, presence=3, active=("on_battery",), key_set=b"\x00\xff"
+        last_login_ms=7, owned=True, presence=3, active=("on_battery",), last_event=0, key_set=b"\x00\xff"
     )
 
 
