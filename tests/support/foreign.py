@@ -11,9 +11,10 @@ from typing import Any, Final, LiteralString
 
 from cloud.core.authz import Actor, Role
 from cloud.core.command import Order
+from cloud.core.rule_draft import Draft
 from cloud.postgres import accounts
 from cloud.postgres.commands import CommandRow
-from cloud.services import commanding, companies, naming, offering
+from cloud.services import commanding, companies, naming, offering, ruling
 from cloud.web import sessions
 from cloud.web.bulk_views import BULK
 from cloud.web.state import COMMANDER, KIT
@@ -57,6 +58,17 @@ FIELDS: Final[Mapping[str, Any]] = {
     "contact_phone": "",
     "kind": "identify",
     "group": "mog",
+    "subject": "output_real_power_pct",
+    "side": "above",
+    "threshold": 80.0,
+    "hysteresis": 5.0,
+    "hold_s": 60,
+    "clear_s": 60,
+    "gap_s": 180,
+    "device_id": None,
+    "site_id": None,
+    "enabled": True,
+    "installed": "2023-04-05",
     "group_name": "Main outlets",
     "force": False,
     "settings": {"device_sensitivity_s": 5},
@@ -73,6 +85,7 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/transfers/accept": {"token": THEIRS},
     "/transfers/decline": {"token": THEIRS},
     "/add/bulk": {"list": "AAAAAAAAAAAA,BBBBBBBBBBBBBB"},
+    "/rules/new": {"name": "Load", "subject": "load_w", "side": "above", "threshold": "80", "device": THEIRS},
     "/add/codes": {"product_id": "AAAAAAAAAAAA", "product_key": "BBBBBBBBBBBBBB"},
     "/signup": {**PAGE_ONE, "email": "somebody@example.org"},
     "/signup/company": PAGE_TWO,
@@ -151,8 +164,12 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     job = await portal.app[BULK].submit(owner, f"{listed},short", now_ms())
     cookie = await portal.log_in("ada@example.org")
     ordered = await order(portal, cookie, owned.device_id)
+    watching = Draft(name="A rule of their own", subject="load_w", side="above", threshold=500)
+    rule_id = await ruling.make(portal.pool, owner, watching, now_ms())
     ids = {
         "device_id": str(owned.device_id),
+        "device": str(owned.device_id),
+        "rule_id": str(rule_id),
         "claim_id": pending.claim_id or "",
         "job_id": job,
         "kid": board.kid,
@@ -171,6 +188,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     marks = (
         "Cellar rack",
         "By the boiler",
+        "A rule of their own",
         "a cause of their own",
         "Example Clinic",
         "ada@example.org",
@@ -207,6 +225,7 @@ THINGS: Final[Mapping[str, LiteralString]] = {
     "ownerships": "SELECT * FROM ownership WHERE company_id = %(company)s",
     "matters": "SELECT m.device_id, m.kind, m.subject, m.status FROM matter m JOIN ownership o"
     " USING (device_id) WHERE o.company_id = %(company)s AND o.until_ms IS NULL",
+    "rules": "SELECT * FROM rule WHERE company_id = %(company)s",
     "claims": "SELECT * FROM claim WHERE company_id = %(company)s",
     "members": "SELECT * FROM membership WHERE company_id = %(company)s",
     "company": "SELECT * FROM company WHERE company_id = %(company)s",
