@@ -79,6 +79,10 @@ def test_a_later_source_wins(tmp_path: Path) -> None:
         ),
         ("installation = 'x'\n[[ups]]\nname = 'a'\nmodbus = 'tcp://h:1'\ncolour = 1", "no setting 'colour'"),
         (
+            "installation = 'x'\n[[ups]]\nname = 'a'\nmodbus = 'tcp://h:1'\nallow_outlet_control = 1",
+            "is not true or false",
+        ),
+        (
             "installation = 'x'\n[[ups]]\nname = 'a'\nmodbus = 'tcp://h:1'\npoll_interval_s = 0",
             "poll_interval_s",
         ),
@@ -98,6 +102,13 @@ def test_a_later_source_wins(tmp_path: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         load(written(tmp_path, text), {}, {})
+
+
+def test_outlets_are_switched_from_afar_only_where_it_is_said(tmp_path: Path) -> None:
+    one, two = load(written(tmp_path, GOOD + "allow_outlet_control = true\n"), {}, {}).ups
+    assert (one.allow_outlet_control, two.allow_outlet_control) == (False, True)
+    (row,) = [row for row in table(UpsSettings) if row.name == "allow_outlet_control"]
+    assert row.default == "false"
 
 
 def test_sources_are_named(tmp_path: Path) -> None:

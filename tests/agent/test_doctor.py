@@ -79,5 +79,9 @@ def test_every_trouble_of_a_ups_is_named_with_what_to_do() -> None:
         assert (bad.hop, word in bad.text) == (hop, True)
     assert "claim it" in doctor.examine_ups({**UPS, "owned": False})[-1].text
     assert "released" in doctor.examine_ups({**UPS, "reset": True})[-1].text
+    outlets = {
+        one.text for allow in (False, True) for one in doctor.examine_ups({**UPS, "outlet_control": allow})
+    }
+    assert sum("allow_outlet_control = true" in text for text in outlets) == 2
     text = doctor.readable({"rack-1": doctor.examine_ups({**UPS, "smartconnect": False})})
     assert text.splitlines()[3].split()[:3] == ["FAILS", "SmartConnect", "off:"]

@@ -90,6 +90,7 @@ def test_user_interface() -> None:
     order(ups, "user_interface_command", "continuous_test")
     assert ups.continuous_test
     order(ups, "user_interface_command", "short_test")
+    assert ups.beeps == 1
     with pytest.raises(ValueError, match="one bit"):
         order(ups, "user_interface_command")
 

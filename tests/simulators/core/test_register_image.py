@@ -133,6 +133,20 @@ def test_extension_block_reads_and_switches() -> None:
     assert image.read(START + COUNT - 1, 1) == [1]
 
 
+def test_every_write_is_counted_obeyed_or_not() -> None:
+    image = RegisterImage(SmartUps(), QUIRKS["srt_16_5"])
+    image.write(1541, [1])
+    for address, words in ((1538, [0, 0x210]), (130, [1]), (5000, [1])):
+        with pytest.raises(AccessError):
+            image.write(address, words)
+    assert image.writes == {
+        "battery_test_command": 1,
+        "outlet_command": 1,
+        "state_of_charge": 1,
+        "5000": 1,
+    }
+
+
 def test_unit_that_refuses_outlet_commands() -> None:
     image = unit("srt_16_5")
     assert refused(image, 1538, [0, 0x204]) is ExceptionCode.DEVICE_FAILURE
