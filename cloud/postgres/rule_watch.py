@@ -113,7 +113,7 @@ async def leave(connection: Connection, worker_id: UUID) -> None:
 # --- what is to be judged -----------------------------------------------------------------------------------
 
 DUE: Final = f"""
-SELECT o.device_id, o.epoch, o.company_id, 0::bigint AS site_id, o.from_ms, d.rated_real_power_w,
+SELECT o.device_id, o.epoch, o.company_id, coalesce(o.site_id, 0) AS site_id, o.from_ms, d.rated_real_power_w,
        coalesce(b.installed_ms, 0) AS battery_installed_ms, c.epoch AS old_epoch,
        coalesce(c.stream, 0) AS stream, coalesce(c.seq, 0) AS seq,
        CASE WHEN c.epoch = o.epoch THEN c.ts_ms ELSE o.from_ms - {EARLY_MS} END AS ts_ms,
@@ -302,11 +302,12 @@ async def set_state(connection: Connection, before: StateRow | None, after: Stat
 OVER: Final = f"""
 SELECT s.device_id, s.rule_id, s.epoch, s.version, s.phase, s.raised_ms, r.name, r.subject,
        CASE WHEN o.device_id IS NULL THEN 'owner' WHEN r.ended_ms IS NOT NULL THEN 'deleted'
-            WHEN NOT r.enabled THEN 'switched_off' ELSE 'changed' END AS why
+            WHEN NOT r.enabled THEN 'switched_off' WHEN s.version <> r.version THEN 'changed'
+            ELSE 'moved' END AS why
   FROM rule_state s JOIN rule r ON r.rule_id = s.rule_id
   LEFT JOIN ownership o ON o.device_id = s.device_id AND o.epoch = s.epoch AND o.until_ms IS NULL
  WHERE s.device_id %% %(many)s = %(place)s
-   AND (o.device_id IS NULL OR s.version <> r.version OR NOT (r.enabled AND {APPLIES}))
+   AND (o.device_id IS NULL OR s.version <> r.version OR (r.enabled AND {APPLIES}) IS NOT TRUE)
  ORDER BY s.device_id, s.rule_id LIMIT %(limit)s"""  # noqa: S608  words of ours alone
 
 

@@ -12,6 +12,7 @@ from cloud.postgres.transaction import Connection
 
 APPLIES: Final[LiteralString] = (
     "r.ended_ms IS NULL AND r.company_id = o.company_id AND (r.scope = 'company'"
+    " OR (r.scope = 'site' AND r.scope_id = o.site_id)"
     " OR (r.scope = 'device' AND r.scope_id = o.device_id AND r.epoch = o.epoch))"
 )
 """Whether rule ``r`` is about the device of the live ownership ``o``."""
@@ -38,13 +39,16 @@ class Rule:
     changed_ms: int
     condition: Condition
 
-    def covers(self, company_id: int, device_id: int, epoch: int) -> bool:
-        """Whether it is about this device; as ``APPLIES``."""
+    def covers(self, company_id: int, site_id: int, device_id: int, epoch: int) -> bool:
+        """Whether it is about this device, at this site (0: at none); as ``APPLIES``."""
         if self.company_id != company_id:
             return False
-        return self.scope == "company" or (
-            self.scope == "device" and (self.scope_id, self.epoch) == (device_id, epoch)
-        )
+        match self.scope:
+            case "company":
+                return True
+            case "site":
+                return self.scope_id == site_id
+        return (self.scope_id, self.epoch) == (device_id, epoch)
 
 
 def rule_of(row: Sequence[Any]) -> Rule:
@@ -80,12 +84,12 @@ def rule_of(row: Sequence[Any]) -> Rule:
 class Listed:
     """A rule as its company's pages show it.
 
-    ``device``: title of its device, scope device only. ``over``: that ownership has ended, and the rule with
-    it. ``raised``: devices it is raised on now.
+    ``place``: title of its device or name of its site, empty where that is no longer the company's: then it
+    is ``over``. ``raised``: devices it is raised on now.
     """
 
     rule: Rule
-    device: str
+    place: str
     over: bool
     raised: int
 
@@ -113,7 +117,8 @@ class RaisedOn:
 
 _TITLE: Final[LiteralString] = "coalesce(nullif(o.name, ''), nullif(d.model, ''), 'UPS ' || d.product_id)"
 LIST: Final[LiteralString] = f"""
-SELECT {_COLUMNS}, coalesce({_TITLE}, ''), r.scope = 'device' AND o.device_id IS NULL,
+SELECT {_COLUMNS}, coalesce(p.name, {_TITLE}, ''),
+       r.scope <> 'company' AND o.device_id IS NULL AND p.site_id IS NULL,
        (SELECT count(*) FROM rule_state s JOIN ownership l ON l.device_id = s.device_id AND l.epoch = s.epoch
          WHERE s.rule_id = r.rule_id AND l.until_ms IS NULL AND l.company_id = r.company_id
            AND s.phase IN ('raised', 'falling'))
@@ -121,6 +126,7 @@ SELECT {_COLUMNS}, coalesce({_TITLE}, ''), r.scope = 'device' AND o.device_id IS
   LEFT JOIN ownership o ON r.scope = 'device' AND o.device_id = r.scope_id AND o.epoch = r.epoch
    AND o.until_ms IS NULL AND o.company_id = r.company_id
   LEFT JOIN device d ON d.device_id = o.device_id
+  LEFT JOIN site p ON r.scope = 'site' AND p.site_id = r.scope_id AND p.company_id = r.company_id
  WHERE r.company_id = %(company)s AND r.ended_ms IS NULL
    AND (%(rule)s::bigint IS NULL OR r.rule_id = %(rule)s)
  ORDER BY lower(r.name), r.rule_id"""  # noqa: S608  words of ours alone
@@ -199,6 +205,25 @@ async def epoch_of(connection: Connection, company_id: int, device_id: int) -> i
     )
     row = await found.fetchone()
     return None if row is None else int(row[0])
+
+
+async def has_site(connection: Connection, company_id: int, site_id: int) -> bool:
+    """Whether this site is the company's; it stays so until the transaction ends."""
+    found = await connection.execute(
+        "SELECT 1 FROM site WHERE site_id = %s AND company_id = %s FOR SHARE", [site_id, company_id]
+    )
+    return await found.fetchone() is not None
+
+
+async def site_of(pool: Pool, company_id: int, device_id: int) -> int:
+    """Where a device of the company is; 0: nowhere."""
+    async with pool.connection() as connection:
+        found = await connection.execute(
+            "SELECT site_id FROM ownership WHERE device_id = %s AND company_id = %s AND until_ms IS NULL",
+            [device_id, company_id],
+        )
+        row = await found.fetchone()
+    return 0 if row is None else int(row[0] or 0)
 
 
 async def insert(connection: Connection, new: NewRule) -> int:

@@ -12,9 +12,10 @@ from cloud.core.authz import Action, Actor
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.rule import SUBJECTS
 from cloud.core.rule_draft import Draft, condition_of
-from cloud.postgres import accounts, claims, rules
+from cloud.postgres import accounts, claims, rules, sites
 from cloud.postgres.pool import Pool
 from cloud.postgres.rules import Deed, Listed, NewRule, RaisedOn
+from cloud.postgres.sites import Site
 from cloud.postgres.transaction import Connection, in_transaction
 
 MAX_RULES: Final = 100
@@ -59,6 +60,23 @@ async def raised_on(pool: Pool, actor: Actor, rule_id: int, limit: int) -> list[
     return await rules.raised_on(pool, actor.company_id, rule_id, limit)
 
 
+async def of_device(pool: Pool, actor: Actor, device_id: int, epoch: int) -> list[Listed]:
+    """The rules that are about a device of the company, in this ownership."""
+    site_id = await rules.site_of(pool, actor.company_id, device_id)
+    return [
+        one
+        for one in await list_rules(pool, actor)
+        if one.rule.covers(actor.company_id, site_id, device_id, epoch)
+    ]
+
+
+async def list_sites(pool: Pool, actor: Actor) -> list[Site]:
+    """The sites of the company, by name."""
+    actor.must(Action.SEE)
+    async with pool.connection() as connection:
+        return await sites.sites(connection, actor.company_id)
+
+
 async def battery_day(pool: Pool, actor: Actor, device_id: int) -> str:
     """When a device's battery was put in, ``YYYY-MM-DD``; empty where nobody said so."""
     actor.must(Action.SEE)
@@ -69,26 +87,38 @@ async def battery_day(pool: Pool, actor: Actor, device_id: int) -> str:
 # --- changes ------------------------------------------------------------------------------------------------
 
 
-async def make(pool: Pool, actor: Actor, draft: Draft, now_ms: int, *, device_id: int | None = None) -> int:
-    """Make a rule for all devices of the company, or for one of them; its number."""
+async def make(
+    pool: Pool,
+    actor: Actor,
+    draft: Draft,
+    now_ms: int,
+    *,
+    device_id: int | None = None,
+    site_id: int | None = None,
+) -> int:
+    """Make a rule for one device, or for those at a site, or for all of the company; its number."""
     actor.must(Action.RULES)
     name, says = condition_of(draft, now_ms)
 
     async def work(connection: Connection) -> int:
-        epoch = 0
+        scope, scope_id, epoch = "company", actor.company_id, 0
         if device_id is not None:
             found = await rules.epoch_of(connection, actor.company_id, device_id)
             if found is None:
                 raise RefusedError(RefusalCode.NOT_FOUND)
-            epoch = found
+            scope, scope_id, epoch = "device", device_id, found
+        elif site_id is not None:
+            if not await rules.has_site(connection, actor.company_id, site_id):
+                raise RefusedError(RefusalCode.NOT_FOUND)
+            scope, scope_id = "site", site_id
         if await rules.count(connection, actor.company_id) >= MAX_RULES:
             text = f"A company has {MAX_RULES} rules at most. Please delete one first."
             raise RefusedError(RefusalCode.TOO_MANY_OPEN, text=text)
         new = NewRule(
             company_id=actor.company_id,
             account_id=actor.account_id,
-            scope="company" if device_id is None else "device",
-            scope_id=actor.company_id if device_id is None else device_id,
+            scope=scope,
+            scope_id=scope_id,
             epoch=epoch,
             name=name,
             condition=says,

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from cloud.core.authz import Action
 from cloud.core.device_state import DeviceView
-from cloud.core.refusal import RefusedError
+from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.rule import SUBJECTS
 from cloud.core.rule_draft import TEMPLATES, Draft
 from cloud.postgres.devices import find_view
@@ -60,14 +60,9 @@ async def _device_rules(
     request: web.Request, view: DeviceView, faults: Mapping[str, str], installed: str
 ) -> web.Response:
     pool, actor = request.app[POOL], actor_of(request)
-    found = [
-        one
-        for one in await ruling.list_rules(pool, actor)
-        if one.rule.covers(actor.company_id, view.device_id, view.epoch)
-    ]
     context = {
         "view": view,
-        "listed": _told(found),
+        "listed": _told(await ruling.of_device(pool, actor, view.device_id, view.epoch)),
         "deeds": [
             deed
             for deed in await ruling.lately(pool, actor, now_ms(), limit=500)
@@ -103,7 +98,7 @@ async def show_new(request: web.Request) -> web.Response:
     template = TEMPLATES.get(request.query.get("template", ""))
     draft = template.draft if template else Draft(name="", subject="", side="above", threshold=math.nan)
     device = await _device_of(request, request.query.get("device", ""))
-    return _form(request, _fields_of(draft), device=device)
+    return await _form(request, _fields_of(draft), device=device)
 
 
 async def make(request: web.Request) -> web.Response:
@@ -117,9 +112,12 @@ async def make(request: web.Request) -> web.Response:
             _draft_of(form),
             now_ms(),
             device_id=None if device is None else device.device_id,
+            site_id=_site_of(form),
         )
     except RefusedError as refusal:
-        return _form(request, form, device=device, faults=_faults(refusal))
+        if refusal.code is RefusalCode.NOT_FOUND:
+            raise
+        return await _form(request, form, device=device, faults=_faults(refusal))
     return see_other(f"/rules/{rule_id}")
 
 
@@ -196,14 +194,26 @@ async def _device_of(request: web.Request, text: str) -> DeviceView | None:
     return found
 
 
-def _form(
+def _site_of(form: Mapping[str, str]) -> int | None:
+    """The site that was chosen; a text that cannot be one is a site that does not exist."""
+    text = form.get("site", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else -1 if text else None
+
+
+async def _form(
     request: web.Request,
     fields: Mapping[str, str],
     *,
     device: DeviceView | None,
     faults: Mapping[str, str] | None = None,
 ) -> web.Response:
-    context = {"fields": fields, "device": device, "faults": faults or {}, "subjects": SUBJECTS}
+    context = {
+        "fields": fields,
+        "device": device,
+        "faults": faults or {},
+        "subjects": SUBJECTS,
+        "sites": await ruling.list_sites(request.app[POOL], actor_of(request)),
+    }
     return page(request, "rule_new.html", context, status=UNPROCESSABLE if faults else 200)
 
 

@@ -1,8 +1,9 @@
 """Rules in the database, and devices whose samples arrive as through a gateway."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
+from uuid import UUID
 
 from cloud.core.rule import Condition, Side
 from cloud.core.upload import Fence
@@ -10,7 +11,9 @@ from cloud.postgres import rules
 from cloud.postgres.pool import Pool
 from cloud.postgres.rules import NewRule
 from cloud.postgres.telemetry import Store
+from cloud.services.rule_watch import RuleWatch
 from tests.support.ingest import BEGUN, NOW_MS, make_batch, run, sample
+from tests.support.portal import Owned, now_ms
 
 MINUTE_MS: Final = 60_000
 START_MS: Final = NOW_MS - 3_600_000
@@ -71,3 +74,13 @@ def told(dsn: str) -> list[tuple[int, str, int]]:
         " AND kind LIKE 'rule%%' ORDER BY device_id, seq",
     )
     return [(device_id, kind, (ts_ms - START_MS) // MINUTE_MS) for device_id, kind, ts_ms in rows]
+
+
+async def judge_now(pool: Pool, owned: Owned, samples: Sequence[Mapping[str, float]]) -> None:
+    """Store these samples of a device, of now, and judge what is new."""
+    await owned.add_samples([(now_ms(), values) for values in samples])
+    async with pool.connection() as connection:
+        await connection.execute(
+            "UPDATE latest SET stream = 2, seq = %s WHERE device_id = %s", [owned.seq, owned.device_id]
+        )
+    await RuleWatch(pool, UUID(int=1), now_ms).round()

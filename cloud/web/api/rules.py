@@ -54,9 +54,8 @@ class RuleDraft(Struct, kw_only=True):
 class NewRule(RuleDraft, kw_only=True):
     """A rule to be made."""
 
-    device_id: Annotated[DeviceId | None, Meta(description="Only this device; all of them without it.")] = (
-        None
-    )
+    device_id: Annotated[DeviceId | None, Meta(description="Only this device.")] = None
+    site_id: Annotated[Number | None, Meta(description="Only the devices of this site.")] = None
 
 
 class Switch(Struct):
@@ -70,8 +69,9 @@ class RuleState(RuleDraft, kw_only=True):
 
     rule_id: RuleId
     enabled: bool
-    device_id: str | None
-    ended: Annotated[bool, Meta(description="Its device is no longer yours, and the rule is over.")]
+    device_id: Annotated[str | None, Meta(description="null: not only one device.")]
+    site_id: Annotated[int | None, Meta(description="null: not only one site.")]
+    ended: Annotated[bool, Meta(description="Its device or site is no longer yours, and the rule is over.")]
     raised_on: Annotated[int, Meta(description="Devices on which it is raised now.")]
     created_ms: Ms
     changed_ms: Ms
@@ -136,6 +136,7 @@ def _rule_json(one: Listed) -> RuleState:
         rule_id=rule.rule_id,
         enabled=rule.enabled,
         device_id=str(rule.scope_id) if rule.scope == "device" else None,
+        site_id=rule.scope_id if rule.scope == "site" else None,
         ended=one.over,
         raised_on=one.raised,
         created_ms=rule.created_ms,
@@ -189,6 +190,7 @@ async def make_rule(request: web.Request, body: NewRule) -> Reply[RuleState]:
         body.draft(),
         now_ms(),
         device_id=None if body.device_id is None else device_number(body.device_id),
+        site_id=body.site_id,
     )
     return Reply(await show_rule(request, rule_id), HTTPStatus.CREATED)
 

@@ -211,6 +211,26 @@ async def test_a_transfer_ends_the_states_and_the_rules_of_the_device(
     assert listed == {"Load": False, "Only here": True}
 
 
+async def test_a_rule_of_a_site_ends_for_a_device_that_leaves_it(
+    database: str, pool: Pool, store: Store
+) -> None:
+    company = company_of(database, ONE)
+    [(site,)] = run(
+        database,
+        "INSERT INTO site (company_id, name, created_ms) VALUES (%s, 'Example Hall', 1) RETURNING site_id",
+        company,
+    )
+    run(database, "UPDATE ownership SET site_id = %s WHERE device_id = %s", site, ONE)
+    await add_rule(pool, company, scope="site", scope_id=site)
+    Feed(store, ONE).send([90] * 3)
+    Feed(store, TWO).send([90] * 3)
+    await watch_of(pool).round()
+    assert told(database) == [(ONE, RAISED, 3)]
+    run(database, "UPDATE ownership SET site_id = NULL")
+    await watch_of(pool).round()
+    assert run(database, "SELECT detail ->> 'why' FROM event WHERE kind = %s", CLEARED) == [("moved",)]
+
+
 async def test_derived_values_need_what_is_known_of_the_device(
     database: str, pool: Pool, store: Store
 ) -> None:
