@@ -41,6 +41,8 @@ class Action(StrEnum):
     """Change what a device is set to."""
     RULES = "rules"
     """Make and change threshold rules."""
+    NOTIFY = "notify"
+    """Say who is told what, acknowledge alarms, plan maintenance, arrange sites."""
 
 
 _EVERYONE: Final = frozenset(Role)
@@ -61,6 +63,7 @@ ALLOWED: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
         Action.CONTROL: _WORKERS,
         Action.SETTINGS: _WORKERS,
         Action.RULES: _WORKERS,
+        Action.NOTIFY: _WORKERS,
     }
 )
 """Which roles may do it."""
