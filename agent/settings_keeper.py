@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from protocol.messages import Desired, Hello, Reported, Scalar
     from protocol.registers import Block
 
-LOOK_EVERY_S: Final = 2.0  # one block a look: what is done at a front panel is known within twice this
+LOOK_EVERY_S: Final = 1.5  # one block a look: what is done at a front panel is known within twice this
 REPORT_INTERVAL: Final = "report_interval_s"
 _BLOCKS: Final = (BLOCKS["settings"], BLOCKS["names"])
 

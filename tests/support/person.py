@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -152,7 +153,7 @@ class Person:
         async with self._http.get(f"{self.portal_url}{path}") as response:
             return await _page_of(response)
 
-    async def ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
+    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """One request of the API; repeated once where the portal was restarted under a kept connection."""
         try:
             return await self.ask_once(method, path, body)
@@ -160,7 +161,7 @@ class Person:
             return await self.ask_once(method, path, body)
 
     async def ask_once(
-        self, method: str, path: str, body: dict[str, str] | None = None, key: str | None = None
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = None
     ) -> Answer:
         """One request of the API, perhaps with an Idempotency-Key."""
         headers = {"X-Form-Token": self._form_token, "Accept": "application/json"}
