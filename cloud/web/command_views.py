@@ -6,6 +6,7 @@ of the last five minutes; where that is older, the page that asks for it comes b
 
 import uuid
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
 
@@ -63,7 +64,7 @@ async def _ask(
     *,
     fault: str = "",
     typed: str = "",
-    status: int = 200,
+    status: int = HTTPStatus.OK,
 ) -> web.Response:
     device_id = device_id_of_path(request)
     asked = Order(order.kind, order.group, force=order.force)
@@ -83,6 +84,7 @@ async def _ask(
         "steps": [_step(one, back) for one in outlook.missing if one not in FORCIBLE or not forcible],
         "forcible": [STEPS[one] for one in outlook.missing if one in FORCIBLE and forcible],
         "forced": order.force,
+        "refused": status != HTTPStatus.OK,
         "command_id": str(uuid.uuid4()),
         "fault": fault,
         "typed": typed,

@@ -105,10 +105,10 @@ STEPS: Final[Mapping[Step, StepWords]] = {
     ),
     Step.NO_GROUP: StepWords("This UPS has no such outlet group.", "Go back and choose one it has."),
     Step.ON_BATTERY: StepWords(
-        "The UPS runs on battery.", "Wait for the mains. Outlets can be switched anyway if you say so."
+        "The UPS runs on battery.", "Wait for the mains. Only outlets can be switched anyway, if you say so."
     ),
     Step.FAULT: StepWords(
-        "The UPS reports a fault.", "Have it looked at. Outlets can be switched anyway if you say so."
+        "The UPS reports a fault.", "Have it looked at. Only outlets can be switched anyway, if you say so."
     ),
     Step.UNDER_WAY: StepWords(
         "Another outlet command is under way.", "Wait for its result: it takes a minute and a half at most."

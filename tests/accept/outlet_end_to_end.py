@@ -288,8 +288,8 @@ class Walk:
         wrote_s, done_s = self.reboot()
         return (
             f"reboot of “{self.name}”: register written {wrote_s:.2f} s after the button, Done on the page"
-            f" after {done_s:.2f} s, exactly one write; {len(self.stopped)} missing steps stopped it with a clear"
-            f" word and zero writes ({', '.join(self.stopped)})"
+            f" after {done_s:.2f} s, exactly one write; {len(self.stopped)} missing steps stopped it with a"
+            f" clear word and zero writes ({', '.join(self.stopped)})"
         )
 
 
