@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -16,6 +16,7 @@ from cloud.postgres.pool import Pool, make_pool
 from cloud.services import claiming, commanding, offering, owning
 from cloud.services.commanding import Commander, CommandRefusedError, UnknownCommandError
 from cloud.services.naming import UnknownDeviceError
+from protocol import faults
 from protocol.commands import MAX_LIFE_MS, CommandKind
 from protocol.messages import CloudKey, Command, KeySet, KeyUse
 from protocol.signing import open_control, public_bytes
@@ -286,3 +287,55 @@ async def test_foresee_tells_without_the_name_and_writes_nothing(room: Room) -> 
     assert seen.outlet is not None
     assert seen.outlet.name == "Main outlets"
     assert await room.rows("SELECT 1 FROM command") == []
+
+
+# --- a process that dies ------------------------------------------------------------------------------------
+
+
+class DeadError(Exception):
+    """Stands for the end of the process at a fault point."""
+
+
+def die(point: str) -> None:
+    raise DeadError(point)
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    faults.disarm()
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+async def test_a_portal_that_dies_while_it_makes_a_command_leaves_one_or_none(room: Room, point: str) -> None:
+    name = str(uuid.uuid4())
+    faults.arm(f"command.request.{point}", 1, die)
+    with pytest.raises(DeadError):
+        await commanding.request(room.commander, room.session, room.device_id, REBOOT, name, NOW)
+    assert await room.rows("SELECT count(*) FROM command") == [(int(point == "after"),)]
+    again = await commanding.request(room.commander, room.session, room.device_id, REBOOT, name, NOW)
+    assert await room.rows("SELECT command_id::text FROM command") == [(again.command_id,)]
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+async def test_a_gateway_that_dies_while_it_hands_over_never_sends_twice(room: Room, point: str) -> None:
+    await ask(room.commander, room.session, room.device_id, NOW)
+    kid = room.device.kid
+    faults.arm(f"gateway.command.{point}", 1, die)
+    with pytest.raises(DeadError):
+        await commands.take(room.pool, room.device_id, kid, 1, NOW)
+    later = await commands.take(room.pool, room.device_id, kid, 1, NOW + 1)
+    assert len(later) == int(point == "before")
+    assert await room.rows("SELECT state FROM command") == [("delivered",)]
+    assert await commanding.sweep(room.pool, NOW + MAX_LIFE_MS + ANSWER_MS) == 1
+    assert await room.rows("SELECT state FROM command") == [("unknown",)]
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+async def test_a_sweep_that_dies_is_made_up_for(room: Room, point: str) -> None:
+    await ask(room.commander, room.session, room.device_id, NOW)
+    faults.arm(f"command.end.{point}", 1, die)
+    with pytest.raises(DeadError):
+        await commanding.sweep(room.pool, NOW + MAX_LIFE_MS)
+    assert await commanding.sweep(room.pool, NOW + MAX_LIFE_MS) == int(point == "before")
+    assert await room.rows("SELECT state FROM command") == [("expired",)]
