@@ -1,24 +1,11 @@
 """Outages in words: what one was, how it ended, and what is not known of it. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from cloud.core.device_state import Tone
 from cloud.core.outage import Ending, Outage
+from cloud.web.cause_words import cause_text
 from cloud.web.wording import number, span
-
-CAUSES: Final[Mapping[str, str]] = {
-    "low_input_voltage": "the mains voltage was too low",
-    "high_input_voltage": "the mains voltage was too high",
-    "distorted_input": "the mains were distorted",
-    "rapid_input_change": "the mains failed",
-    "high_input_frequency": "the mains frequency was too high",
-    "low_input_frequency": "the mains frequency was too low",
-    "frequency_or_phase_difference": "frequency or phase of the mains were off",
-    "input_phase_delta": "the phases of the mains were off",
-    "input_neutral_missing": "the neutral wire was missing",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +37,7 @@ def _title(outage: Outage, now_ms: int, *, known: bool) -> str:
 def _detail(outage: Outage) -> str:
     charge = outage.lowest_charge_pct
     parts = [
-        CAUSES.get(outage.cause, outage.cause.replace("_", " ")),
+        cause_text(outage.cause),
         "" if charge is None else f"battery down to {number(charge, '%')}",
         "battery was low" if outage.battery_low else "",
         f"the UPS was silent for {span(outage.unseen_ms / 1000)} of it" if outage.unseen_ms >= 1000 else "",

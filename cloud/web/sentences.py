@@ -7,6 +7,7 @@ from typing import Any, Final, TypeGuard
 
 from cloud.core.cloud_event import CloudEventKind
 from cloud.core.device_state import FACES, STALE, Condition, DeviceView, Face, Tone, condition_of
+from cloud.web.cause_words import cause_text
 from cloud.web.rule_words import deed_text
 from cloud.web.wording import number, span
 from protocol.messages import EventKind
@@ -148,10 +149,20 @@ def _figure(words: Callable[[float], str]) -> Callable[[object], str]:
     return lambda value: words(value) if _is_number(value) else ""
 
 
+GROUPS: Final[Mapping[str, str]] = {
+    "mog": "main outlets",
+    "sog0": "outlet group 1",
+    "sog1": "outlet group 2",
+    "sog2": "outlet group 3",
+}
 DETAILS: Final[Mapping[str, Callable[[object], str]]] = {
     "lasted_s": _figure(lambda value: f"lasted {span(value)}"),
     "off_s": _figure(lambda value: f"was off by {number(value, 's', 1)}"),
-    "cause": lambda value: str(value).replace("_", " ") if value else "",
+    "cause": cause_text,
+    "group": lambda value: GROUPS.get(str(value), str(value)[:40]) if value else "",
+    "on": lambda value: ("switched on" if value else "switched off") if isinstance(value, bool) else "",
+    "dropped": _figure(lambda value: f"{value:.0f} readings lost" if value else ""),
+    "dropped_events": _figure(lambda value: f"{value:.0f} events lost" if value else ""),
     "state_of_charge": _figure(lambda value: f"battery {number(value, '%')}"),
     "runtime_remaining": _figure(lambda value: f"{span(value)} left"),
     "input_voltage": _figure(lambda value: f"mains {number(value, 'V')}"),

@@ -198,7 +198,8 @@ class Charts {
     if (!this.history) return;
     this.drawn_s = this.range_s;
     const points = this.history.points;
-    this.shown = PLOTS.filter((plot) => plot.lines.some((line) => line.point in points));
+    const known = PLOTS.map((plot) => ({ ...plot, lines: plot.lines.filter((line) => line.point in points) }));
+    this.shown = known.filter((plot) => plot.lines.length > 0);
     this.plots = this.shown.map((plot) => this.make(plot));
   }
 

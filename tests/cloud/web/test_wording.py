@@ -107,9 +107,14 @@ def test_values_of_an_event_are_told_in_order() -> None:
     }
     assert (
         detail_text(detail)
-        == "lasted 1 min · high line · battery 98 % · mains 230 V · imported · on no · x 1.5 · y nan"
+        == "lasted 1 min · high line · switched off · battery 98 % · imported · x 1.5 · y nan"
     )
     assert detail_text({**detail, "runtime_remaining": 60.0}).startswith(
-        "lasted 1 min · high line · battery 98 % · 1 min left · imported"
+        "lasted 1 min · high line · switched off · battery 98 % · imported"
+    )
+    assert detail_text({"cause": "rapid_input_change"}) == "the mains failed"
+    assert detail_text({"group": "sog1", "on": True}) == "outlet group 2 · switched on"
+    assert detail_text({"dropped": 12, "dropped_events": 0, "dropped_total": 40}) == (
+        "12 readings lost · dropped total 40"
     )
     assert len(detail_text({"reason": "x" * 500})) == 200
