@@ -128,6 +128,16 @@ async def find(connection: Connection, company_id: int, job_id: str) -> Job | No
     return None if row is None else Job(*row)
 
 
+async def newest(connection: Connection, company_id: int, limit: int) -> list[Job]:
+    """The jobs of a company, newest first."""
+    cursor = await connection.execute(
+        "SELECT job_id::text, company_id, state, rows, created_ms, ended_ms FROM bulk_job"
+        " WHERE company_id = %s ORDER BY created_ms DESC, job_id LIMIT %s",
+        [company_id, limit],
+    )
+    return [Job(*row) for row in await cursor.fetchall()]
+
+
 _MAY_CHANGE: Final = [Result.WAITING, Result.SMARTCONNECT_OFF, Result.SEVERAL_KEYS]
 DEVICE_OF_CLAIM: Final = (
     "((('x0000' || left(replace(claim_id::text, '-', ''), 12))::bit(64)::bigint << 15)"

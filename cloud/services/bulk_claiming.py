@@ -272,6 +272,12 @@ async def look(pool: Pool, actor: Actor, job_id: str, *, lines: int = 0) -> Prog
     return await in_transaction(pool, work)
 
 
+async def newest(pool: Pool, actor: Actor, limit: int) -> list[Job]:
+    """The lists of the actor's company, newest first."""
+    actor.must(Action.SEE)
+    return await in_transaction(pool, lambda connection: bulk.newest(connection, actor.company_id, limit))
+
+
 async def read_lines(
     pool: Pool,
     actor: Actor,

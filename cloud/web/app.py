@@ -24,6 +24,7 @@ from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault, VaultError
 from cloud.web import (
     account_views,
+    claim_lists,
     claim_views,
     command_views,
     company_views,
@@ -86,6 +87,7 @@ def make_app(settings: Settings) -> web.Application:
         outage_views,
         owner_views,
         rule_views,
+        claim_lists,
         claim_views,
         api,
         sign_up_views,

@@ -26,6 +26,8 @@ MAX_LIST_BYTES: Final = 2 * 1024 * 1024
 BEAT_S: Final = 1.0
 SHOWN: Final = 200
 """Lines on the page; the CSV has all of them."""
+JOBS: Final = 5
+"""Lists of before, on the page of the form."""
 NO_DEVICE: Final = 0
 """Watched for the log-in's sake only: the stream ends with its rights."""
 DAY_MS: Final = 86_400_000
@@ -52,11 +54,12 @@ TEXTS: Final = {
 async def show_form(request: web.Request) -> web.Response:
     """The form for a list."""
     actor_of(request).must(Action.CLAIM)
-    return _form(request)
+    return await _form(request)
 
 
-def _form(request: web.Request, fault: str = "", status: int = 200) -> web.Response:
-    context = {"fault": fault, "max_rows": MAX_ROWS, "rows_per_s": round(ROWS_PER_S)}
+async def _form(request: web.Request, fault: str = "", status: int = 200) -> web.Response:
+    jobs = await bulk_claiming.newest(request.app[POOL], actor_of(request), JOBS)
+    context = {"jobs": jobs, "fault": fault, "max_rows": MAX_ROWS, "rows_per_s": round(ROWS_PER_S)}
     return page(request, "bulk.html", context, status=status)
 
 
@@ -67,9 +70,9 @@ async def submit(request: web.Request) -> web.Response:
     try:
         job_id = await request.app[BULK].submit(actor_of(request), str(text), now_ms())
     except TooManyRowsError:
-        return _form(request, f"A list has {MAX_ROWS} lines at most.", 422)
+        return await _form(request, f"A list has {MAX_ROWS} lines at most.", 422)
     except RefusedError as refusal:
-        return _form(request, str(refusal), 429 if refusal.code is RefusalCode.TOO_MANY_OPEN else 422)
+        return await _form(request, str(refusal), 429 if refusal.code is RefusalCode.TOO_MANY_OPEN else 422)
     return see_other(f"/add/bulk/{job_id}")
 
 

@@ -1,5 +1,6 @@
 """The list of devices, the page of one device, its table, and its live stream."""
 
+import contextlib
 import json
 from dataclasses import replace
 from typing import Final
@@ -11,7 +12,7 @@ from cloud.core.device_state import DeviceView
 from cloud.postgres import commands, devices
 from cloud.services import charting, commanding, naming
 from cloud.services.naming import ProfileError, UnknownDeviceError
-from cloud.web import outage_facts, owner_facts, sse
+from cloud.web import claim_lists, outage_facts, owner_facts, sse
 from cloud.web.api.device_json import sample_json
 from cloud.web.command_facts import panel_facts
 from cloud.web.live import Snapshot
@@ -30,7 +31,9 @@ async def list_devices(request: web.Request) -> web.Response:
     at_ms = now_ms()
     rows = [(view, summary_of(view, at_ms)) for view in views]
     template = "_devices.html" if "HX-Request" in request.headers else "devices.html"
-    return page(request, template, {"rows": rows})
+    waiting = await claim_lists.newest_open(request)
+    shown = {"waiting": waiting[: claim_lists.SHOWN], "more_wait": len(waiting) > claim_lists.SHOWN}
+    return page(request, template, {"rows": rows, **shown})
 
 
 def device_id_of_path(request: web.Request) -> int:
@@ -68,7 +71,12 @@ async def _device_page(
     request: web.Request, view: DeviceView, fault: ProfileError | None = None, typed: DeviceView | None = None
 ) -> web.Response:
     range_s, at_ms = range_of(request), now_ms()
-    orders = await commanding.history(request.app[POOL], actor_of(request), view.device_id, commands.SHOWN)
+    try:
+        orders = await commanding.history(
+            request.app[POOL], actor_of(request), view.device_id, commands.SHOWN
+        )
+    except UnknownDeviceError:  # given away a moment ago
+        raise Problem(ProblemCode.NOT_FOUND) from None
     return page(
         request,
         "device.html",
@@ -139,7 +147,8 @@ async def stream_device(request: web.Request) -> web.StreamResponse:
                 if snapshot.view is None or snapshot.view.company_id != session.company_id:
                     await stream.send("", "gone")
                     break
-                await feed.show(snapshot, snapshot.view)
+                with contextlib.suppress(UnknownDeviceError):  # given away since; the next look says so
+                    await feed.show(snapshot, snapshot.view)
             if subscription.revoked:
                 await stream.send("", "gone")
         return stream.response

@@ -23,6 +23,7 @@ from cloud.web.state import POOL, actor_of, now_ms
 
 SECTION: Final = Section("Bulk claims", f"Up to {MAX_ROWS} devices a list, {ROWS_PER_S:.0f} a second.")
 PAGE: Final = 1000
+JOBS: Final = 50
 
 JobId = Annotated[str, Meta(max_length=64, description="Name of a job.")]
 
@@ -49,6 +50,22 @@ class BulkJob(Struct):
     results: Annotated[dict[str, int], Meta(description="Result → how many lines.")]
     created_ms: Ms
     ended_ms: int | None
+
+
+class BulkJobInList(Struct):
+    """A job; ask for it by its name to learn how far it has come."""
+
+    job_id: str
+    state: Literal["running", "done", "interrupted"]
+    rows: int
+    created_ms: Ms
+    ended_ms: int | None
+
+
+class BulkJobs(Struct):
+    """Jobs, newest first."""
+
+    jobs: list[BulkJobInList]
 
 
 class BulkLine(Struct):
@@ -86,6 +103,18 @@ async def submit(request: web.Request, body: CodeList) -> JobBegun:
     except TooManyRowsError:
         faults = {"list": f"A list has {MAX_ROWS} lines at most."}
         raise Problem(ProblemCode.FIELD_INVALID, more={"faults": faults}) from None
+
+
+@SECTION.operation("GET", "/bulk-claims")
+async def list_jobs(request: web.Request) -> BulkJobs:
+    """The newest 50 lists of your company; those that ended are kept for a while."""
+    jobs = await bulk_claiming.newest(request.app[POOL], actor_of(request), JOBS)
+    return BulkJobs(
+        [
+            BulkJobInList(one.job_id, one.state, one.rows, one.created_ms, one.ended_ms)  # type: ignore[arg-type]  # one of the three, as the table says
+            for one in jobs
+        ]
+    )
 
 
 @SECTION.operation("GET", "/bulk-claims/{job_id}")

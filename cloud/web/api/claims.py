@@ -13,10 +13,11 @@ from msgspec import Meta, Struct
 
 from cloud.core.authz import Action
 from cloud.core.device import Device, KeyState, MatterKind, live_keys
+from cloud.postgres import open_claims
 from cloud.services import claiming, owning
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.limits import WorkNeededError
-from cloud.web import claim_entry
+from cloud.web import claim_entry, claim_lists
 from cloud.web.api import once
 from cloud.web.api.kinds import ClaimId, Kid, Ms
 from cloud.web.api.operation import Reply, Section, json_of
@@ -28,6 +29,7 @@ from protocol.identity import ProductId, ProductKey, fingerprint_of
 
 SECTION: Final = Section("Claims", "A device becomes yours by the two codes of its label.")
 MAX_BODY_BYTES: Final = 4096
+PAGE: Final = 200
 
 
 class Codes(Struct):
@@ -61,6 +63,23 @@ class Claim(Struct):
     expires_ms: Ms
     decided_ms: int | None
     epoch: Annotated[int | None, Meta(description="Number of your ownership, once it is yours.")]
+
+
+class OpenClaim(Struct):
+    """A claim that waits for its device; ask for it by its name to learn why."""
+
+    claim_id: str
+    device_id: str
+    product_id: str
+    created_ms: Ms
+    expires_ms: Ms
+
+
+class OpenClaims(Struct):
+    """Claims that wait, newest first."""
+
+    claims: list[OpenClaim]
+    next_after: Annotated[str | None, Meta(description="Give it as `after` for the next ones.")]
 
 
 class Pick(Struct):
@@ -128,6 +147,24 @@ def _reply(view: ClaimView) -> Reply[Claim]:
 def _answer(view: ClaimView) -> web.Response:
     reply = _reply(view)
     return json_of(reply.content, reply.status)
+
+
+@SECTION.operation("GET", "/claims", problems=[ProblemCode.FIELD_INVALID])
+async def list_open(request: web.Request, after: str = "") -> OpenClaims:
+    """The claims of your company that wait for their devices: 200 at a time."""
+    actor = actor_of(request)
+    actor.must(Action.SEE)
+    place = claim_lists.place_of(after) if after else None
+    if after and place is None:
+        raise Problem(ProblemCode.FIELD_INVALID, more={"faults": {"after": "It is no next_after of ours."}})
+    found = await open_claims.list_open(request.app[POOL], actor.company_id, now_ms(), PAGE + 1, place)
+    return OpenClaims(
+        [
+            OpenClaim(one.claim_id, str(one.device_id), one.product_id, one.created_ms, one.expires_ms)
+            for one in found[:PAGE]
+        ],
+        claim_lists.token_of(found[PAGE - 1]) if len(found) > PAGE else None,
+    )
 
 
 @SECTION.operation("GET", "/claims/{claim_id}")

@@ -54,6 +54,12 @@ class Program:
             self._check(method, f"/api/v1{path}", response.status, response.content_type, content)
             return content
 
+    async def page(self, path: str, status: int = 200) -> str:
+        """A page for people, with the same log-in."""
+        async with self.http.get(f"{self.portal.url}{path}") as response:
+            assert response.status == status
+            return str(await response.text())
+
     def _check(self, method: str, path: str, status: int, media: str, content: object) -> None:
         (described,) = (
             methods[method.lower()]
@@ -276,6 +282,34 @@ async def test_a_list_of_codes(portal: Portal, ada: Program) -> None:
     assert [(one["line"], one["product_id"]) for one in found] == [(2, device.product_id.value)]
     assert (await ada.ask("GET", f"/bulk-claims/{job}/lines?after=2"))["lines"][0]["result"] == "no_codes"
     assert (await ada.ask("GET", "/bulk-claims/x", status=404))["code"] == "not_found"
+    listed = (await ada.ask("GET", "/bulk-claims"))["jobs"]
+    assert [(one["job_id"], one["state"], one["rows"]) for one in listed] == [(job, "done", 2)]
+    assert f'href="/add/bulk/{job}"' in await ada.page("/add/bulk")
+
+
+async def test_claims_that_wait_are_listed(
+    ada: Program, eve: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.web.api.claims.PAGE", 2)
+    entered: list[str] = []
+    for _ in range(5):
+        device, product_key = labelled_device()
+        codes = {"product_id": device.product_id.value, "product_key": product_key}
+        entered.insert(0, (await ada.ask("POST", "/claims", codes, 202))["claim_id"])
+    await ada.ask("DELETE", f"/claims/{entered.pop(1)}")
+    found, after = [], ""
+    while after is not None:
+        part = await ada.ask("GET", f"/claims?after={after}")
+        found += [one["claim_id"] for one in part["claims"]]
+        after = part["next_after"]
+    assert sorted(found) == sorted(entered)
+    assert (await ada.ask("GET", "/claims?after=1.x", status=422))["code"] == "field_invalid"
+    assert (await eve.ask("GET", "/claims"))["claims"] == []
+    await ada.page("/claims?after=x", 404)
+    for path in ("/devices", "/claims"):
+        page = await ada.page(path)
+        assert all(f'href="/claims/{claim_id}"' in page for claim_id in entered)
+        assert entered[0] not in await eve.page(path)
 
 
 async def test_an_offer_is_declined(portal: Portal, ada: Program, eve: Program) -> None:
