@@ -15,21 +15,26 @@ from prometheus_client import start_http_server
 from cloud import background
 from cloud.config import ConfigError, Settings
 from cloud.jobs import calendar, commands, notices, presence, rules
+from cloud.jobs import settings as settings_part
 from cloud.jobs.metrics import Metrics
 from cloud.postgres.pool import Pool, make_pool
+from cloud.provision import ProvisionError, Signer, load_signer
 from cloud.services.notice_letters import Office
 from cloud.services.vault import Vault, VaultError
+from protocol.messages import KeyUse
 
 log = structlog.get_logger()
 
 
 def parts(settings: Settings, pool: Pool, metrics: Metrics) -> dict[str, Coroutine[Any, Any, None]]:
     """Everything that runs in this process, by name; each part is a module of its own."""
+    signer = load_command_key(settings)
     desk = Office(pool, load_vault(settings), settings.brand, settings.portal_url)
     return {
         "calendar": calendar.run(pool, metrics),
         "commands": commands.run(pool, metrics),
         "presence": presence.run(pool, metrics, settings.offline_after_s),
+        "settings": settings_part.run(pool, signer, metrics),
         "rules": rules.run(pool, metrics),
         "notices": notices.run(desk, metrics),
         "courier": notices.carry(desk, metrics, private=settings.notify_private),
@@ -42,6 +47,14 @@ def load_vault(settings: Settings) -> Vault:
     try:
         return Vault.load(settings.secrets_key_path)
     except VaultError as error:
+        raise ConfigError(str(error)) from error
+
+
+def load_command_key(settings: Settings) -> Signer:
+    """The key that signs what devices are to do. ConfigError."""
+    try:
+        return load_signer(settings.state_dir, KeyUse.COMMAND)
+    except (ProvisionError, OSError) as error:
         raise ConfigError(str(error)) from error
 
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from cloud.core.authz import Action, Actor
-from cloud.postgres import claims, devices
+from cloud.core.settings import ChangeState, Made, Origin
+from cloud.postgres import claims, devices, settings
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
 
@@ -35,7 +36,11 @@ async def save_profile(
     description = _text("description", "UPS Description", description, DESCRIPTION_MAX_CHARS)
 
     async def work(connection: Connection) -> None:
-        if not await claims.lock_known(connection, device_id) or not await devices.set_profile(
+        known = await claims.lock_known(connection, device_id)
+        before = await settings.find_profile(connection, device_id, actor.company_id) if known else None
+        if before is None:
+            raise UnknownDeviceError(device_id)
+        await devices.set_profile(
             connection,
             device_id,
             company_id=actor.company_id,
@@ -43,8 +48,16 @@ async def save_profile(
             name=name,
             description=description,
             now_ms=now_ms,
-        ):
-            raise UnknownDeviceError(device_id)
+        )
+        notes = [
+            Made(field, value, Origin.PORTAL, now_ms, 0, ChangeState.IN_FORCE, actor.account_id)
+            for field, value, old in (
+                ("name", name, before.name),
+                ("description", description, before.description),
+            )
+            if value != old
+        ]
+        await settings.add_notes(connection, device_id, before.epoch, notes, now_ms)
 
     await in_transaction(pool, work)
 
