@@ -149,11 +149,14 @@ async def look_again(connection: Connection, company_id: int, look_ms: int | Non
 
 
 async def unsettled(connection: Connection, company_id: int) -> tuple[dict[Key, Alarm], dict[int, Place]]:
-    """What is to be decided, of devices that the company still owns; what it does not is settled."""
+    """What is to be decided, of devices that the company still owns and wants to be told about.
+
+    All else is settled.
+    """
     await connection.execute(
         "UPDATE alarm a SET settled = true WHERE a.company_id = %s AND NOT a.settled AND NOT EXISTS"
         " (SELECT 1 FROM ownership o WHERE o.device_id = a.device_id AND o.epoch = a.epoch"
-        "  AND o.until_ms IS NULL)",
+        "  AND o.until_ms IS NULL AND o.notifications)",
         (company_id,),
     )
     found = await connection.execute(
@@ -169,6 +172,16 @@ async def unsettled(connection: Connection, company_id: int) -> tuple[dict[Key, 
         alarms[Key(row[0], Topic(row[1]), row[2])] = alarm
         places[row[0]] = Place(row[0], alarm.epoch, row[13])
     return alarms, places
+
+
+async def sensitivities(connection: Connection, device_ids: Sequence[int]) -> dict[int, int]:
+    """Device Sensitivity of those devices that have one: seconds on battery before it is told."""
+    found = await connection.execute(
+        "SELECT device_id, device_sensitivity_s FROM ownership WHERE device_id = ANY(%s)"
+        " AND until_ms IS NULL AND device_sensitivity_s > 0",
+        (list(device_ids),),
+    )
+    return {row[0]: row[1] for row in await found.fetchall()}
 
 
 async def told(

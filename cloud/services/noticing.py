@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from cloud.core.notice import DEFAULT_TOPICS, SUBJECT_KEY, Alarm, Edge, Occurrence, Topic, fold, occurrence
 from cloud.core.notice_plan import Item, Key, Message, Situation, decide
-from cloud.core.notice_policy import Place
 from cloud.postgres import alarms, closing, notice_policies, notices, outbox, sites
 from cloud.postgres.alarms import NewEvent
 from cloud.postgres.notice_policies import PolicyRow, Reader, Target
@@ -114,7 +113,7 @@ async def _decide(connection: Connection, desk: Desk, company_id: int, now_ms: i
         told=await alarms.told(connection, policy_ids, list(places)),
         windows=tuple([row.window() for row in windows]),
         paces=await notice_policies.paces(connection, policy_ids),
-        delays_s=await sensitivities(connection, places),
+        delays_s=await alarms.sensitivities(connection, list(places)),
     )
     plan = decide(situation, now_ms)
     await alarms.save_told(connection, plan.told)
@@ -146,12 +145,6 @@ async def give_first_policy(connection: Connection, company_id: int) -> None:
     # It is as old as the company: what happened before anybody looked is told, too.
     policy_id = await notice_policies.insert_policy(connection, company_id, row, 0)
     await notice_policies.set_targets(connection, policy_id, [Target(0, "role", "owner")])
-
-
-async def sensitivities(connection: Connection, places: Mapping[int, Place]) -> dict[int, int]:
-    """Device Sensitivity of those devices that have one: seconds on battery before it is told."""
-    del connection, places
-    return {}
 
 
 def item_json(item: Item, name: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault, VaultError
 from cloud.web import (
     account_views,
+    alarm_views,
     claim_lists,
     claim_views,
     command_views,
@@ -32,6 +33,7 @@ from cloud.web import (
     login_views,
     mailbox_views,
     middleware,
+    notice_views,
     outage_views,
     owner_views,
     rule_views,
@@ -95,6 +97,8 @@ def make_app(settings: Settings) -> web.Application:
         account_views,
         safety_views,
         company_views,
+        alarm_views,
+        notice_views,
     ):
         views.add_routes(app)
     return app

@@ -12,7 +12,7 @@ from cloud.core.device_state import DeviceView
 from cloud.postgres import commands, devices
 from cloud.services import charting, commanding, naming
 from cloud.services.naming import ProfileError, UnknownDeviceError
-from cloud.web import claim_lists, outage_facts, owner_facts, sse
+from cloud.web import alarm_views, claim_lists, outage_facts, owner_facts, sse
 from cloud.web.api.device_json import sample_json
 from cloud.web.command_facts import panel_facts
 from cloud.web.live import Snapshot
@@ -84,6 +84,7 @@ async def _device_page(
             **panel_facts(view, actor_of(request), orders, at_ms),
             "summary": summary_of(view, at_ms),
             "owner": await owner_facts.look(request, view.device_id),
+            **await alarm_views.facts(request, view.device_id),
             "events": await _events(request, view),
             "outages": await outage_facts.newest(request, view),
             "rows": await charting.read_table(request.app[POOL], view, range_s, at_ms),
@@ -91,6 +92,7 @@ async def _device_page(
             "ranges": RANGE_NAMES,
             "typed": typed or view,
             "fault": fault,
+            "faults": {},
             "may_name": actor_of(request).may(Action.NAME),
         },
         status=200 if fault is None else 422,

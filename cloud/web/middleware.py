@@ -205,10 +205,21 @@ def anonymous(handler: H) -> H:
     return public(handler)
 
 
+def signed_link(handler: H) -> H:
+    """Mark a handler whose address itself proves that we gave it to somebody: others post to it, too.
+
+    A mail program unsubscribes that way (RFC 8058): without cookies, without a form of ours.
+    """
+    handler.signed_link = True  # type: ignore[attr-defined]  # a mark that the middleware same_site reads
+    return public(handler)
+
+
 @web.middleware
 async def same_site(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse changes that another site asks for: by the browser's own headers, and by the form's token."""
-    if request.method not in SAFE_METHODS and request.match_info.http_exception is None:
+    found = request.match_info
+    is_signed = getattr(found.handler, "signed_link", False)
+    if request.method not in SAFE_METHODS and found.http_exception is None and not is_signed:
         if not _from_here(request):
             raise Problem(ProblemCode.CROSS_SITE)
         given = request.headers.get(FORM_HEADER)

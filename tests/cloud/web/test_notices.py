@@ -1,0 +1,209 @@
+"""Notifications through the pages: a person makes a policy, plans work, acknowledges, unsubscribes."""
+
+import re
+
+import pytest
+
+from cloud.web.state import KIT
+from tests.cloud.web.conftest import Somebody
+from tests.support.notice import MINUTE, Building
+from tests.support.portal import Portal, Visitor, visitor
+
+
+@pytest.fixture
+async def building(portal: Portal, ada: Somebody) -> Building:
+    """Ada's company with two devices."""
+    found = Building(portal.app[KIT], ada.actor)
+    await found.add(2)
+    return found
+
+
+POLICY = {
+    "name": "Nights",
+    "scope": "company",
+    "topic_on_battery": "on",
+    "to_role_owner": "on",
+    "enabled": "on",
+}
+
+
+async def test_a_policy_is_made_changed_and_removed(ada: Somebody, building: Building) -> None:
+    board = (await ada.browser.get("/notifications")).text
+    assert "What matters, to the owner" in board
+    site_id = await building.site("North")
+    form = {**POLICY, "scope": f"site:{site_id}", "delay_s": "20", "quiet_from_min": "22:00"}
+    answer = await ada.browser.post("/notifications/policies/new", form)
+    assert answer.status == 422
+    assert "Quiet hours need a beginning and another end." in answer.text
+    assert 'value="Nights"' in answer.text
+    form |= {"quiet_until_min": "07:00", "quiet_zone": "Europe/Berlin", "escalate_after_s": "15"}
+    assert "somebody to tell then" in (await ada.browser.post("/notifications/policies/new", form)).text
+    form["then_role_everyone"] = "on"
+    assert (await ada.browser.post("/notifications/policies/new", form)).status == 303
+    board = (await ada.browser.get("/notifications")).text
+    assert "Site North" in board
+    assert "Owners of the company; then Everybody in the company" in board
+    (path,) = re.findall(r'href="(/notifications/policies/\d+)">Nights', board)
+    shown = (await ada.browser.get(path)).text
+    assert 'value="22:00"' in shown
+    assert re.search(r'id="topic_on_battery"[^>]* checked', shown)
+    assert (await ada.browser.post(path, {**form, "name": "Days"})).status == 303
+    assert (await ada.browser.post(f"{path}/remove", {})).status == 303
+    assert "Days" not in (await ada.browser.get("/notifications")).text
+
+
+FAULTS: list[tuple[dict[str, str | None], str]] = [
+    ({"name": ""}, "Please say something here."),
+    ({"topic_on_battery": None}, "Choose at least one kind of event."),
+    ({"to_role_owner": None}, "Choose at least one person, group or channel."),
+    ({"scope": "site:999"}, "Choose one of the company’s sites."),
+    ({"scope": "device:999"}, "Choose one of the company’s devices."),
+    ({"scope": "device:x"}, "Choose what it is about."),
+    ({"delay_s": "soon"}, "Type the delay in seconds as a number."),
+    ({"delay_s": "99999"}, "The delay is 0 to 3600 seconds."),
+    ({"quiet_from_min": "late", "quiet_until_min": "07:00"}, "Type a time of day as 22:00."),
+]
+
+
+async def test_every_error_says_what_to_do(ada: Somebody) -> None:
+    await ada.browser.get("/notifications/policies/new")
+    for change, words in FAULTS:
+        form = {name: value for name, value in {**POLICY, **change}.items() if value is not None}
+        answer = await ada.browser.post("/notifications/policies/new", form)
+        assert answer.status == 422
+        assert words in answer.text
+
+
+async def test_a_channel_shows_its_secret_once_and_takes_a_test(ada: Somebody, portal: Portal) -> None:
+    await ada.browser.get("/notifications/channels/new")
+    typed = {"name": "Ours", "kind": "webhook", "address": "https://10.1.2.3/hook?key=secretive"}
+    answer = await ada.browser.post("/notifications/channels/new", typed)
+    assert "not one of the public internet" in answer.text
+    typed["address"] = "https://hooks.example.org/T0/secretive"
+    answer = await ada.browser.post("/notifications/channels/new", typed)
+    (secret,) = re.findall(r"whsec_[0-9a-f]{64}", answer.text)
+    board = (await ada.browser.get("/notifications")).text
+    assert "https://hooks.example.org/…" in board
+    assert secret not in board + (await ada.browser.get("/notifications/log")).text
+    async with portal.pool.connection() as connection:
+        found = await connection.execute("SELECT channel_id, sealed, shown FROM notice_channel")
+        ((channel_id, sealed, shown),) = await found.fetchall()
+    assert b"secretive" not in bytes(sealed)
+    assert "secretive" not in shown
+    sent = await ada.browser.post("/notifications/test", {"channel": str(channel_id)})
+    assert sent.headers["Location"] == "/notifications?tested=1"
+    assert "Too many attempts" in (await ada.browser.post("/notifications/test", {})).text
+    log = (await ada.browser.get("/notifications/log")).text
+    assert "A test" in log
+    assert "webhook to Ours" in log
+    assert (await ada.browser.post(f"/notifications/channels/{channel_id}/remove", {})).status == 303
+
+
+async def test_sites_have_devices_and_lose_them(ada: Somebody, building: Building) -> None:
+    await ada.browser.get("/sites")
+    made = await ada.browser.post("/sites", {"name": " North  building "})
+    path = made.headers["Location"]
+    assert "name already" in (await ada.browser.post("/sites", {"name": "North building"})).text
+    one, two = building.devices
+    form = {"name": "North", f"device_{one.device_id}": "on", f"device_{two.device_id}": "on"}
+    assert (await ada.browser.post(path, form)).status == 303
+    assert "2 devices" in (await ada.browser.get("/sites")).text
+    del form[f"device_{two.device_id}"]
+    await ada.browser.post(path, form)
+    page = (await ada.browser.get("/sites")).text
+    assert "1 device<" in page
+    assert "1 device is at no site." in page
+    assert (await ada.browser.post(f"{path}/remove", {})).status == 303
+    assert "There is no site yet." in (await ada.browser.get("/sites")).text
+
+
+async def test_an_alarm_is_acknowledged_with_a_reason_until_it_is_over(
+    ada: Somebody, building: Building
+) -> None:
+    ups = building.devices[0]
+    await building.event(ups, "overload")
+    await building.work(MINUTE)
+    page = (await ada.browser.get(f"/devices/{ups.device_id}")).text
+    assert "Overload" in page
+    (field,) = re.findall(r'name="(alarm [^"]+)"', page)
+    assert "Please say something here." in (await ada.browser.post("/alarms", {field: "on"})).text
+    assert "Choose at least one alarm." in (await ada.browser.post("/alarms", {"reason": "x"})).text
+    form = {field: "on", "reason": "moved the <heater>", "back": str(ups.device_id)}
+    answer = await ada.browser.post("/alarms", form)
+    assert answer.headers["Location"] == f"/devices/{ups.device_id}"
+    assert "acknowledged by Ada North: moved the &lt;heater&gt;" in (await ada.browser.get("/alarms")).text
+    await building.event(ups, "overload_cleared")
+    await building.work(MINUTE)
+    assert "Nothing is wrong on any of your devices." in (await ada.browser.get("/alarms")).text
+
+
+async def test_work_is_planned_with_an_end(ada: Somebody, building: Building) -> None:
+    await ada.browser.get("/notifications")
+    ups = building.devices[0]
+    form = {
+        "scope": f"device:{ups.device_id}",
+        "from": "",
+        "until": "2001-01-31T18:00",
+        "reason": "batteries",
+    }
+    assert "The end lies ahead" in (await ada.browser.post("/notifications/windows", form)).text
+    form["until"] = "whenever"
+    assert "Type a date and a time" in (await ada.browser.post("/notifications/windows", form)).text
+    form |= {"from": "2031-01-31T17:00", "until": "2031-01-31T18:00"}
+    assert (await ada.browser.post("/notifications/windows", form)).status == 303
+    board = (await ada.browser.get("/notifications")).text
+    assert "batteries" in board
+    (path,) = re.findall(r'action="(/notifications/windows/\d+/end)"', board)
+    assert (await ada.browser.post(path, {})).status == 303
+    assert "batteries" not in (await ada.browser.get("/notifications")).text
+
+
+async def test_one_click_ends_mails_without_cookie_or_form(
+    portal: Portal, ada: Somebody, building: Building
+) -> None:
+    await building.event(building.devices[0], "on_battery")
+    await building.work(MINUTE)
+    (mail,) = await building.mails()
+    (path,) = re.findall(r"(/unsubscribe/\S+)", mail.text)
+    async with visitor() as http:
+        stranger = Visitor(http, portal.url)
+        assert "No more of these mails?" in (await stranger.get(path)).text
+        assert "No mails to me" in (await ada.browser.get("/notifications")).text, "a look changes nothing"
+        answer = await stranger.ask("POST", path, data={"List-Unsubscribe": "One-Click"})
+        assert "No more of these mails" in answer.text
+        wrong = path[:-3] + ("AAA" if not path.endswith("AAA") else "BBB")
+        assert (await stranger.ask("POST", wrong, data={})).status != 200
+    board = (await ada.browser.get("/notifications")).text
+    assert "Mail me again" in board
+    (action,) = re.findall(r'action="(/notifications/policies/\d+/mails)"', board)
+    await ada.browser.post(action, {"wanted": "yes"})
+    assert "Mail me again" not in (await ada.browser.get("/notifications")).text
+
+
+async def test_strangers_find_and_change_nothing(portal: Portal, ada: Somebody, building: Building) -> None:
+    await ada.browser.get("/notifications")
+    site_id = await building.site("North")
+    await building.event(building.devices[0], "overload")
+    await building.work(MINUTE)
+    ((policy_id,),) = await building.run("SELECT policy_id FROM notice_policy")
+    await portal.add_person("eve@example.org", first_name="Eve")
+    async with visitor() as http:
+        eve = Visitor(http, portal.url)
+        await eve.log_in("eve@example.org")
+        assert (await eve.get(f"/notifications/policies/{policy_id}")).status == 404
+        assert (await eve.get(f"/sites/{site_id}")).status == 404
+        for path in (
+            f"/notifications/policies/{policy_id}",
+            f"/notifications/policies/{policy_id}/remove",
+            f"/notifications/policies/{policy_id}/mails",
+            f"/sites/{site_id}/remove",
+            f"/sites/{site_id}",
+        ):
+            assert (await eve.post(path, {**POLICY})).status == 404, path
+        assert (
+            await eve.post("/notifications/policies/new", {**POLICY, "scope": f"site:{site_id}"})
+        ).status == 422
+        assert "Rack" not in (await eve.get("/alarms")).text + (await eve.get("/notifications/log")).text
+        ups = building.devices[0]
+        await eve.post("/alarms", {f"alarm {ups.device_id} overload ": "on", "reason": "mine"})
+    assert await building.run("SELECT acked_ms FROM alarm") == [(None,)]
