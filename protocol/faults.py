@@ -37,6 +37,8 @@ POINTS: dict[str, str] = {
     "gateway.command.after": "after it was committed that a session gets a command, before it is sent",
     "command.request.before": "before the transaction of a command that somebody asked for commits",
     "command.request.after": "after the transaction of a command that somebody asked for committed",
+    "command.schedule.before": "before it is committed what a try of a scheduled command came to",
+    "command.schedule.after": "after it was committed what a try of a scheduled command came to",
     "command.end.before": "before it is committed that the time of a device's commands is over",
     "command.end.after": "after it was committed that the time of a device's commands is over",
     "presence.tell.before": "before it is committed that a device is away, or back",

@@ -14,7 +14,7 @@ from prometheus_client import start_http_server
 
 from cloud import background
 from cloud.config import ConfigError, Settings
-from cloud.jobs import calendar, commands, notices, presence, rules
+from cloud.jobs import calendar, commands, notices, presence, rules, schedules
 from cloud.jobs import settings as settings_part
 from cloud.jobs.metrics import Metrics
 from cloud.postgres.pool import Pool, make_pool
@@ -33,6 +33,7 @@ def parts(settings: Settings, pool: Pool, metrics: Metrics) -> dict[str, Corouti
     return {
         "calendar": calendar.run(pool, metrics),
         "commands": commands.run(pool, metrics),
+        "schedules": schedules.run(pool, signer, metrics),
         "presence": presence.run(pool, metrics, settings.offline_after_s),
         "settings": settings_part.run(pool, signer, metrics),
         "rules": rules.run(pool, metrics),

@@ -94,14 +94,15 @@ async def request(
     async def work(connection: Connection) -> CommandRow:
         if not await claims.lock_known(connection, device_id):
             raise UnknownDeviceError
-        view, now = await _circumstances(connection, session, device_id, now_ms)
+        view, now = await _as_seen_by(connection, session, device_id, now_ms)
         before = await commands.find(connection, device_id, view.epoch, command_id)
         if before is not None:
             return before
         missing = missing_steps(order, now)
         if missing:
             raise CommandRefusedError(missing)
-        await _make(commander.signer, connection, session, view, order, command_id, now_ms)
+        who = Actor(session.account_id, session.company_id, session.role)
+        await make(commander.signer, connection, who, view, order, command_id, now_ms)
         made = await commands.find(connection, device_id, view.epoch, command_id)
         if made is None:
             raise AssertionError("it was just written")
@@ -124,22 +125,23 @@ async def foresee(pool: Pool, session: Session, device_id: int, order: Order, no
     """What a command would meet; nothing is written. UnknownDeviceError."""
 
     async def work(connection: Connection) -> Outlook:
-        view, now = await _circumstances(connection, session, device_id, now_ms)
+        view, now = await _as_seen_by(connection, session, device_id, now_ms)
         outlet = next((one for one in outlets_of(view) if one.group is order.group), None)
         return Outlook(view, outlet, missing_steps(order, now))
 
     return await in_transaction(pool, work)
 
 
-async def _make(
+async def make(
     signer: Signer,
     connection: Connection,
-    session: Session,
+    who: Actor,
     view: DeviceView,
     order: Order,
     command_id: str,
     now_ms: int,
 ) -> None:
+    """Sign and store a command; the caller holds the device's row and has found no step missing."""
     counter = await commands.take_counter(connection, view.device_id, now_ms)
     command = Command(
         command_id=command_id,
@@ -162,8 +164,8 @@ async def _make(
             kind=command.kind,
             arguments=command.arguments,
             sealed=seal_control(command, signer.key_id, signer.key),
-            company_id=session.company_id,
-            account_id=session.account_id,
+            company_id=who.company_id,
+            account_id=who.account_id,
             issued_ms=command.issued_ms,
             expires_ms=command.expires_ms,
         ),
@@ -174,8 +176,8 @@ async def _make(
         "command",
         now_ms,
         epoch=view.epoch,
-        company_id=session.company_id,
-        account_id=session.account_id,
+        company_id=who.company_id,
+        account_id=who.account_id,
         kid=view.kid,
         command_id=command_id,
         command=command.kind,
@@ -184,15 +186,24 @@ async def _make(
     await claims.tell(connection, view.device_id)
 
 
-async def _circumstances(
+async def _as_seen_by(
     connection: Connection, session: Session, device_id: int, now_ms: int
 ) -> tuple[DeviceView, Circumstances]:
-    view = await devices.load_view(connection, session.company_id, device_id)
+    rights = await commands.rights(connection, session.session_hash, session.account_id, session.company_id)
+    return await circumstances(connection, rights, session.company_id, device_id, now_ms)
+
+
+async def circumstances(
+    connection: Connection, rights: Rights | None, company_id: int, device_id: int, now_ms: int
+) -> tuple[DeviceView, Circumstances]:
+    """All that a command of this company depends on; without ``rights`` its role lets one look only.
+
+    UnknownDeviceError.
+    """
+    rights = rights or Rights(Role.VIEWER, two_factor=False, factor_ms=None)
+    view = await devices.load_view(connection, company_id, device_id)
     if view is None:
         raise UnknownDeviceError
-    rights = await commands.rights(
-        connection, session.session_hash, session.account_id, session.company_id
-    ) or Rights(Role.VIEWER, two_factor=False, factor_ms=None)
     lately = await commands.lately(connection, device_id, view.epoch, now_ms - RATE_MS, now_ms)
     device = await claims.load(connection, device_id)
     return view, _judged(view, device, rights, lately, now_ms)

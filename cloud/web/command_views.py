@@ -4,18 +4,23 @@ Whoever may send a command sees first what it does. Commands for outlets ask for
 of the last five minutes; where that is older, the page that asks for it comes between, and leads back here.
 """
 
+import datetime as dt
 import uuid
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from cloud.core.authz import Action
 from cloud.core.command import Group, Order, Step
-from cloud.services import commanding
+from cloud.core.device_state import DeviceView
+from cloud.services import commanding, scheduling
 from cloud.services.commanding import CommandRefusedError, Outlook, outlets_of
 from cloud.services.naming import UnknownDeviceError
+from cloud.services.scheduling import ScheduleError
 from cloud.web.command_facts import command_facts
 from cloud.web.command_words import KINDS, STEPS, StepWords, outlet_effect
 from cloud.web.device_views import device_id_of_path, own_device
@@ -63,6 +68,7 @@ async def _ask(
     order: Order,
     *,
     fault: str = "",
+    schedule_fault: str = "",
     typed: str = "",
     status: int = HTTPStatus.OK,
 ) -> web.Response:
@@ -89,6 +95,8 @@ async def _ask(
         "fault": fault,
         "typed": typed,
         "danger": order.kind in OUTLET_KINDS,
+        **await _schedule_facts(request, outlook.view, order),
+        "schedule_fault": schedule_fault,
     }
     return page(request, "control.html", context, status=status)
 
@@ -152,8 +160,50 @@ async def show_commands(request: web.Request) -> web.Response:
     return page(request, "commands.html", context)
 
 
+# --- calibrations on a schedule -----------------------------------------------------------------------------
+
+RHYTHMS: Final = {30: "every month", 90: "every three months", 180: "twice a year", 365: "every year"}
+
+
+async def _schedule_facts(request: web.Request, view: DeviceView, order: Order) -> dict[str, object]:
+    """For ``_schedule.html``, which belongs to one kind of command."""
+    if order.kind is not CommandKind.CALIBRATION_START:
+        return {}
+    schedule = await scheduling.look(request.app[POOL], actor_of(request), view.device_id)
+    lacked = STEPS[Step(schedule.missing)].missing if schedule is not None and schedule.missing else ""
+    return {
+        "schedule": schedule,
+        "lacked": lacked,
+        "rhythms": RHYTHMS,
+        "may_control": actor_of(request).may(Action.CONTROL),
+    }
+
+
+async def save_schedule(request: web.Request) -> web.Response:
+    """Set a schedule up, or give it up."""
+    view, form = await own_device(request), await form_of(request)
+    asked = (request.app[POOL], actor_of(request), view.device_id)
+    order = Order(CommandKind.CALIBRATION_START)
+    if form.get("stop") == "yes":
+        await scheduling.give_up(*asked, now_ms())
+        return see_other(_path(view.device_id, order))
+    try:
+        first = dt.datetime.fromisoformat(form.get("first", "")).replace(tzinfo=ZoneInfo(view.time_zone))
+        await scheduling.set_up(
+            *asked,
+            every_days=int(form.get("every_days", "")),
+            first_ms=int(first.timestamp() * 1000),
+            now_ms=now_ms(),
+        )
+    except (ScheduleError, ValueError, OverflowError):
+        why = "Choose how often, and a first time from now on that is within two years."
+        return await _ask(request, order, schedule_fault=why, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    return see_other(_path(view.device_id, order))
+
+
 def add_routes(app: web.Application) -> None:
     """Register these views."""
     app.router.add_get(r"/devices/{device_id:\d{1,19}}/control", show_control)
     app.router.add_post(r"/devices/{device_id:\d{1,19}}/control", send)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}/commands", show_commands)
+    app.router.add_post(r"/devices/{device_id:\d{1,19}}/calibration-schedule", save_schedule)

@@ -71,6 +71,8 @@ FIELDS: Final[Mapping[str, Any]] = {
     "installed": "2023-04-05",
     "group_name": "Main outlets",
     "force": False,
+    "every_days": 90,
+    "first_ms": 4_000_000_000_000,
     "settings": {"device_sensitivity_s": 5},
 }
 """Other fields of the API's bodies."""

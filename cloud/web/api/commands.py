@@ -8,8 +8,9 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from cloud.core.command import Group, GroupState, Order, State
+from cloud.core.schedule import MAX_DAYS, MIN_DAYS, Schedule
 from cloud.postgres.commands import MAX_ROWS, CommandRow
-from cloud.services import commanding
+from cloud.services import commanding, scheduling
 from cloud.web.api import once
 from cloud.web.api.devices import own
 from cloud.web.api.kinds import DeviceId, Line, Ms, device_number
@@ -86,6 +87,27 @@ class OutletGroupList(Struct):
     groups: list[OutletGroup]
 
 
+class NewSchedule(Struct):
+    """When to calibrate."""
+
+    every_days: Annotated[int, Meta(ge=MIN_DAYS, le=MAX_DAYS, description="The rhythm, in days.")]
+    first_ms: Annotated[int, Meta(ge=0, lt=1 << 53, description="Unix ms of the first one.")]
+
+
+class CalibrationSchedule(Struct):
+    """When the UPS calibrates its runtime by itself; all null without a schedule."""
+
+    every_days: int | None
+    due_ms: Annotated[int | None, Meta(description="Unix ms of the next one.")]
+    missing: Annotated[str | None, Meta(description="The step that the last try lacked, by code.")]
+
+
+def _schedule_json(schedule: Schedule | None) -> CalibrationSchedule:
+    if schedule is None:
+        return CalibrationSchedule(None, None, None)
+    return CalibrationSchedule(schedule.every_days, schedule.due_ms, schedule.missing or None)
+
+
 def command_json(row: CommandRow, at_ms: int) -> Command:
     """One command."""
     state = commanding.state_of(row, at_ms)
@@ -143,6 +165,38 @@ async def send(request: web.Request, device_id: DeviceId, body: NewCommand) -> R
     )
     made = await once.done(request, CommandRow, answer, doing)
     return Reply(command_json(made, now_ms()), HTTPStatus.ACCEPTED)
+
+
+@SECTION.operation("GET", "/devices/{device_id}/calibration-schedule")
+async def show_schedule(request: web.Request, device_id: DeviceId) -> CalibrationSchedule:
+    """When the UPS calibrates its runtime by itself."""
+    return _schedule_json(
+        await scheduling.look(request.app[POOL], actor_of(request), device_number(device_id))
+    )
+
+
+@SECTION.operation(
+    "PUT",
+    "/devices/{device_id}/calibration-schedule",
+    problems=[ProblemCode.FORBIDDEN, ProblemCode.FIELD_INVALID],
+)
+async def set_schedule(request: web.Request, device_id: DeviceId, body: NewSchedule) -> CalibrationSchedule:
+    """Let it calibrate its runtime in a rhythm, each time when nothing speaks against it."""
+    made = await scheduling.set_up(
+        request.app[POOL],
+        actor_of(request),
+        device_number(device_id),
+        every_days=body.every_days,
+        first_ms=body.first_ms,
+        now_ms=now_ms(),
+    )
+    return _schedule_json(made)
+
+
+@SECTION.operation("DELETE", "/devices/{device_id}/calibration-schedule", problems=[ProblemCode.FORBIDDEN])
+async def end_schedule(request: web.Request, device_id: DeviceId) -> None:
+    """No more calibrations by themselves."""
+    await scheduling.give_up(request.app[POOL], actor_of(request), device_number(device_id), now_ms())
 
 
 @SECTION.operation("GET", "/devices/{device_id}/commands")

@@ -11,6 +11,7 @@ from cloud.services.claiming import UnknownClaimError, UnknownKeyError
 from cloud.services.commanding import CommandRefusedError, UnknownCommandError
 from cloud.services.idempotency import KeyInUseError, KeyReusedError
 from cloud.services.naming import ProfileError, UnknownDeviceError
+from cloud.services.scheduling import ScheduleError
 from cloud.services.settings import SettingsRefusedError
 from cloud.web.command_words import refusal_text
 from cloud.web.owner_facts import PROBLEMS
@@ -53,6 +54,10 @@ def translated(brand: str) -> Iterator[None]:
     except SettingsRefusedError as error:
         more = {"faults": {name: str(fault) for name, fault in error.faults.items()}}
         raise Problem(ProblemCode.FIELD_INVALID, detail=str(error), more=more) from None
+    except ScheduleError:
+        told = "A first time from now on and within two years, in a rhythm of 30 to 366 days."
+        more = {"faults": {"first_ms": told}}
+        raise Problem(ProblemCode.FIELD_INVALID, detail=told, more=more) from None
     except KeyReusedError:
         raise Problem(ProblemCode.KEY_REUSED) from None
     except KeyInUseError as error:

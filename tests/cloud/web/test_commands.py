@@ -1,5 +1,6 @@
 """The Control panel and the API of commands, as a person and as a program meet them."""
 
+import datetime as dt
 import json
 import re
 from typing import Any
@@ -253,3 +254,41 @@ async def test_everything_has_its_words(portal: Portal, ada: Somebody, ups: Owne
         await change(portal, "UPDATE command SET state = 'refused', code = %s, due_ms = NULL", code.value)
         (row,) = await commanding.history(portal.pool, ada.actor, ups.device_id)
         assert outcome_text(row, State.REFUSED) == CODE_TEXTS[code]
+
+
+# --- calibrations on a schedule -----------------------------------------------------------------------------
+
+
+async def test_a_calibration_comes_by_itself_until_it_is_given_up(
+    portal: Portal, ada: Somebody, ups: Owned
+) -> None:
+    asked = f"/devices/{ups.device_id}/control?kind=calibration_start"
+    path = f"/devices/{ups.device_id}/calibration-schedule"
+    assert "It can come in a rhythm" in (await ada.browser.get(asked)).text
+    unusable: tuple[dict[str, str], ...] = (
+        {},
+        {"every_days": "90", "first": "2001-01-01T03:00"},
+        {"every_days": "x", "first": "2030-01-01T03:00"},
+    )
+    for form in unusable:
+        wrong = await ada.browser.post(path, form)
+        assert wrong.status == 422
+        assert "Choose how often" in wrong.text
+    first = dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
+    made = await ada.browser.post(path, {"every_days": "90", "first": first.strftime("%Y-%m-%dT%H:%M")})
+    assert made.headers["Location"] == asked
+    assert "Every three months; next on" in (await ada.browser.get(asked)).text
+    await change(portal, "UPDATE calibration_schedule SET missing = 'on_battery'")
+    assert "could not begin: The UPS runs on battery." in (await ada.browser.get(asked)).text
+    told = json.loads((await ask(ada, "GET", path)).text)
+    assert (told["every_days"], told["missing"]) == (90, "on_battery")
+    assert (await ada.browser.post(path, {"stop": "yes"})).status == 303
+    body = {"every_days": 30, "first_ms": now_ms() - 1}
+    assert json.loads((await ask(ada, "PUT", path, body)).text)["code"] == "field_invalid"
+    assert (await ask(ada, "PUT", path, {**body, "first_ms": now_ms() + 60_000})).status == 200
+    assert (await ask(ada, "DELETE", path)).status == 204
+    empty = {"every_days": None, "due_ms": None, "missing": None}
+    assert json.loads((await ask(ada, "GET", path)).text) == empty
+    await change(portal, "UPDATE membership SET role = 'viewer'")
+    assert (await ada.browser.post(path, {"stop": "yes"})).status == 403
+    assert "How often" not in (await ada.browser.get(asked)).text
