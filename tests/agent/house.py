@@ -47,7 +47,7 @@ class House:
         self.traces = folder / "traces"
         self.traces.mkdir()
         self._socket = folder / "sim.sock"
-        port = free_port()
+        self._port = port = free_port()
         key_file = folder / "label.key"
         key_file.touch(0o600)
         key_file.write_text(self.label.product_key.value)
@@ -61,7 +61,7 @@ class House:
             str(self._socket),
         ]
         command += ["--product-id", self.label.product_id.value, "--product-key-file", str(key_file)]
-        self.simulator = processes.add("simulator", command, ready=lambda: listens(port))
+        self.simulator = processes.add("simulator", command, ready=self._is_simulated)
         self.simulator.start().wait_ready()
         self.config = folder / "agent.toml"
         modbus = f"serial:{folder / 'line'}" if rtu else f"tcp://127.0.0.1:{port}"
@@ -82,6 +82,9 @@ class House:
     def claim(self) -> None:
         """A person claims the UPS by its label."""
         claim_labels(self.cloud.dsn, [self.label])
+
+    def _is_simulated(self) -> bool:
+        return listens(self._port) and self._socket.is_socket()
 
     def order(self, *words: str) -> dict[str, Any]:
         """Work the simulated UPS; its state afterwards."""
