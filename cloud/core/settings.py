@@ -170,7 +170,7 @@ def hear(shadow: Shadow, report: Reported, now_ms: int) -> tuple[Shadow, tuple[N
         for name, one in shadow.wishes.items()
         if one.version <= report.base_version
     }
-    made = _done_at_device(shadow, report, now_ms, frozenset(closed))
+    made = _done_at_device(shadow, report, now_ms)
     notes: tuple[Note, ...] = (*made, *closed.values())
     after = replace(
         shadow,
@@ -195,27 +195,25 @@ def _close(name: str, one: Wish, report: Reported) -> Closed:
     return Closed(name, one.version, ChangeState.IN_FORCE if same else ChangeState.OVERTAKEN)
 
 
-def _done_at_device(shadow: Shadow, report: Reported, now_ms: int, closed: frozenset[str]) -> list[Made]:
-    """Changes that were made at the device since the last report: those that stand, and those that do not."""
+def _done_at_device(shadow: Shadow, report: Reported, now_ms: int) -> list[Made]:
+    """Changes that were made at the device since the last report: those that stand, and those that do not.
+
+    A device may report in the middle of carrying a wish out: that is nobody's change.
+    """
     made: list[Made] = []
     for name, value in report.settings.items():
         at_ms = report.changed.get(name)
         known = name in shadow.reported
         if at_ms is not None and min(at_ms, now_ms) > shadow.at_device.get(name, 0):
             made.append(_by_device(name, value, min(at_ms, now_ms), report, ChangeState.IN_FORCE))
-        elif known and value != shadow.reported[name] and at_ms is None and name not in closed:
+        elif known and value != shadow.reported[name] and at_ms is None and name not in shadow.wishes:
             made.append(_by_device(name, value, now_ms, report, ChangeState.IN_FORCE))
-    if report.base_version > shadow.base_version:
-        made += [
-            _by_device(
-                name,
-                value,
-                min(report.overwritten_ms.get(name, now_ms), now_ms),
-                report,
-                ChangeState.REPLACED,
-            )
-            for name, value in report.overwritten.items()
-        ]
+    if report.base_version <= shadow.base_version:
+        return made
+    for name, value in report.overwritten.items():
+        at_ms = min(report.overwritten_ms.get(name, now_ms), now_ms)
+        if at_ms > shadow.at_device.get(name, 0):  # else it is written down already
+            made.append(_by_device(name, value, at_ms, report, ChangeState.REPLACED))
     return made
 
 

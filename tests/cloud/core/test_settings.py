@@ -90,6 +90,10 @@ def test_a_later_wish_wins_and_what_it_overwrote_is_written_down() -> None:
     later, again = hear(after, replace(said, revision=7), NOW + 2)
     assert again == ()
     assert later.revision == 7
+    known, _ = hear(KNOWN, report(revision=6, changed={"transfer_low": NOW - 800}), NOW)
+    wanting, _ = wish(known, {"transfer_low": 190}, 3, NOW)
+    _, notes = hear(wanting, replace(said, revision=7), NOW + 3)
+    assert states(notes) == [("transfer_low", "wish", "in_force")]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,20 @@ def test_a_report_counts_once_and_never_late() -> None:
     assert states(notes) == [("transfer_low", "device", "in_force")]
     assert hear(after, said, NOW + 1) == (after, ())
     assert hear(after, report(revision=5), NOW + 1) == (after, ())
+
+
+def test_a_report_in_the_middle_of_carrying_out_is_no_change_at_the_device() -> None:
+    wanting, _ = wish(KNOWN, {"transfer_low": 190}, 3, NOW)
+    settings = {"transfer_low": 190, "ups_name": "APCUPS"}
+    middle, notes = hear(wanting, report(settings=settings), NOW + 1)
+    assert notes == ()
+    _, notes = hear(middle, report(revision=7, base_version=NOW, settings=settings), NOW + 2)
+    assert states(notes) == [("transfer_low", "wish", "in_force")]
+
+
+def test_a_difference_that_nobody_explains_is_the_devices() -> None:
+    _, notes = hear(KNOWN, report(settings={"transfer_low": 185, "ups_name": "APCUPS"}), NOW + 1)
+    assert states(notes) == [("transfer_low", "device", "in_force")]
 
 
 def test_a_clock_ahead_of_ours_counts_as_now() -> None:
