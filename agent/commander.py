@@ -77,6 +77,7 @@ class Commander:
         if isinstance(verdict, Answer):
             await self._answer(command, verdict.state, verdict.code)
             return
+        self._refusals.worked("a command is taken")
         self._taken_ms.append(self._device.clock.mono_ms())
         self._acting = True
         self._given.put_nowait((command, verdict))
@@ -125,7 +126,12 @@ class Commander:
         await self._save(lambda record: command_record.delivered(record, result))
 
     async def _save(self, change: Change) -> None:
-        await self._device.background.run(lambda: self._file.update(change))
+        try:
+            await self._device.background.run(lambda: self._file.update(change))
+        except OSError as error:
+            self._trouble.failed("the disk cannot be written", reason=str(error))
+            raise
+        self._trouble.worked("the disk can be written again")
 
     # --- acting --------------------------------------------------------------------------------------------
 
@@ -176,8 +182,7 @@ class Commander:
         reach("agent.command.persist")
         try:
             await self._save(lambda record: command_record.begun(record, command))
-        except OSError as error:
-            self._trouble.failed("the disk cannot be written", reason=str(error))
+        except OSError:
             return False
         reach("agent.command.started")
         return True
@@ -249,8 +254,7 @@ class Commander:
         result = result_of(command, state, self._now_ms(), code, detail)
         try:
             await self._save(lambda record: command_record.answered(record, result))
-        except OSError as error:
-            self._trouble.failed("the disk cannot be written", reason=str(error))
+        except OSError:
             return
         self._tell_result(command.kind, result)
 
@@ -259,8 +263,7 @@ class Commander:
         while True:
             try:
                 await self._save(lambda record: command_record.finished(record, result))
-            except OSError as error:
-                self._trouble.failed("the disk cannot be written", reason=str(error))
+            except OSError:
                 await asyncio.sleep(SAVE_AGAIN_S)
                 continue
             break

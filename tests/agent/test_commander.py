@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent import modbus, results
-from agent.command_file import CommandFile
+from agent import commander, modbus, results
+from agent.command_file import RECORD, CommandFile
 from agent.config import ModbusAddress
 from agent.core import commanding
 from agent.core.backoff import Backoff
@@ -59,6 +60,19 @@ def serve(ups: ModbusPeer) -> None:
             ups.load(image.start, image.words)
     ups.load(128, [0] * 44)
     ups.load(0, [0, 2, 8, 0, 1, 0, 0, 1, *(0 for _ in range(19))])
+
+
+class BrokenDisk(OsDisk):
+    """Takes or does not take the next writes of the command record, as ``plan`` says; then all of them."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.plan: deque[bool] = deque()
+
+    def replace(self, name: str, data: bytes) -> None:
+        if name == RECORD and self.plan and not self.plan.popleft():
+            raise OSError(errno.ENOSPC, "this disk is full")
+        super().replace(name, data)
 
 
 class Bench:
@@ -108,9 +122,11 @@ async def bench_of(folder: Path, profile: str = "ups_serial", *, allow: bool = T
 
 
 @contextlib.asynccontextmanager
-async def at_desk(folder: Path, lines: Lines, port: int, *, allow: bool = True) -> AsyncIterator[Desk]:
+async def at_desk(
+    folder: Path, lines: Lines, port: int, *, allow: bool = True, disk: OsDisk | None = None
+) -> AsyncIterator[Desk]:
     """A device that reads and acts on what is at this port."""
-    desk = Desk(folder)
+    desk = Desk(folder, disk=disk)
     device = desk.device
     device.settings = replace(device.settings, allow_outlet_control=allow)
     link = lines.link(ModbusAddress.parse(f"tcp://127.0.0.1:{port}"), 1, 9600)
@@ -375,4 +391,32 @@ async def test_a_ups_that_is_gone_is_not_written_to(tmp_path: Path, monkeypatch:
             result = await peer.result_of(command)
             assert (result.state, result.code) == (CommandState.REFUSED, "ups_unreachable")
             assert all(request.function == READ for request in ups.requests)
+        await lines.close()
+
+
+@pytest.mark.parametrize("plan", [(False,), (True, False, False)])
+async def test_a_full_disk_stops_what_is_not_begun_and_holds_back_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: tuple[bool, ...]
+) -> None:
+    monkeypatch.setattr(commander, "SAVE_AGAIN_S", 0.05)
+    async with GatewayPeer(tmp_path / "cloud") as peer, ModbusPeer() as ups:
+        serve(ups)
+        ups.words[TEST_STATUS] = IN_PROGRESS
+        peer.hello = peer.owned(EPOCH)
+        lines, disk = Lines(), BrokenDisk(tmp_path / "ups")
+        async with (
+            at_desk(tmp_path / "ups", lines, ups.port, disk=disk) as desk,
+            desk.online(peer.installation),
+        ):
+            await peer.until("owned", lambda: desk.device.publishes)
+            disk.plan = deque(plan)
+            first, second = peer.command("self_test"), peer.command("self_test")
+            peer.say_command(first)
+            await peer.until("the disk was tried", lambda: not disk.plan)
+            if plan[0]:
+                assert (await peer.result_of(first)).state is CommandState.DONE
+            peer.say_command(second)
+            assert (await peer.result_of(second)).state is CommandState.DONE
+            assert [one.command_id for one in peer.results()][:-1] == ([first.command_id] if plan[0] else [])
+            assert sum(request.function != READ for request in ups.requests) == 1 + plan[0]
         await lines.close()
