@@ -75,6 +75,10 @@ def make_parser() -> argparse.ArgumentParser:
     off.add_argument("--email", required=True)
     _add_manifest(admin, settings)
     _add_owning(admin, settings)
+    explanation = "after a backup was restored, before anything starts: will agents take what comes next?"
+    admin.add_parser(
+        "restore-check", parents=[settings], help=explanation, description=explanation, allow_abbrev=False
+    )
     explanation = "give devices an imported past, marked as such; for demonstrations and moves"
     history = admin.add_parser("history", parents=[settings], help=explanation, allow_abbrev=False)
     history.add_argument(

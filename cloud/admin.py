@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from cloud import admin_manifest, admin_owning, background, logs
+from cloud import admin_manifest, admin_owning, admin_restore, background, logs
 from cloud.app import REFUSALS
 from cloud.config import Settings
 from cloud.core.refusal import RefusedError
@@ -65,6 +65,8 @@ def _run(chosen: argparse.Namespace, settings: Settings) -> int:
             return asyncio.run(admin_manifest.run(chosen, settings))
         case "dispute" | "clone":
             return asyncio.run(admin_owning.run(chosen, settings))
+        case "restore-check":
+            return admin_restore.run(settings)
         case "history":
             files = [json.loads(Path(path).read_text(encoding="utf-8")) for path in chosen.files]
             asyncio.run(_import_history(files, settings, follow=chosen.follow))
