@@ -25,7 +25,7 @@ async def run(pool: Pool, metrics: Metrics, offline_after_s: float, period_s: fl
 async def look(pool: Pool, offline_after_ms: int) -> int:
     """One round; how many devices were told of. DatabaseUnavailableError."""
     told = 0
-    found = await presence.candidates(pool, _now_ms() - offline_after_ms, MAX_DEVICES)
+    found = await presence.candidates(pool, _now_ms(), offline_after_ms, MAX_DEVICES)
     random.shuffle(found)  # so that several processes seldom look at the same device
     for device_id in found:
         verdict = await settle(pool, device_id, _now_ms(), offline_after_ms)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cloud.core.absence import Presence
+from cloud.core.absence import BEAT_AGE_MS, Presence
+from cloud.core.device_state import QUIET_MS
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection
 
@@ -19,9 +20,10 @@ ON CONFLICT (one) DO UPDATE
 SILENT: Final = """
 SELECT l.device_id FROM latest l
   JOIN ownership o ON o.device_id = l.device_id AND o.until_ms IS NULL
- WHERE l.seen_ms < %(before)s AND o.from_ms < %(before)s AND l.smartconnect AND NOT l.revoked
+ WHERE l.seen_ms < %(before)s AND (NOT l.connected OR l.seen_ms < %(quiet)s) AND o.from_ms < %(before)s
+   AND l.smartconnect AND NOT l.revoked
    AND NOT EXISTS (SELECT 1 FROM absence a WHERE a.device_id = l.device_id AND a.epoch = o.epoch)
-   AND EXISTS (SELECT 1 FROM listening WHERE since_ms < %(before)s)
+   AND EXISTS (SELECT 1 FROM listening WHERE since_ms < %(before)s AND beat_ms >= %(heard)s)
  LIMIT %(limit)s"""
 RETURNED: Final = """
 SELECT a.device_id FROM absence a
@@ -44,12 +46,18 @@ async def note_listening(pool: Pool, now_ms: int, *, starts: bool) -> None:
         await connection.execute(LISTEN, {"now": now_ms, "starts": starts, "break": BREAK_MS})
 
 
-async def candidates(pool: Pool, before_ms: int, limit: int) -> list[int]:
-    """Devices that may have become absent, not heard since ``before_ms``, or that may be back."""
+async def candidates(pool: Pool, now_ms: int, offline_after_ms: int, limit: int) -> list[int]:
+    """Devices that have become absent or are back, but for what changes until they are judged."""
+    silent = {
+        "before": now_ms - offline_after_ms,
+        "quiet": now_ms - max(offline_after_ms, QUIET_MS),
+        "heard": now_ms - BEAT_AGE_MS,
+        "limit": limit,
+    }
     async with pool.connection() as connection:
         return [
             *await _ids(connection, RETURNED, {"limit": limit}),
-            *await _ids(connection, SILENT, {"before": before_ms, "limit": limit}),
+            *await _ids(connection, SILENT, silent),
         ]
 
 

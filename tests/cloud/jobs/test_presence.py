@@ -10,7 +10,7 @@ import pytest
 from cloud.core.absence import Verdict
 from cloud.jobs.presence import look
 from cloud.postgres.pool import Pool, make_pool
-from cloud.postgres.presence import BREAK_MS, note_listening
+from cloud.postgres.presence import BREAK_MS, candidates, note_listening
 from cloud.services.presence import settle
 from protocol import faults
 from tests.support.ingest import ONE, TWO, own_devices
@@ -83,6 +83,25 @@ async def test_a_gateway_that_starts_or_is_away_tells_of_nobody(database: str, p
     change(database, "UPDATE listening SET since_ms = 1")
     await note_listening(pool, now(), starts=False)
     assert await look(pool, AFTER_MS) == 1
+
+
+async def test_only_what_has_changed_is_looked_at(database: str, pool: Pool) -> None:
+    """Else every round would lock the device of everybody who is away, or whose gateway is."""
+
+    async def found() -> list[int]:
+        return await candidates(pool, now(), AFTER_MS, 10)
+
+    assert await found() == []
+    heard(database, ONE, AFTER_MS + 5_000)
+    heard(database, TWO, AFTER_MS + 5_000, connected=False)
+    assert await found() == [TWO]
+    change(database, "UPDATE listening SET beat_ms = 1")
+    assert await found() == []
+    change(database, "UPDATE listening SET beat_ms = %s", now())
+    await look(pool, AFTER_MS)
+    assert await found() == []
+    heard(database, TWO, 0)
+    assert await found() == [TWO]
 
 
 async def test_the_next_owner_is_told_nothing_of_an_old_absence(database: str, pool: Pool) -> None:
