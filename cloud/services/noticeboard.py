@@ -241,6 +241,10 @@ async def send_test(kit: Kit, actor: Actor, channel_id: int | None, now_ms: int)
 
     async def work(connection: Connection) -> int:
         company_id = actor.company_id
+        if channel_id is not None:
+            channels = await notice_policies.channels(connection, company_id)
+            if all(one.channel_id != channel_id for one in channels):
+                raise RefusedError(RefusalCode.NOT_FOUND)
         recent = await notices.log_of(connection, company_id)
         if any(
             one.items[0].get("say") == TEST and one.created_ms > now_ms - TESTS_APART_MS for one in recent
@@ -251,9 +255,6 @@ async def send_test(kit: Kit, actor: Actor, channel_id: int | None, now_ms: int)
             connection, company_id, None, site_id=0, step=0, items=items, now_ms=now_ms
         )
         if channel_id is not None:
-            channels = await notice_policies.channels(connection, company_id)
-            if all(one.channel_id != channel_id for one in channels):
-                raise RefusedError(RefusalCode.NOT_FOUND)
             return await notices.insert_delivery(
                 connection, notice_id, company_id, now_ms=now_ms, channel_id=channel_id
             )

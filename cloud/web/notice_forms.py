@@ -20,9 +20,9 @@ STEPS: Final = {0: "to", 1: "then"}
 
 
 def number_of(text: str) -> int:
-    """A number of a path or a hidden field. Problem."""
+    """A number of a path or a hidden field. Problem not_found: a text that cannot be one names nothing."""
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise Problem(ProblemCode.BAD_REQUEST)
+        raise Problem(ProblemCode.NOT_FOUND)
     return int(text)
 
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from cloud.core.authz import Action
 from cloud.core.notice import DEFAULT_TOPICS, Topic
-from cloud.core.refusal import RefusedError
+from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres.notice_policies import PolicyRow
 from cloud.services import noticeboard
 from cloud.services.notice_letters import is_test
@@ -23,6 +23,7 @@ from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import page, see_other
 from cloud.web.state import KIT, POOL, SETTINGS, actor_of, now_ms
 
+BAD_LINK: Final = "This link is not complete. Copy all of it from the mail, or log in and open Notifications."
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 
 
@@ -169,6 +170,8 @@ async def send_test(request: web.Request) -> web.Response:
     try:
         await noticeboard.send_test(request.app[KIT], actor_of(request), channel_id, now_ms())
     except RefusedError as refusal:
+        if refusal.code is RefusalCode.NOT_FOUND:
+            raise
         return await _board(request, faults_of(refusal), {})
     return see_other("/notifications?tested=1")
 
@@ -219,7 +222,7 @@ async def show_log(request: web.Request) -> web.Response:
 async def show_unsubscribe(request: web.Request) -> web.Response:
     """Ask; a link alone changes nothing, for programs follow links."""
     if read_token(request.app[KIT].vault, request.match_info["token"]) is None:
-        raise Problem(ProblemCode.LINK_INVALID)
+        raise Problem(ProblemCode.NOT_FOUND, detail=BAD_LINK)
     return page(request, "unsubscribe.html", {"done": False})
 
 
@@ -228,7 +231,7 @@ async def do_unsubscribe(request: web.Request) -> web.Response:
     """No more mails: by the button, or by a mail program's one click (RFC 8058)."""
     kit = request.app[KIT]
     if not await unsubscribe(kit.pool, kit.vault, request.match_info["token"], now_ms()):
-        raise Problem(ProblemCode.LINK_INVALID)
+        raise Problem(ProblemCode.NOT_FOUND, detail=BAD_LINK)
     return page(request, "unsubscribe.html", {"done": True})
 
 
@@ -239,15 +242,15 @@ def add_routes(app: web.Application) -> None:
     router.add_get("/notifications/log", show_log)
     router.add_get("/notifications/policies/new", show_policy)
     router.add_post("/notifications/policies/new", save_policy)
-    router.add_get(r"/notifications/policies/{policy:\d{1,18}}", show_policy)
-    router.add_post(r"/notifications/policies/{policy:\d{1,18}}", save_policy)
-    router.add_post(r"/notifications/policies/{policy:\d{1,18}}/remove", remove_policy)
-    router.add_post(r"/notifications/policies/{policy:\d{1,18}}/mails", subscribe)
+    router.add_get("/notifications/policies/{policy}", show_policy)
+    router.add_post("/notifications/policies/{policy}", save_policy)
+    router.add_post("/notifications/policies/{policy}/remove", remove_policy)
+    router.add_post("/notifications/policies/{policy}/mails", subscribe)
     router.add_get("/notifications/channels/new", show_channel)
     router.add_post("/notifications/channels/new", add_channel)
-    router.add_post(r"/notifications/channels/{channel:\d{1,18}}/remove", remove_channel)
+    router.add_post("/notifications/channels/{channel}/remove", remove_channel)
     router.add_post("/notifications/test", send_test)
     router.add_post("/notifications/windows", add_window)
-    router.add_post(r"/notifications/windows/{window:\d{1,18}}/end", end_window)
-    router.add_get(r"/unsubscribe/{token:[\w-]{1,80}}", show_unsubscribe)
-    router.add_post(r"/unsubscribe/{token:[\w-]{1,80}}", do_unsubscribe)
+    router.add_post("/notifications/windows/{window}/end", end_window)
+    router.add_get("/unsubscribe/{token}", show_unsubscribe)
+    router.add_post("/unsubscribe/{token}", do_unsubscribe)

@@ -14,7 +14,8 @@ from cloud.core.command import Order
 from cloud.core.rule_draft import Draft
 from cloud.postgres import accounts
 from cloud.postgres.commands import CommandRow
-from cloud.services import commanding, companies, naming, offering, ruling
+from cloud.postgres.notice_policies import PolicyRow, Target, WindowRow
+from cloud.services import commanding, companies, naming, noticeboard, offering, placing, ruling
 from cloud.web import sessions
 from cloud.web.bulk_views import BULK
 from cloud.web.state import COMMANDER, KIT
@@ -27,7 +28,7 @@ from tests.support.rooms import PAGE_ONE, PAGE_TWO
 
 HARMLESS: Final[Mapping[str, str]] = {"path": "portal.css", "kind": "csv"}
 """Placeholders of paths that name nobody's things. All others are looked up in ``World.ids``."""
-QUERY: Final = frozenset({"range_s", "after", "result", "nonce", "from_ms", "to_ms", "before_ms"})
+QUERY: Final = frozenset({"range_s", "after", "result", "nonce", "from_ms", "to_ms", "before_ms", "before"})
 """Query parameters that name nothing."""
 IDS: Final = frozenset({"company_id", "token", "hand_to", "company", "member", "invitation"})
 """Fields of bodies that name somebody's things: a request with one is refused."""
@@ -74,6 +75,22 @@ FIELDS: Final[Mapping[str, Any]] = {
     "every_days": 90,
     "first_ms": 4_000_000_000_000,
     "settings": {"device_sensitivity_s": 5},
+    "topics": ["overload"],
+    "recipients": [{"kind": "role", "target": "owner"}],
+    "delay_s": 0,
+    "recoveries": True,
+    "quiet_from_min": None,
+    "quiet_until_min": None,
+    "quiet_zone": "UTC",
+    "quiet_lets_urgent": True,
+    "escalate_after_s": None,
+    "channel_id": None,
+    "until_ms": 4_000_000_000_000,
+    "from_ms": 3_999_999_000_000,
+    "reason": "work",
+    "site_name": "South",
+    "device_ids": [],
+    "alarms": [{"device_id": "1", "topic": "overload"}],
 }
 """Other fields of the API's bodies."""
 DAY_MS: Final = 86_400_000
@@ -108,6 +125,12 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/reset": {"email": "somebody@example.org"},
     "/reset/new": {"token": "x", "password": PASSWORD},
     "/reset/new/open": {"link": "x"},
+    "/alarms": {"reason": "mine"},
+    "/sites": {"name": "South"},
+    "/notifications/policies/new": {"name": "Mine", "topic_overload": "on", "to_role_owner": "on"},
+    "/notifications/channels/new": {"kind": "webhook", "name": "x", "address": "nothing"},
+    "/notifications/test": {"channel": THEIRS},
+    "/notifications/windows": {"until": "2999-01-01T00:00", "reason": "work"},
     "/company/role": {"member": THEIRS, "role": "viewer"},
     "/company/remove": {"member": THEIRS},
     "/company/switch": {"company": THEIRS},
@@ -168,7 +191,9 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     ordered = await order(portal, cookie, owned.device_id)
     watching = Draft(name="A rule of their own", subject="load_w", side="above", threshold=500)
     rule_id = await ruling.make(portal.pool, owner, watching, now_ms())
+    arranged = await arrange(portal, owner)
     ids = {
+        **arranged,
         "device_id": str(owned.device_id),
         "device": str(owned.device_id),
         "rule_id": str(rule_id),
@@ -191,6 +216,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         "Cellar rack",
         "By the boiler",
         "A rule of their own",
+        *("A site of their own", "A policy of their own", "A channel of their own", "work of their own"),
         "a cause of their own",
         "Example Clinic",
         "ada@example.org",
@@ -210,6 +236,24 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     return World(ids, marks)
 
 
+async def arrange(portal: Portal, owner: Actor) -> dict[str, str]:
+    """A site, a policy, a channel and a window; their numbers by placeholder."""
+    kit = portal.app[KIT]
+    site_id = await placing.add_site(portal.pool, owner, "A site of their own", now_ms())
+    mine = PolicyRow(name="A policy of their own", topics=["fault"], scope="site", scope_id=site_id)
+    told = [Target(0, "role", "owner")]
+    policy_id = await noticeboard.save_policy(portal.pool, owner, mine, told, now_ms())
+    channel_id, _ = await noticeboard.add_channel(
+        *(kit, owner, "webhook", "A channel of their own", "https://hooks.example.org/x"),
+        private=False,
+        now_ms=now_ms(),
+    )
+    work = WindowRow(0, "company", 0, 0, now_ms() + DAY_MS, now_ms() + 2 * DAY_MS, "work of their own")
+    window_id = await noticeboard.add_window(portal.pool, owner, work, now_ms())
+    numbers = {"site": site_id, "policy": policy_id, "channel": channel_id, "window": window_id}
+    return {name: str(n) for kind, n in numbers.items() for name in (kind, f"{kind}_id")}
+
+
 async def order(portal: Portal, cookie: str, device_id: int) -> CommandRow:
     """A command that somebody's log-in has sent to their device."""
     session = await accounts.find_session(
@@ -227,6 +271,10 @@ THINGS: Final[Mapping[str, LiteralString]] = {
     "ownerships": "SELECT * FROM ownership WHERE company_id = %(company)s",
     "matters": "SELECT m.device_id, m.kind, m.subject, m.status FROM matter m JOIN ownership o"
     " USING (device_id) WHERE o.company_id = %(company)s AND o.until_ms IS NULL",
+    "sites": "SELECT * FROM site WHERE company_id = %(company)s",
+    "policies": "SELECT * FROM notice_policy WHERE company_id = %(company)s",
+    "channels": "SELECT * FROM notice_channel WHERE company_id = %(company)s",
+    "windows": "SELECT * FROM maintenance_window WHERE company_id = %(company)s",
     "rules": "SELECT * FROM rule WHERE company_id = %(company)s",
     "claims": "SELECT * FROM claim WHERE company_id = %(company)s",
     "members": "SELECT * FROM membership WHERE company_id = %(company)s",

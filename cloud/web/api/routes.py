@@ -9,6 +9,7 @@ from aiohttp import web
 from cloud.web import sessions
 from cloud.web.api import (
     account,
+    alarms,
     bulk,
     claims,
     commands,
@@ -16,6 +17,7 @@ from cloud.web.api import (
     devices,
     document,
     exports,
+    notifications,
     offers,
     outages,
     ownership,
@@ -36,6 +38,8 @@ SECTIONS: Final[Sequence[Section]] = (
     outages.SECTION,
     settings.SECTION,
     commands.SECTION,
+    alarms.SECTION,
+    notifications.SECTION,
     rules.SECTION,
     claims.SECTION,
     bulk.SECTION,
