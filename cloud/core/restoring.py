@@ -89,7 +89,9 @@ class Facts:
 
 
 def judge(facts: Facts) -> list[Finding]:
-    """Everything that was looked at, in the order of importance."""
+    """Everything that was looked at, in the order of importance; little where the schema is an older one."""
+    if facts.pending_migrations:
+        return [_clocks(facts), _key_set(facts), _schema(facts)]
     return [
         _clocks(facts),
         _age(facts),
@@ -170,7 +172,7 @@ def _key_set(facts: Facts) -> Finding:
 
 def _schema(facts: Facts) -> Finding:
     if facts.pending_migrations:
-        text = f"{facts.pending_migrations} migrations are to be applied: serve, or migrate, does it"
+        text = f"{facts.pending_migrations} migrations are missing: run migrate, then this check again"
         return Finding("schema", Verdict.LOOK, text)
     return Finding("schema", Verdict.OK, "fits this program")
 

@@ -37,7 +37,9 @@ from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.cloud_events import tell
 from protocol.messages import Scalar
 
-PAGE_DEVICES: Final = 256
+PAGE_DEVICES: Final = 64
+PAUSE_S: Final = 0.005
+"""Between pages: telemetry, which shares the database, never waits for more than one."""
 PAGE_SAMPLES_EACH: Final = 400
 """Of one device at a time; one that has more is far behind, and read alone, this much at a time:"""
 ALONE_SAMPLES: Final = 20_000
@@ -93,6 +95,7 @@ class RuleWatch:
                 return judged
             judged += await self._judge_page(page)
             after = page[-1].device_id
+            await asyncio.sleep(PAUSE_S)
 
     # --- samples --------------------------------------------------------------------------------------------
 

@@ -45,20 +45,27 @@ class Streamer:
 
     async def run(self, first_s: float, tls: ssl.SSLContext) -> None:
         """Log in, and from ``first_s`` on publish. CheckError where anything is refused."""
-        period_s = self._config["period_s"]
         await self._log_in(tls)
         seq, due_s = 0, first_s
         while True:
             await asyncio.sleep(due_s - time.monotonic())
             seq += 1
             packet_id = (seq - 1) % 65_535 + 1
-            self._send(Publish(self._topic, pack_batch([_sample(seq)]), qos=1, packet_id=packet_id))
+            self._send(Publish(self._topic, pack_batch([self.sample(seq)]), qos=1, packet_id=packet_id))
             answer = await self._receive()
             took_ms = 1000 * (time.monotonic() - due_s)
             acked = isinstance(answer, PubAck) and answer.packet_id == packet_id and answer.reason == 0
             expect(acked, f"a sample was answered with {answer}")
             self._out.write(f"{due_s:.6f} {took_ms:.3f}\n")
-            due_s += period_s
+            due_s += self.pause_s()
+
+    def sample(self, seq: int) -> bytes:
+        """What it measures now."""
+        return _sample(seq)
+
+    def pause_s(self) -> float:
+        """Until its next sample is due."""
+        return float(self._config["period_s"])
 
     async def _log_in(self, tls: ssl.SSLContext) -> None:
         self._reader, self._writer = await asyncio.open_connection(
@@ -94,12 +101,12 @@ def _sample(seq: int) -> bytes:
     )
 
 
-async def stream(config: dict[str, Any], out: TextIO) -> None:
+async def stream(config: dict[str, Any], out: TextIO, kind: type[Streamer] = Streamer) -> None:
     """All devices, evenly spread over the period, until SIGTERM."""
     tls = ssl.create_default_context(cadata=config["ca_pem"])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    devices = [Streamer(config, device, out) for device in config["devices"]]
+    devices = [kind(config, device, out) for device in config["devices"]]
     begins_s = time.monotonic() + 1 + len(devices) / CONNECTED_PER_S
     tasks: set[asyncio.Task[Any]] = {asyncio.ensure_future(stop.wait())}
     for number, device in enumerate(devices):
@@ -113,13 +120,13 @@ async def stream(config: dict[str, Any], out: TextIO) -> None:
         task.result()
 
 
-def main(config_path: str, out_path: str) -> int:
+def main(config_path: str, out_path: str, kind: type[Streamer] = Streamer) -> int:
     """Stream until SIGTERM; the exit status."""
     config = json.loads(Path(config_path).read_bytes())
     with Path(out_path).open("w", encoding="ascii", buffering=1) as out:
-        asyncio.run(stream(config, out))
+        asyncio.run(stream(config, out, kind))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1], sys.argv[2]))
