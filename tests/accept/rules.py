@@ -243,8 +243,8 @@ class Run:
             by_pair.setdefault((device_id, rule_id), []).append(what)
         wrong = [
             pair
-            for pair, whats in by_pair.items()
-            if any((what == "raised") != (place % 2 == 0) for place, what in enumerate(whats))
+            for pair, kinds in by_pair.items()
+            if any((what == "raised") != (place % 2 == 0) for place, what in enumerate(kinds))
         ]
         expect(not wrong, f"raised and cleared do not alternate: {wrong[:3]}")
         return len(told), self.number("SELECT count(*) FROM v_telemetry")
