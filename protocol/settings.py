@@ -85,7 +85,10 @@ class Setting:
     choices: Mapping[str, str] = field(default_factory=dict)
 
 
-_GROUP_LABELS: Final = {"mog": "main outlet group", **{f"sog{i}": f"outlet group {i + 1}" for i in range(4)}}
+_GROUP_LABELS: Final = {
+    "mog": "the main outlet group",
+    **{f"sog{i}": f"outlet group {i + 1}" for i in range(4)},
+}
 
 CATALOGUE: Final[tuple[Setting, ...]] = (
     Setting(
@@ -190,7 +193,7 @@ CATALOGUE: Final[tuple[Setting, ...]] = (
     *(
         Setting(
             name=f"{group}_name",
-            label=f"Name of the {_GROUP_LABELS[group]}",
+            label=f"Name of {_GROUP_LABELS[group]}",
             kind=Kind.TEXT,
             home=Home.REGISTER,
             max_chars=REGISTER_TEXT_CHARS,

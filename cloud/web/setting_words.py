@@ -117,7 +117,9 @@ def _row(one: SettingView, view: SettingsView) -> SettingFacts:
     name, last = one.setting.name, one.last
     note = ""
     if one.state is SettingState.REFUSED and last is not None:
-        note = f"{value_text(name, last.value)} was refused: {refusal_text(last.code)}."
+        wanted = value_text(name, last.value)
+        note = f"{wanted}, wanted {_who(last)}, was refused: {refusal_text(last.code)}."
+        last = None  # what is in force is older
     elif one.state is SettingState.CHANGED_AT_DEVICE:
         beaten = _overtaken(name, view)
         if beaten is not None:

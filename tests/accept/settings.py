@@ -41,7 +41,7 @@ async def online(site: SettingsSite) -> None:
     said = await _settled(site, "transfer_low")
     expect(said["state"] == "refused", f"what the UPS refuses is {said['state']}")
     expect(site.registers()["transfer_low"] == 198, "a refused value was written")
-    await expect_page(site, ("100 V was refused: the UPS does not take this value",))
+    await expect_page(site, ("100 V, wanted by Ada Number0, was refused: the UPS does not take this value",))
 
 
 async def _settled(site: SettingsSite, name: str) -> dict[str, object]:

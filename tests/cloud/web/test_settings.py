@@ -133,7 +133,7 @@ async def test_the_page_says_who_won(portal: Portal, ada: Somebody) -> None:
     for words in (
         "Changed at the device",
         "It was changed there later than 196 V, wanted by Ada North.",
-        "Low was refused: the UPS does not take this value",
+        "Low, wanted by Ada North, was refused: the UPS does not take this value",
         "overtaken: a later change at the device stands",
     ):
         assert words in page, words
