@@ -56,6 +56,7 @@ class Session:
         self._root_pub = root_pub
         self._greeted: Callable[[], None] | None = greeted
         self._kid = device.identity.kid
+        self._events_rest = asyncio.Event()  # no event is on its way: telemetry may go on
         self._held_at_n = -1  # the hello after which 0x87 came; wait for the next one
         self._asked_ms = device.clock.mono_ms()  # for a hello
         self._hello_time: HelloTime | None = None
@@ -211,6 +212,7 @@ class Session:
             device.has_events.clear()
             event = device.spool.next_event() if self._may_publish(events=True) else None
             if event is None:
+                self._events_rest.set()
                 await device.has_events.wait()
                 continue
             ts_ms, uncertain = device.spool.event_ts(event)
@@ -223,7 +225,10 @@ class Session:
                 time_uncertain=uncertain,
             )
             last_n = device.enrollment.last_n
+            self._events_rest.clear()
             reason = await self._uplink.publish(topics.event(self._kid, event.epoch), encode(message))
+            if judge(reason) is Verdict.LATER:
+                self._events_rest.set()
             verdict = await self._take(reason, retry, f"event {event.kind}", last_n)
             retry = retry.failed() if verdict is Verdict.LATER else RETRY
             if verdict in {Verdict.STORED, Verdict.REFUSED}:
@@ -242,6 +247,7 @@ class Session:
             if outgoing is None:
                 await device.has_samples.wait()
                 continue
+            await self._events_rest.wait()
             if not self._may_publish() or outgoing.epoch != device.enrollment.epoch:
                 continue  # a hello came while the disk was read
             topic = topics.telemetry(self._kid, outgoing.epoch, outgoing.stream)

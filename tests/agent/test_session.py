@@ -18,7 +18,7 @@ from protocol.errors import Reason
 from protocol.messages import EventKind
 from protocol.signing import open_announcement, seal_key_set
 from protocol.topics import UpKind
-from tests.agent.desk import ON_BATTERY, Desk
+from tests.agent.desk import ON_BATTERY, STATUS, Desk
 from tests.agent.gateway_peer import GatewayPeer
 from tests.support.samples import sample_seq, sample_ts
 
@@ -365,6 +365,29 @@ async def test_a_backlog_drains_in_order_in_few_messages(
         times = [sample_ts(sample) for p in peer.of(UpKind.TELEMETRY) for sample in samples(p)]
         assert times == sorted(set(times))
         assert len(peer.of(UpKind.NOW)) >= 2  # the page does not wait for the backlog
+
+
+async def test_events_that_waited_go_out_before_readings_that_waited(
+    peer: GatewayPeer, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "BATCH_SAMPLES", 5)
+    await spooled(desk, 0)
+    for number in range(8):
+        await desk.read(5, status=ON_BATTERY if number % 2 else STATUS)
+    await desk.device.report()
+    async with desk.online(peer.installation):
+        await peer.until("all of it", lambda: len(places(peer)) == 40)
+        kinds = [topics.parse(publish.topic).kind for publish in peer.received]
+        assert kinds[: kinds.index(UpKind.TELEMETRY)].count(UpKind.EVENT) == kinds.count(UpKind.EVENT) == 7
+
+
+async def test_an_event_that_must_wait_holds_no_reading_back(peer: GatewayPeer, desk: Desk) -> None:
+    peer.reasons[UpKind.EVENT] = deque([Reason.QUOTA_EXCEEDED] * 3)
+    async with desk.online(peer.installation):
+        await peer.until("owned", lambda: desk.device.publishes)
+        await desk.read(3, status=ON_BATTERY)
+        await peer.until("the readings", lambda: desk.device.spool.is_empty() and places(peer))
+        await peer.until("the event at last", lambda: len(peer.of(UpKind.EVENT)) == 4)
 
 
 async def test_a_silent_gateway_is_left(
