@@ -20,7 +20,7 @@ async def rooms(portal: Portal) -> list[str]:
     """A page of every kind, filled."""
     ada = await portal.add_person("ada@example.org", company="Example Clinic")
     owned = await portal.own_device(ada)
-    await owned.show()
+    await owned.show(mog_outlet_status=1, sog0_outlet_status=2)
     await owned.add_samples([(now_ms() - age * 60_000, {}) for age in range(60, 0, -1)])
     await owned.add_event("on_battery", input_voltage=0.0)
     waiting = await claim(portal.pool, ada, labelled_device()[0])
@@ -33,6 +33,9 @@ async def rooms(portal: Portal) -> list[str]:
         "/devices",
         f"/devices/{owned.device_id}",
         f"/devices/{owned.device_id}/settings",
+        f"/devices/{owned.device_id}/control?kind=outlet_on&group=sog0",
+        f"/devices/{owned.device_id}/control?kind=calibration_start",
+        f"/devices/{owned.device_id}/commands",
         f"/devices/{owned.device_id}/setup",
         f"/devices/{owned.device_id}/setup/sensitivity",
         "/add",
