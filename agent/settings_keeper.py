@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from protocol.registers import Block
 
 LOOK_EVERY_S: Final = 1.5  # one block a look: what is done at a front panel is known within twice this
+NOT_THERE: Final = frozenset({1, 2, 3})  # exceptions that say so; others say "not now"
 REPORT_INTERVAL: Final = "report_interval_s"
 _BLOCKS: Final = (BLOCKS["settings"], BLOCKS["names"])
 
@@ -124,6 +125,7 @@ class SettingsKeeper:
         if not enrollment.spools:
             return False
         await self._keep(core.begin(self._file.value, enrollment.epoch, self._now()))
+        await self._keep(core.overtake(self._file.value, self._told, self._now()))
         given = self._given
         if given is not None:
             await self._keep(core.take(self._file.value, given))
@@ -145,6 +147,8 @@ class SettingsKeeper:
         try:
             words = await link.read(block.start, block.count)
         except LinkRefusedError as error:
+            if error.code not in NOT_THERE:
+                raise
             self._absent.add(block.name)
             self._log.info("the UPS does not show its settings", block=block.name, reason=str(error))
             return {}

@@ -60,7 +60,8 @@ class Ledger:
 
     ``own``: settings of the agent that somebody has set. ``seen``: registers as last read. ``changed``: front
     panel changes that stand. ``refused`` and ``overwritten`` are of ``base_version``, the last version that
-    was considered; ``wanted`` is to be considered.
+    was considered; ``wanted`` is to be considered. ``writing``: values that are being written for it, and
+    ``replacing``, what was there before.
     """
 
     epoch: int = 0
@@ -73,6 +74,7 @@ class Ledger:
     overwritten: dict[str, Local] = field(default_factory=dict)
     wanted: Desired | None = None
     writing: dict[str, Scalar] = field(default_factory=dict)
+    replacing: dict[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,16 @@ def look(ledger: Ledger, found: Mapping[str, Scalar], now: Moment) -> tuple[Ledg
     return after, changes
 
 
+def overtake(ledger: Ledger, told: int, now: Moment) -> Ledger:
+    """The ledger with a revision that the cloud, which has been told this one, takes for newer.
+
+    Somebody may have restored the agent's state from a backup.
+    """
+    if told <= ledger.revision:
+        return ledger
+    return replace(ledger, revision=max(told + 1, now.unix_ms))
+
+
 def take(ledger: Ledger, desired: Desired) -> Ledger:
     """The ledger once this is wanted; the same where it is of another ownership, or no news."""
     known = max(ledger.base_version, ledger.wanted.version if ledger.wanted else 0)
@@ -167,7 +179,8 @@ def plan(ledger: Ledger, now: Moment) -> Todo | None:
 
 def intend(ledger: Ledger, name: str, value: Scalar) -> Ledger:
     """The ledger before this value is written."""
-    return replace(ledger, writing={**ledger.writing, name: value})
+    replacing = {name: ledger.seen.get(name), **ledger.replacing}
+    return replace(ledger, writing={**ledger.writing, name: value}, replacing=replacing)
 
 
 def finish(
@@ -187,12 +200,14 @@ def finish(
         base_version=ledger.wanted.version,
         wanted=None,
         writing={},
+        replacing={},
         own={**ledger.own, **todo.own},
         changed={name: local for name, local in ledger.changed.items() if name not in applied},
         refused=refused,
         overwritten={name: local for name, local in beaten.items() if local.value != ledger.seen.get(name)},
         revision=_next_revision(ledger, now),
     )
+    before = {**before, **ledger.replacing}
     new = {**todo.own, **{name: after.seen[name] for name in applied if name in after.seen}}
     changes = tuple(
         Change(name, before.get(name), value, PORTAL)

@@ -4,7 +4,7 @@ The portal changes a shadow under the lock of the device's row, a writer under t
 the row in ``device_setting`` after it. Reports of devices are stored by :mod:`cloud.postgres.reported`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from cloud.postgres.transaction import Connection
 from protocol.messages import Scalar
 
 SHOWN_CHANGES: Final = 30
+KEPT_CHANGES: Final = 1000
 
 # One of these is locked, and made before, with an epoch that no ownership has.
 MAKE: Final = (
@@ -40,6 +41,12 @@ ADD: Final = (
     " closed_ms) VALUES (%(device)s, %(epoch)s, %(name)s, %(value)s, %(origin)s, %(account)s, %(made)s,"
     " %(version)s, %(state)s, %(closed)s)"
 )
+FORGET: Final = (
+    "DELETE FROM setting_change WHERE device_id = %(device)s AND epoch = %(epoch)s AND state <> 'pending'"
+    " AND change_id < (SELECT change_id FROM setting_change WHERE device_id = %(device)s"
+    " AND epoch = %(epoch)s ORDER BY change_id DESC OFFSET %(kept)s LIMIT 1)"
+)
+"""A device that changes its mind all day must not fill the disk."""
 CLOSE: Final = (
     "UPDATE setting_change SET state = %(state)s, code = %(code)s, closed_ms = %(now)s"
     " WHERE device_id = %(device)s AND epoch = %(epoch)s AND name = %(name)s AND version = %(version)s"
@@ -125,7 +132,7 @@ def values_of(device_id: int, shadow: Shadow, sealed: bytes | None, kid: str | N
 
 
 def statements_of(
-    device_id: int, epoch: int, notes: Iterable[Note], now_ms: int
+    device_id: int, epoch: int, notes: Sequence[Note], now_ms: int
 ) -> list[tuple[str, dict[str, object]]]:
     """What writes these notes into the history, in order."""
     found: list[tuple[str, dict[str, object]]] = []
@@ -155,6 +162,8 @@ def statements_of(
             case Closed():
                 closing = {"version": note.version, "state": note.state.value, "code": note.code}
                 found.append((CLOSE, {**known, **closing}))
+    if any(isinstance(note, Made) for note in notes):
+        found.append((FORGET, {"device": device_id, "epoch": epoch, "kept": KEPT_CHANGES}))
     return found
 
 
@@ -180,7 +189,7 @@ async def store(
     connection: Connection,
     device_id: int,
     shadow: Shadow,
-    notes: Iterable[Note],
+    notes: Sequence[Note],
     *,
     sealed: bytes | None,
     kid: str | None,
@@ -216,7 +225,7 @@ async def store_profile(
 
 
 async def add_notes(
-    connection: Connection, device_id: int, epoch: int, notes: Iterable[Note], now_ms: int
+    connection: Connection, device_id: int, epoch: int, notes: Sequence[Note], now_ms: int
 ) -> None:
     """Write the history alone."""
     for statement, arguments in statements_of(device_id, epoch, notes, now_ms):

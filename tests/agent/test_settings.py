@@ -16,6 +16,7 @@ from agent.core.settings import (
     finish,
     intend,
     look,
+    overtake,
     plan,
     report_of,
     take,
@@ -106,6 +107,11 @@ def test_our_own_write_is_no_change_at_the_front_panel_even_after_a_crash() -> N
     after, changes = look(crashed, {"transfer_low": 190}, at(50))
     assert changes == ()
     assert carry_out(after, at(60)).changed == {}
+    todo = plan(after, at(60))
+    assert todo is not None
+    done, told = finish(after, todo, {"transfer_low": ""}, dict(after.seen), at(60))
+    assert told == (Change("transfer_low", 208, 190, "portal"),)
+    assert (done.writing, done.replacing) == ({}, {})
 
 
 def test_what_the_ups_refuses_is_said_and_stays_as_it_was() -> None:
@@ -132,6 +138,12 @@ def test_another_ownership_begins_with_nothing() -> None:
     assert after == Ledger(epoch=8, revision=after.revision)
     assert after.revision > ledger.revision
     assert plan(after, at(30)) is None
+
+
+def test_a_ledger_from_a_backup_is_reported_as_newer_than_what_the_cloud_has() -> None:
+    ledger = seen_first(transfer_low=208)
+    assert overtake(ledger, ledger.revision, at(5)) == ledger
+    assert overtake(ledger, ledger.revision + 50, at(5)).revision == ledger.revision + 51
 
 
 def test_a_change_of_another_boot_keeps_the_time_it_was_known_by() -> None:

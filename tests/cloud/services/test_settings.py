@@ -153,6 +153,19 @@ async def test_a_name_given_elsewhere_is_in_the_history(desk: Desk) -> None:
     assert [(one.name, one.value) for one in seen.changes] == [("name", "Cellar")]
 
 
+async def test_the_history_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "KEPT_CHANGES", 5)
+    await desk.save(report_interval_s=5)
+    for number in range(8):
+        await desk.save(name=f"Rack {number}")
+    seen = await settings.look(desk.pool, desk.people[0], desk.device_id)
+    assert [one.value for one in seen.changes] == [
+        *(f"Rack {number}" for number in range(7, 2, -1)),
+        "Rack 2",
+        5,
+    ]
+
+
 class DiedError(Exception):
     """What a fault point does here."""
 
