@@ -1,13 +1,17 @@
 """Phones, keyboards, dark rooms, screen readers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
 
 from build_assets import FRONTEND
+from cloud.core.rule_draft import TEMPLATES
+from cloud.services import ruling
 from tests.browser.conftest import OpenPage, log_in
 from tests.support.portal import PASSWORD, Portal, claim, labelled_device, now_ms
+from tests.support.ruling import judge_now
 
 pytestmark = pytest.mark.browser
 
@@ -29,6 +33,9 @@ async def rooms(portal: Portal) -> list[str]:
     await several.twin().announce(portal.pool, now_ms())
     picking = await claim(portal.pool, ada, several)
     won = await claim(portal.pool, ada, owned.device)
+    draft = ruling.TEMPLATES["load"].draft
+    rule_id = await ruling.make(portal.pool, ada, replace(draft, hold_s=0), now_ms())
+    await judge_now(portal.pool, owned, [{"output_real_power_pct": 91.0}])
     return [
         "/devices",
         f"/devices/{owned.device_id}",
@@ -38,6 +45,10 @@ async def rooms(portal: Portal) -> list[str]:
         f"/devices/{owned.device_id}/commands",
         f"/devices/{owned.device_id}/setup",
         f"/devices/{owned.device_id}/setup/sensitivity",
+        "/rules",
+        "/rules/new?template=runtime",
+        f"/rules/{rule_id}",
+        f"/devices/{owned.device_id}/rules",
         "/add",
         "/add/codes",
         "/add/bulk",
