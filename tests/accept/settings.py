@@ -5,9 +5,12 @@ Both ends agree within 5 s of reconnecting, the later change wins, and the page 
 """
 
 import asyncio
+import sys
 import tempfile
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from tests.accept import CheckError, expect, failed, passed, progress, wait_until
 from tests.accept._settings_site import WAIT_S, SettingsSite, settings_site
@@ -134,6 +137,7 @@ async def check(folder: Path) -> dict[str, float]:
 
 def main() -> int:
     """The check."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # of the services it calls
     try:
         with tempfile.TemporaryDirectory() as folder:
             took_s = asyncio.run(check(Path(folder)))
