@@ -8,8 +8,10 @@ from playwright.async_api import Page, expect
 
 from build_assets import FRONTEND
 from cloud.core.rule_draft import TEMPLATES
-from cloud.services import ruling
+from cloud.services import noticing, ruling
+from cloud.web.state import KIT
 from tests.browser.conftest import OpenPage, log_in
+from tests.support.foreign import arrange
 from tests.support.portal import PASSWORD, Portal, claim, labelled_device, now_ms
 from tests.support.ruling import judge_now
 
@@ -26,25 +28,40 @@ async def rooms(portal: Portal) -> list[str]:
     owned = await portal.own_device(ada)
     await owned.show(mog_outlet_status=1, sog0_outlet_status=2)
     await owned.add_samples([(now_ms() - age * 60_000, {}) for age in range(60, 0, -1)])
-    await owned.add_event("on_battery", input_voltage=0.0)
+    began_ms = now_ms() - 30 * 60_000
+    await owned.add_event("on_battery", at_ms=began_ms, input_voltage=0.0)
     waiting = await claim(portal.pool, ada, labelled_device()[0])
     several, _ = labelled_device()
     await several.announce(portal.pool, now_ms())
     await several.twin().announce(portal.pool, now_ms())
     picking = await claim(portal.pool, ada, several)
     won = await claim(portal.pool, ada, owned.device)
-    draft = ruling.TEMPLATES["load"].draft
+    draft = TEMPLATES["load"].draft
     rule_id = await ruling.make(portal.pool, ada, replace(draft, hold_s=0), now_ms())
     await judge_now(portal.pool, owned, [{"output_real_power_pct": 91.0}])
+    arranged = await arrange(portal, ada)
+    desk = portal.app[KIT]
+    await noticing.take_in(desk, now_ms())
+    while await noticing.decide_one(desk, now_ms() + 5_000):
+        pass
     return [
         "/devices",
         f"/devices/{owned.device_id}",
+        f"/devices/{owned.device_id}/outages",
+        f"/devices/{owned.device_id}/outages/{began_ms}",
         f"/devices/{owned.device_id}/settings",
         f"/devices/{owned.device_id}/control?kind=outlet_on&group=sog0",
         f"/devices/{owned.device_id}/control?kind=calibration_start",
         f"/devices/{owned.device_id}/commands",
         f"/devices/{owned.device_id}/setup",
         f"/devices/{owned.device_id}/setup/sensitivity",
+        "/alarms",
+        "/notifications",
+        "/notifications/policies/new",
+        "/notifications/channels/new",
+        "/notifications/log",
+        "/sites",
+        f"/sites/{arranged['site']}",
         "/rules",
         "/rules/new?template=runtime",
         f"/rules/{rule_id}",
