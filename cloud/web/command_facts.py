@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from cloud.core.authz import Action, Actor
-from cloud.core.command import Group, GroupState
+from cloud.core.command import Group, GroupState, State
 from cloud.core.device_state import DeviceView
 from cloud.postgres.commands import CommandRow
 from cloud.services.commanding import Outlet, outlets_of, state_of
 from cloud.web.command_words import GROUP_STATES, KINDS, STATES, outcome_text
+from cloud.web.wording import number
 from protocol.commands import CommandKind
 
 JSON = dict[str, object]
@@ -45,8 +46,20 @@ def command_facts(view: DeviceView, row: CommandRow, now_ms: int) -> JSON:
         "state": state.value,
         "words": STATES[state],
         "outcome": outcome_text(row, state),
+        "way": _way(row, state),
         "who": f"{row.first_name} {row.last_name}".strip(),
     }
+
+
+def _way(row: CommandRow, state: State) -> str:
+    """The states it went through: ``Requested → delivered after 0.2 s → done after 1.4 s``."""
+    passed = [(State.DELIVERED, row.delivered_ms), (state, row.ended_ms)]
+    later = [
+        f"{STATES[one].word.lower()} after {number(max(0, at_ms - row.issued_ms) / 1000, 's', 1)}"
+        for one, at_ms in passed
+        if at_ms is not None
+    ]
+    return " → ".join([STATES[State.REQUESTED].word, *later])
 
 
 def title_of(view: DeviceView, row: CommandRow) -> str:

@@ -88,6 +88,9 @@ async def test_a_reboot_from_the_question_to_the_history(portal: Portal, ada: So
         text = (await ada.browser.get(shown)).text
         assert "Reboot: Outlet group 1 – Requested" in text
         assert "By Ada North." in text
+    await change(portal, "UPDATE command SET delivered_ms = issued_ms + 200, ended_ms = issued_ms + 1400")
+    text = (await ada.browser.get(f"/devices/{ups.device_id}/commands")).text
+    assert "Requested → delivered after 0.2 s → " in text
     await change(portal, "UPDATE command SET due_ms = 1")
     assert "Outlet group 1 – Expired" in (await ada.browser.get(f"/devices/{ups.device_id}")).text
 
