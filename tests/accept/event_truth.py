@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from cloud.core.cloud_event import CloudEventKind
+from cloud.core.outage import Ending, PowerEvent, pair
 from protocol.messages import EventKind
 from tests.accept import CheckError, expect, passed, progress, wait_until
 from tests.accept._event_oracle import Due, check_script, complaints, count, due_events, read_truth
@@ -79,6 +80,16 @@ def differences(site: EventSite, due: dict[int, list[Due]]) -> list[str]:
     return [text for unit in site.device_ids for text in complaints(unit, due.get(unit, []), sent[unit])]
 
 
+def check_outages(site: EventSite, due: dict[int, list[Due]]) -> None:
+    """Paired, the events are the outages that there were, each with both its ends."""
+    sent, _ = site.stored()
+    for unit, events in sent.items():
+        found = pair(PowerEvent(one.ts_ms, 1, number, one.kind) for number, one in enumerate(events))
+        began = [one.from_ms for one in due.get(unit, []) if one.kind == EventKind.ON_BATTERY]
+        whole = [outage for outage in found if outage.ending is Ending.ENDED and outage.lasted_ms is not None]
+        expect(len(found) == len(whole) == len(began), f"unit {unit}: {len(began)} outages became {found}")
+
+
 def check_absences(site: EventSite) -> int:
     """The devices of the lonely agent were told as offline and online, once, and no others; how many."""
     wanted = [CloudEventKind.DEVICE_OFFLINE.value, CloudEventKind.DEVICE_ONLINE.value]
@@ -111,6 +122,7 @@ def check(site: EventSite, script: Script, seed: int) -> str:
     progress(f"the script is over, {time_left:.0f} s later the truth is whole; now what is still on its way")
     wait_until("the cloud holds every event", lambda: not differences(site, due), DRAIN_S, 1.0)
     away = check_absences(site)
+    check_outages(site, due)
     time.sleep(15)  # what comes now would be told twice or without a reason
     found = differences(site, due)
     expect(not found, "; ".join(found[:5]))
