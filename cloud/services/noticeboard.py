@@ -83,6 +83,7 @@ async def change(
 
     async def whole(connection: Connection) -> Result:
         await alarms.wake(connection, [actor.company_id], now_ms)
+        await give_first_policy(connection, actor.company_id)
         return await work(connection)
 
     return await in_transaction(pool, whole)

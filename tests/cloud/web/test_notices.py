@@ -28,8 +28,10 @@ POLICY = {
 
 
 async def test_a_policy_is_made_changed_and_removed(ada: Somebody, building: Building) -> None:
+    await ada.browser.get("/sites")
+    await ada.browser.post("/sites", {"name": "First of all"})
     board = (await ada.browser.get("/notifications")).text
-    assert "What matters, to the owner" in board
+    assert "What matters, to the owner" in board, "whatever a company begins with"
     site_id = await building.site("North")
     form = {**POLICY, "scope": f"site:{site_id}", "delay_s": "20", "quiet_from_min": "22:00"}
     answer = await ada.browser.post("/notifications/policies/new", form)
