@@ -10,7 +10,9 @@ from tests.support.ruling import judge_now
 pytestmark = pytest.mark.browser
 
 
-async def test_a_rule_on_a_phone_without_javascript(portal: Portal, open_page: OpenPage) -> None:
+async def test_a_rule_on_a_phone_without_javascript(
+    portal: Portal, open_page: OpenPage, complaints: list[str]
+) -> None:
     ada = await portal.add_person("ada@example.org")
     owned = await portal.own_device(ada)
     page = await open_page(
@@ -24,6 +26,7 @@ async def test_a_rule_on_a_phone_without_javascript(portal: Portal, open_page: O
     await page.get_by_role("button", name="Make the rule").tap()
     await expect(page.get_by_role("alert")).to_contain_text("Please enter a name")
     await expect(page.locator("#threshold")).to_have_value("a lot")
+    assert "422" in complaints.pop()
     await page.fill("#name", "Time is short")
     await page.fill("#threshold", "15")
     await page.fill("#hold", "0")
