@@ -36,7 +36,8 @@ class Edges:
     @property
     def facts(self) -> dict[str, object]:
         """What the next start must know, as fields of the state."""
-        active = self._watcher.active | ({COMMUNICATION_LOST} if self._contact.lost else set())
+        active = self._watcher.active | sampling.running_tests(self._watcher)
+        active |= {COMMUNICATION_LOST} if self._contact.lost else set()
         return {"active": tuple(sorted(active)), "firmware": self._firmware}
 
     def read(self, reading: Reading, groups: Sequence[str]) -> tuple[Edge, ...]:

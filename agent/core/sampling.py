@@ -15,7 +15,7 @@ from protocol.points import VALUES, Wire
 from protocol.registers import BLOCKS, Family, decode_block, family_of, groups_present, raw_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from protocol.registers import Value
 
@@ -239,6 +239,12 @@ CONDITIONS: Final[tuple[Condition, ...]] = (
     ),
 )
 _RESULTS: Final = ("passed", "failed", "refused", "aborted")
+_RUNNING: Final = frozenset({"in_progress", "pending"})
+SELF_TESTS: Final[Mapping[str, EventKind]] = {
+    "battery_test_status": EventKind.SELF_TEST,
+    "runtime_calibration_status": EventKind.CALIBRATION,
+}
+"""Registers that tell of a test, and the event of its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +257,21 @@ class Watcher:
     latched: Mapping[str, Value] = field(default_factory=dict)
 
 
-def resumed(active: Iterable[str], events: Iterable[EventKind]) -> Watcher:
+def resumed(active: Collection[str], events: Iterable[EventKind]) -> Watcher:
     """After a restart: what was last written down as holding, and the events that came after that."""
+    kinds = list(events)
     holding = set(active) & {condition.name for condition in CONDITIONS}
-    for kind in events:
+    running = {name: _RUNNING for name, kind in SELF_TESTS.items() if name in active and kind not in kinds}
+    for kind in kinds:
         holding |= {condition.name for condition in CONDITIONS if condition.raised is kind}
         holding -= {condition.name for condition in CONDITIONS if condition.cleared is kind}
-    return Watcher(frozenset(holding))
+    return Watcher(frozenset(holding), latched=running)
+
+
+def running_tests(watcher: Watcher) -> frozenset[str]:
+    """The tests whose result is still to come."""
+    found = ((name, watcher.latched.get(name)) for name in SELF_TESTS)
+    return frozenset(name for name, bits in found if isinstance(bits, frozenset) and bits & _RUNNING)
 
 
 def watch(watcher: Watcher, reading: Reading, groups: Sequence[str]) -> tuple[Watcher, tuple[Edge, ...]]:
@@ -304,10 +318,7 @@ def _latches(
     """Registers whose change is itself the event. The first reading only tells how they stand."""
     edges: list[Edge] = []
     now: dict[str, Value] = {}
-    for name, kind in (
-        ("battery_test_status", EventKind.SELF_TEST),
-        ("runtime_calibration_status", EventKind.CALIBRATION),
-    ):
+    for name, kind in SELF_TESTS.items():
         now[name] = bits = reading.values.get(name)
         if isinstance(bits, frozenset) and latched.get(name) not in {None, bits}:
             result = next((result for result in _RESULTS if result in bits), None)

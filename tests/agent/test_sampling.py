@@ -23,6 +23,7 @@ from agent.core.sampling import (
     missed,
     reading_of,
     resumed,
+    running_tests,
     watch,
 )
 from protocol.codec import pack_sample
@@ -217,6 +218,19 @@ def test_a_result_of_a_self_test_is_told_once_and_not_at_the_first_look() -> Non
     ]
     pending = reading(3, battery_test_status=bits("in_progress"))
     assert kinds(watcher, pending, reading(4, **passed))[1] == [EventKind.SELF_TEST]
+
+
+def test_a_test_that_outlives_the_agent_tells_its_result_once() -> None:
+    begun = reading(0, battery_test_status=bits("in_progress"), runtime_calibration_status=bits("passed"))
+    watcher, found = kinds(Watcher(), begun)
+    assert found == []
+    assert running_tests(watcher) == {"battery_test_status"}
+    passed = reading(1, battery_test_status=bits("passed"), runtime_calibration_status=bits("passed"))
+    watcher, found = kinds(resumed(running_tests(watcher), []), begun, passed, passed)
+    assert found == [EventKind.SELF_TEST]
+    assert running_tests(watcher) == frozenset()
+    told = resumed(["battery_test_status"], [EventKind.SELF_TEST])
+    assert kinds(told, passed)[1] == []
 
 
 def test_an_outlet_group_that_switches() -> None:
