@@ -267,9 +267,12 @@ def _listens(port: int) -> bool:
 
 
 def agent_config(folder: Path, installation: Path, number: int, modbus: str) -> str:
-    """Settings of the agent of one UPS (a JSON text is also a TOML text)."""
+    """Settings of the agent of one UPS (a JSON text is also a TOML text). Its outlets feed nothing real, so
+    they may be switched from afar.
+    """
     return (
         f"state_dir = {json.dumps(str(folder / 'agent'))}\n"
         f"installation = {json.dumps(str(installation))}\n\n"
         f"[[ups]]\nname = {json.dumps(f'ups{number}')}\nmodbus = {json.dumps(modbus)}\n"
+        "allow_outlet_control = true\n"
     )
