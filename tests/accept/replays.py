@@ -101,10 +101,10 @@ class Recorder(GatewayPeer):
     said: list[bytes] = field(default_factory=list)
     captured: list[bytes] = field(default_factory=list)
 
-    def say_bytes(self, payload: bytes) -> None:
+    def say_bytes(self, payload: bytes, *, retain: bool = False) -> None:
         """Send a control message, and keep it."""
         self.said.append(payload)
-        super().say_bytes(payload)
+        super().say_bytes(payload, retain=retain)
 
     def say_newer_key_set(self) -> None:
         """Say one after which the usual one is old."""

@@ -2,144 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import errno
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent import commander, modbus, results
-from agent.command_file import RECORD, CommandFile
-from agent.config import ModbusAddress
-from agent.core import commanding
+from agent import results
+from agent.command_file import CommandFile
 from agent.core.backoff import Backoff
-from agent.core.command_record import begun
-from agent.disk import OsDisk
-from agent.modbus import Lines
-from agent.poller import Poller
 from cloud.provision import Signer
 from protocol.errors import Reason
-from protocol.messages import CommandResult, CommandState
+from protocol.messages import CommandState
 from protocol.signing import seal_control
 from protocol.topics import UpKind
-from simulators.unit import Simulator, UnitSpec, build
-from tests.agent.desk import Desk
-from tests.agent.gateway_peer import GatewayPeer
-from tests.agent.modbus_peer import READ, ModbusPeer, Trouble
-from tests.golden.register_images import CAPTURES, IMAGES
+from tests.agent.command_bench import EPOCH, Bench, bench_of, hurry
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from agent.commander import Commander
-    from simulators.core.smart_ups import SmartUps
-
-EPOCH = 1_700_000_000_000
-TEST_STATUS, IN_PROGRESS = 23, 0x42
-THEIRS = CommandResult(command_id="theirs", epoch=EPOCH - 1, counter=1, state=CommandState.DONE, ts_ms=1)
-
-
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for nothing as long as one has to for a real UPS."""
-    monkeypatch.setattr(commanding, "READ_BACK_S", 0.3)
-    monkeypatch.setattr(commanding, "READ_BACK_EVERY_S", 0.1)
-    monkeypatch.setattr(modbus, "TCP_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(modbus, "REOPEN_EVERY_S", 0.0)
-
-
-def serve(ups: ModbusPeer) -> None:
-    """A UPS on mains with all that a poll reads."""
-    for image in (*IMAGES, *CAPTURES):
-        if image.start in {0, 128, 516, 2048}:
-            ups.load(image.start, image.words)
-    ups.load(128, [0] * 44)
-    ups.load(0, [0, 2, 8, 0, 1, 0, 0, 1, *(0 for _ in range(19))])
-
-
-class BrokenDisk(OsDisk):
-    """Takes or does not take the next writes of the command record, as ``plan`` says; then all of them."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.plan: deque[bool] = deque()
-
-    def replace(self, name: str, data: bytes) -> None:
-        if name == RECORD and self.plan and not self.plan.popleft():
-            raise OSError(errno.ENOSPC, "this disk is full")
-        super().replace(name, data)
-
-
-class Bench:
-    """A gateway, a desk and a simulated UPS, all connected."""
-
-    def __init__(self, peer: GatewayPeer, desk: Desk, simulator: Simulator) -> None:
-        self.peer = peer
-        self.desk = desk
-        self.image = simulator.images[1]
-
-    @property
-    def ups(self) -> SmartUps:
-        return self.image.ups
-
-    @property
-    def writes(self) -> Counter[str]:
-        return self.image.writes
-
-    @property
-    def commander(self) -> Commander:
-        return self.desk.device.commander
-
-    async def ask(self, kind: str, **arguments: str | bool) -> CommandResult:
-        """Its result."""
-        command = self.peer.command(kind, arguments=arguments)
-        self.peer.say_command(command)
-        return await self.peer.result_of(command)
-
-
-@contextlib.asynccontextmanager
-async def bench_of(folder: Path, profile: str = "ups_serial", *, allow: bool = True) -> AsyncIterator[Bench]:
-    simulator = Simulator({1: build(UnitSpec(profile=profile, points=(("load_pct", "40"),)))})
-    _, port = await simulator.listen_tcp("127.0.0.1", 0)
-    stop, lines = asyncio.Event(), Lines()
-    running = asyncio.create_task(simulator.run(stop))
-    async with (
-        GatewayPeer(folder / "cloud") as peer,
-        at_desk(folder / "ups", lines, port, allow=allow) as desk,
-    ):
-        peer.hello = peer.owned(EPOCH)
-        async with desk.online(peer.installation):
-            await peer.until("owned", lambda: desk.device.publishes)
-            yield Bench(peer, desk, simulator)
-    await lines.close()
-    stop.set()
-    await running
-
-
-@contextlib.asynccontextmanager
-async def at_desk(
-    folder: Path, lines: Lines, port: int, *, allow: bool = True, disk: OsDisk | None = None
-) -> AsyncIterator[Desk]:
-    """A device that reads and acts on what is at this port."""
-    desk = Desk(folder, disk=disk)
-    device = desk.device
-    device.settings = replace(device.settings, allow_outlet_control=allow)
-    link = lines.link(ModbusAddress.parse(f"tcp://127.0.0.1:{port}"), 1, 9600)
-    device.commander.link = link
-    await Poller(link, desk.clock, device, name="ups", interval_s=1.0).poll()
-    await device.switch(on=True)
-    acting = asyncio.create_task(device.commander.run())
-    try:
-        yield desk
-    finally:
-        acting.cancel()
-        await asyncio.gather(acting, return_exceptions=True)
-        desk.close()
 
 
 @pytest.fixture
@@ -324,99 +205,3 @@ async def test_results_wait_for_a_cloud_that_takes_them(
         await peer.until("sent again", lambda: len(peer.results()) == len(kept) + 1)
         await peer.until("forgotten", lambda: not CommandFile(disk).value.waiting)
         assert len({one.command_id for one in peer.results()}) == 1
-
-
-async def test_a_result_of_another_owners_command_is_forgotten(tmp_path: Path) -> None:
-    disk = OsDisk(tmp_path)
-    CommandFile(disk).update(lambda record: replace(record, waiting=(THEIRS,)))
-    desk = Desk(tmp_path)
-    desk.device.enrollment = replace(desk.device.enrollment, epoch=EPOCH)
-    assert await desk.device.commander.next_result() is None
-    assert not CommandFile(disk).value.waiting
-    desk.close()
-
-
-async def test_what_was_begun_before_a_crash_is_unknown_and_not_done_again(tmp_path: Path) -> None:
-    async with GatewayPeer(tmp_path / "cloud") as peer, ModbusPeer() as ups:
-        serve(ups)
-        peer.hello = peer.owned(EPOCH)
-        command = peer.command("self_test")
-        CommandFile(OsDisk(tmp_path / "ups")).update(lambda record: begun(record, command))
-        lines = Lines()
-        async with at_desk(tmp_path / "ups", lines, ups.port) as desk, desk.online(peer.installation):
-            result = await peer.result_of(command)
-            assert (result.state, result.code) == (CommandState.UNKNOWN, "interrupted")
-            peer.say_command(replace(command, kid=peer.kid))
-            await peer.until("the replay was seen", lambda: desk.device.commander.ignored["replayed"])
-            assert all(request.function == READ for request in ups.requests)
-        await lines.close()
-
-
-@pytest.mark.parametrize("trouble", [Trouble(silent=True), Trouble(hang_up=True), Trouble(exception=5)])
-async def test_a_write_without_answer_is_read_back_and_never_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Trouble
-) -> None:
-    hurry(monkeypatch)
-    async with GatewayPeer(tmp_path / "cloud") as peer, ModbusPeer() as ups:
-        serve(ups)
-        peer.hello = peer.owned(EPOCH)
-        lines = Lines()
-        async with at_desk(tmp_path / "ups", lines, ups.port) as desk, desk.online(peer.installation):
-            await peer.until("owned", lambda: desk.device.publishes)
-            ups.troubles = deque([Trouble(), trouble])  # the status is read, then the test is started
-            command = peer.command("self_test")
-            peer.say_command(command)
-            result = await peer.result_of(command)
-            assert (result.state, result.code) == (CommandState.UNKNOWN, "no_answer")
-            assert [(r.address, r.value) for r in ups.requests if r.function != READ] == [(1541, 1)]
-            ups.troubles = deque([Trouble(), trouble])
-            ups.words[TEST_STATUS] = IN_PROGRESS  # what it was told before it fell silent, it has done
-            started = peer.command("self_test")
-            peer.say_command(started)
-            assert (await peer.result_of(started)).state is CommandState.DONE
-        await lines.close()
-
-
-async def test_a_ups_that_is_gone_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
-    async with GatewayPeer(tmp_path / "cloud") as peer, ModbusPeer() as ups:
-        serve(ups)
-        peer.hello = peer.owned(EPOCH)
-        lines = Lines()
-        async with at_desk(tmp_path / "ups", lines, ups.port) as desk, desk.online(peer.installation):
-            await peer.until("owned", lambda: desk.device.publishes)
-            ups.troubles = deque([Trouble(hang_up=True)] * 20)
-            command = peer.command("self_test")
-            peer.say_command(command)
-            result = await peer.result_of(command)
-            assert (result.state, result.code) == (CommandState.REFUSED, "ups_unreachable")
-            assert all(request.function == READ for request in ups.requests)
-        await lines.close()
-
-
-@pytest.mark.parametrize("plan", [(False,), (True, False, False)])
-async def test_a_full_disk_stops_what_is_not_begun_and_holds_back_what_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: tuple[bool, ...]
-) -> None:
-    monkeypatch.setattr(commander, "SAVE_AGAIN_S", 0.05)
-    async with GatewayPeer(tmp_path / "cloud") as peer, ModbusPeer() as ups:
-        serve(ups)
-        ups.words[TEST_STATUS] = IN_PROGRESS
-        peer.hello = peer.owned(EPOCH)
-        lines, disk = Lines(), BrokenDisk(tmp_path / "ups")
-        async with (
-            at_desk(tmp_path / "ups", lines, ups.port, disk=disk) as desk,
-            desk.online(peer.installation),
-        ):
-            await peer.until("owned", lambda: desk.device.publishes)
-            disk.plan = deque(plan)
-            first, second = peer.command("self_test"), peer.command("self_test")
-            peer.say_command(first)
-            await peer.until("the disk was tried", lambda: not disk.plan)
-            if plan[0]:
-                assert (await peer.result_of(first)).state is CommandState.DONE
-            peer.say_command(second)
-            assert (await peer.result_of(second)).state is CommandState.DONE
-            assert [one.command_id for one in peer.results()][:-1] == ([first.command_id] if plan[0] else [])
-            assert sum(request.function != READ for request in ups.requests) == 1 + plan[0]
-        await lines.close()
