@@ -10,9 +10,8 @@ from typing import Final
 from aiohttp import web
 
 from cloud.core.authz import Action
-from cloud.services import settings
+from cloud.services import profile, settings
 from cloud.services.naming import UnknownDeviceError
-from cloud.services.profile import time_zones
 from cloud.services.settings import SettingsRefusedError, SettingsView
 from cloud.web import sse
 from cloud.web.device_views import device_id_of_path, own_device
@@ -20,7 +19,7 @@ from cloud.web.problems import Problem, ProblemCode
 from cloud.web.refusals import form_of
 from cloud.web.responses import page, see_other
 from cloud.web.setting_words import facts_of
-from cloud.web.state import COMMANDER, HUB, PAGES, POOL, actor_of, now_ms, session_of
+from cloud.web.state import COMMANDER, HUB, KIT, PAGES, POOL, actor_of, now_ms, session_of
 from protocol.settings import BY_SETTING, Home, Kind
 
 BEAT_S: Final = 2.0
@@ -71,7 +70,7 @@ async def _settings_page(
         "shown": shown,
         "typed": {**shown, **(typed or {})},
         "faults": faults or {},
-        "time_zones": sorted(time_zones()),
+        "time_zones": sorted(profile.time_zones()),
         "presets": PRESETS,
         "may": actor_of(request).may(Action.SETTINGS),
         "saved": "saved" in request.query,
@@ -175,8 +174,13 @@ async def stream_settings(request: web.Request) -> web.StreamResponse:
 
 
 async def show_profile(request: web.Request) -> web.Response:
-    """First step: the UPS Profile."""
-    return await _step(request, await _look(request), 0)
+    """First step: the UPS Profile. Where nobody has said, the UPS is where its owner is."""
+    found = await _look(request)
+    typed = {}
+    if found.of("time_zone").last is None:
+        person = await profile.read(request.app[KIT], actor_of(request).account_id)
+        typed = {"time_zone": person.time_zone}
+    return await _step(request, found, 0, typed=typed)
 
 
 async def save_profile(request: web.Request) -> web.Response:
@@ -225,7 +229,7 @@ async def _step(
         "shown": shown,
         "typed": {**shown, **(typed or {})},
         "faults": faults or {},
-        "time_zones": sorted(time_zones()),
+        "time_zones": sorted(profile.time_zones()),
         "presets": PRESETS,
     }
     return page(request, "setup.html", context, status=422 if faults else 200)

@@ -21,7 +21,9 @@ from agent.core.settings import (
     report_of,
     take,
 )
-from protocol.messages import Desired
+from protocol.messages import Desired, Scalar
+from protocol.registers import check_write
+from protocol.settings import words_of
 
 KID = "k" * 27
 OFFSET = 1_700_000_000_000
@@ -150,6 +152,25 @@ def test_a_change_of_another_boot_keeps_the_time_it_was_known_by() -> None:
     local = Local(value=1, boot="other", mono_ms=5, ts_ms=OFFSET - 9)
     assert local.at_ms(at(0)) == OFFSET - 9
     assert replace(local, boot="boot").at_ms(at(0)) == OFFSET + 5
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["transfer_low", "name", "report_interval_s", "outlet_command", "sensitivity", "x"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
+    )
+)
+def test_nothing_that_is_wanted_leads_to_a_write_outside_the_list(settings: dict[str, Scalar]) -> None:
+    ledger = take(
+        seen_first(transfer_low=208, sensitivity="normal"),
+        Desired(kid=KID, epoch=7, version=OFFSET + 10, settings=settings),
+    )
+    todo = plan(ledger, at(20))
+    assert todo is not None
+    for name, value in todo.writes.items():
+        check_write(name, words_of(name, value))
+    assert set(todo.own) <= {"report_interval_s"}
+    assert {*todo.kept, *todo.own, *todo.writes, *todo.refused} == set(settings)
 
 
 @given(

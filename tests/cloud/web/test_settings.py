@@ -55,7 +55,10 @@ async def change(ada: Somebody, owned: Owned, **values: object) -> tuple[int, di
 async def test_the_steps_after_a_claim_end_at_the_device(portal: Portal, ada: Somebody) -> None:
     owned = await portal.own_device(ada.actor)
     path = f"/devices/{owned.device_id}"
+    with psycopg.connect(portal.settings.dsn) as connection:
+        connection.execute("UPDATE account SET time_zone = 'Asia/Tokyo'")
     page = await ada.browser.get(f"{path}/setup")
+    assert "<option selected>Asia/Tokyo</option>" in page.text
     for words in ("UPS Profile", "UPS Name", "UPS Description", "Timezone", "Notifications", "Save Profile"):
         assert words in page.text, words
     form = {
