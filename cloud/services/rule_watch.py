@@ -37,7 +37,7 @@ from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.cloud_events import tell
 from protocol.messages import Scalar
 
-PAGE_DEVICES: Final = 64
+PAGE_DEVICES: Final = 128
 PAUSE_S: Final = 0.005
 """Between pages: telemetry, which shares the database, never waits for more than one."""
 PAGE_SAMPLES_EACH: Final = 400
@@ -84,33 +84,29 @@ class RuleWatch:
 
     async def round(self) -> int:
         """Judge what is new; how many samples that were."""
+        judged, after = 0, -1
         async with self._pool.connection() as connection:
             place, many = await rule_watch.beat(connection, self._worker_id, self._clock())
-        await self._end_states(place, many)
-        judged, after = 0, -1
-        while True:
-            async with self._pool.connection() as connection:
-                page = await rule_watch.due(connection, place, many, after, PAGE_DEVICES)
-            if not page:
-                return judged
-            judged += await self._judge_page(page)
-            after = page[-1].device_id
-            await asyncio.sleep(PAUSE_S)
+            await self._end_states(connection, place, many)
+            while page := await rule_watch.due(connection, place, many, after, PAGE_DEVICES):
+                judged += await self._judge_page(connection, page)
+                after = page[-1].device_id
+                await asyncio.sleep(PAUSE_S)
+        return judged
 
     # --- samples --------------------------------------------------------------------------------------------
 
-    async def _judge_page(self, page: Sequence[Due]) -> int:
-        async with self._pool.connection() as connection:
-            rules = await rule_watch.rules_of(connection, {due.company_id for due in page})
-            judged, outcomes = await self._judge(connection, page, rules, PAGE_SAMPLES_EACH)
+    async def _judge_page(self, connection: Connection, page: Sequence[Due]) -> int:
+        rules = await rule_watch.rules_of(connection, {due.company_id for due in page})
+        judged, outcomes = await self._judge(connection, page, rules, PAGE_SAMPLES_EACH)
         done = await self._write(outcomes)
         for outcome in outcomes:
             device = outcome.advance.due.device_id
             if outcome.more and device in done:
-                judged += await self._catch_up(outcome.advance, rules)
+                judged += await self._catch_up(connection, outcome.advance, rules)
         return judged
 
-    async def _catch_up(self, advance: Advance, rules: Sequence[Rule]) -> int:
+    async def _catch_up(self, connection: Connection, advance: Advance, rules: Sequence[Rule]) -> int:
         """Read one device that is far behind to its position as it was, in large pieces."""
         judged, more = 0, True
         while more:
@@ -121,8 +117,7 @@ class RuleWatch:
                 seq=advance.seq,
                 ts_ms=advance.ts_ms,
             )
-            async with self._pool.connection() as connection:
-                count, outcomes = await self._judge(connection, [due], rules, ALONE_SAMPLES)
+            count, outcomes = await self._judge(connection, [due], rules, ALONE_SAMPLES)
             if not await self._write(outcomes):
                 return judged
             judged += count
@@ -191,16 +186,15 @@ class RuleWatch:
 
     # --- states that are over -------------------------------------------------------------------------------
 
-    async def _end_states(self, place: int, many: int) -> None:
+    async def _end_states(self, connection: Connection, place: int, many: int) -> None:
         """End what was said by rules that were changed, switched off or deleted, or of another owner."""
         while True:
-            async with self._pool.connection() as connection:
-                found = await rule_watch.over(connection, place, many, OVER_AT_ONCE)
+            found = await rule_watch.over(connection, place, many, OVER_AT_ONCE)
             for first in range(0, len(found), TOLD_TOGETHER):
                 chunk, now_ms = found[first : first + TOLD_TOGETHER], self._clock()
                 await in_transaction(
                     self._pool,
-                    lambda connection, chunk=chunk, now_ms=now_ms: _end(connection, chunk, now_ms),  # type: ignore[misc]  # bound early, as it must be
+                    lambda mine, chunk=chunk, now_ms=now_ms: _end(mine, chunk, now_ms),  # type: ignore[misc]  # bound early, as it must be
                     before_commit=BEFORE,
                     after_commit=AFTER,
                 )

@@ -157,9 +157,9 @@ async def test_who_was_overtaken_writes_nothing(database: str, pool: Pool, store
     Feed(store, ONE).send([90] * 3)
     async with pool.connection() as connection:
         page = await rule_watch.due(connection, 0, 1, -1, 10)
-    assert [due.device_id for due in page] == [ONE, TWO]
-    await watch_of(pool).round()
-    assert await watch_of(pool, OTHER)._judge_page(page) == 3
+        assert [due.device_id for due in page] == [ONE, TWO]
+        await watch_of(pool).round()
+        assert await watch_of(pool, OTHER)._judge_page(connection, page) == 3
     assert told(database) == [(ONE, RAISED, 3)]
 
 
