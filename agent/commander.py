@@ -77,7 +77,7 @@ class Commander:
         if isinstance(verdict, Answer):
             await self._answer(command, verdict.state, verdict.code)
             return
-        self._refusals.worked("a command is taken")
+        self._refusals.worked("a control message is taken again")
         self._taken_ms.append(self._device.clock.mono_ms())
         self._acting = True
         self._given.put_nowait((command, verdict))
@@ -85,7 +85,7 @@ class Commander:
     def ignore(self, why: str, detail: str = "") -> None:
         """A control message that is no command for us, and gets no answer."""
         self.ignored[why] += 1
-        self._refusals.failed("control messages are refused", reason=why, detail=detail)
+        self._refusals.failed("a control message was refused", reason=why, detail=detail)
 
     def _situation(self, hello_time: HelloTime | None) -> Situation:
         enrollment, record = self._device.enrollment, self._file.value

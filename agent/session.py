@@ -112,7 +112,7 @@ class Session:
             except ProtocolError as error:
                 self._device.commander.ignore(error.code.value, str(error))
             except HelloRefusedError as error:
-                self._log.warning("a hello or watch was refused", reason=str(error))
+                self._log.warning("a control message was refused", reason=str(error))
 
     async def _obey(self, heard: Heard) -> None:
         device, payload = self._device, heard.payload
