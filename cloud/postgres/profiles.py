@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from cloud.core.account import Email
 from cloud.core.profile import FIELDS
-from cloud.postgres import notices
+from cloud.postgres import notices, rules
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection
 
@@ -273,6 +273,7 @@ async def close_company(connection: Connection, company_id: int, now_ms: int) ->
     """Nobody is left: invitations end, and what it said about itself goes, with what it was told."""
     await end_invitations(connection, company_id, now_ms)
     await notices.erase_company(connection, company_id, now_ms)
+    await rules.erase_company(connection, company_id, now_ms)
     await connection.execute(
         "UPDATE company SET closed_ms = %s, name = '', address = '', city = '', zip_code = '',"
         " state_province = '', contact_name = '', contact_email = '', contact_phone = ''"
