@@ -299,6 +299,14 @@ async def end(connection: Connection, company_id: int, rule_id: int, account_id:
     return done.rowcount == 1
 
 
+async def erase_company(connection: Connection, company_id: int, now_ms: int) -> None:
+    """Nobody is left: its rules end, and what they were called goes."""
+    await connection.execute(
+        "UPDATE rule SET ended_ms = coalesce(ended_ms, %s), name = '' WHERE company_id = %s",
+        [now_ms, company_id],
+    )
+
+
 # --- batteries ----------------------------------------------------------------------------------------------
 
 

@@ -124,7 +124,7 @@ async def make(
             condition=says,
         )
         rule_id = await rules.insert(connection, new)
-        await _audit(connection, "rule_made", actor, rule_id, name, now_ms)
+        await _audit(connection, "rule_made", actor, rule_id, now_ms)
         return rule_id
 
     return await in_transaction(pool, work, before_commit=BEFORE, after_commit=AFTER)
@@ -138,7 +138,7 @@ async def change(pool: Pool, actor: Actor, rule_id: int, draft: Draft, now_ms: i
     async def work(connection: Connection) -> None:
         if not await rules.change(connection, actor.company_id, rule_id, actor.account_id, name, says):
             raise RefusedError(RefusalCode.NOT_FOUND)
-        await _audit(connection, "rule_changed", actor, rule_id, name, now_ms)
+        await _audit(connection, "rule_changed", actor, rule_id, now_ms)
 
     await in_transaction(pool, work, before_commit=BEFORE, after_commit=AFTER)
 
@@ -153,7 +153,7 @@ async def switch(pool: Pool, actor: Actor, rule_id: int, now_ms: int, *, enabled
         ):
             raise RefusedError(RefusalCode.NOT_FOUND)
         kind = "rule_switched_on" if enabled else "rule_switched_off"
-        await _audit(connection, kind, actor, rule_id, "", now_ms)
+        await _audit(connection, kind, actor, rule_id, now_ms)
 
     await in_transaction(pool, work, before_commit=BEFORE, after_commit=AFTER)
 
@@ -165,7 +165,7 @@ async def delete(pool: Pool, actor: Actor, rule_id: int, now_ms: int) -> None:
     async def work(connection: Connection) -> None:
         if not await rules.end(connection, actor.company_id, rule_id, actor.account_id, now_ms):
             raise RefusedError(RefusalCode.NOT_FOUND)
-        await _audit(connection, "rule_deleted", actor, rule_id, "", now_ms)
+        await _audit(connection, "rule_deleted", actor, rule_id, now_ms)
 
     await in_transaction(pool, work, before_commit=BEFORE, after_commit=AFTER)
 
@@ -191,19 +191,14 @@ async def set_battery(pool: Pool, actor: Actor, device_id: int, installed: str, 
     await in_transaction(pool, work, before_commit=BEFORE, after_commit=AFTER)
 
 
-async def _audit(
-    connection: Connection, kind: str, actor: Actor, rule_id: int, name: str, now_ms: int
-) -> None:
-    detail: dict[str, object] = {"rule_id": rule_id}
-    if name:
-        detail["name"] = name
+async def _audit(connection: Connection, kind: str, actor: Actor, rule_id: int, now_ms: int) -> None:
     await accounts.record(
         connection,
         kind,
         now_ms=now_ms,
         account_id=actor.account_id,
         company_id=actor.company_id,
-        detail=detail,
+        detail={"rule_id": rule_id},
     )
 
 

@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+from cloud.postgres import profiles
 from cloud.services.ruling import MAX_RULES
 from tests.cloud.web.conftest import Somebody
-from tests.support.portal import Answer, Portal
+from tests.support.portal import Answer, Portal, now_ms
 from tests.support.ruling import judge_now
 
 FORM = {
@@ -114,6 +115,15 @@ async def test_a_rule_of_a_site(portal: Portal, ada: Somebody, eve: Somebody) ->
     assert "Example Hall" not in (await eve.browser.get("/rules/new")).text
     assert (await eve.browser.post("/rules/new", {**FORM, "site": str(site)})).status == 404
     assert (await eve.browser.post("/rules/new", {**FORM, "site": "x"})).status == 404
+
+
+async def test_a_company_that_closes_leaves_no_name_of_a_rule(portal: Portal, ada: Somebody) -> None:
+    await ada.browser.get("/rules/new")
+    await ada.browser.post("/rules/new", FORM)
+    async with portal.pool.connection() as connection:
+        await profiles.close_company(connection, ada.actor.company_id, now_ms())
+        found = await connection.execute("SELECT name, ended_ms IS NULL FROM rule")
+        assert await found.fetchall() == [("", False)]
 
 
 async def test_the_api_does_the_same(portal: Portal, ada: Somebody, eve: Somebody) -> None:
