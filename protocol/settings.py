@@ -266,13 +266,20 @@ def of_registers(rows: Mapping[str, Value], groups: tuple[str, ...]) -> dict[str
     for name in OF_REGISTER:
         value = rows.get(name)
         group, _, rest = name.partition("_")
-        if value is None or (rest == "name" and group in GROUPS and group not in groups):
+        if _is_undefined(value) or (rest == "name" and group in GROUPS and group not in groups):
             continue
         if isinstance(value, frozenset):
             found[name] = "+".join(sorted(value)) or "none"
         elif isinstance(value, int | float | str):
             found[name] = value
     return found
+
+
+def _is_undefined(value: Value) -> bool:
+    """Whether a unit shows that it has no such row: 0xFFFF, in a number or as bits."""
+    if isinstance(value, frozenset):
+        return len(value) == 16
+    return value in {None, 0xFFFF}
 
 
 def words_of(name: str, value: Scalar) -> tuple[int, ...]:

@@ -81,6 +81,8 @@ def test_absent_groups_and_rows_are_no_settings() -> None:
     rows = {"mog_name": "All", "sog0_name": "Servers", "sog1_name": "", "sensitivity": None}
     assert of_registers(rows, ("mog", "sog0")) == {"mog_name": "All", "sog0_name": "Servers"}
     assert of_registers({"sensitivity": frozenset()}, ()) == {"sensitivity": "none"}
+    undefined = {name: decode_register(BY_NAME[name], [0xFFFF]) for name in ("transfer_low", "sensitivity")}
+    assert of_registers(undefined, ("mog",)) == {}
 
 
 def test_a_report_keeps_what_is_known_and_a_devices() -> None:
