@@ -86,7 +86,7 @@ def _example() -> str:
     lines += ['  name = "rack-1"', '  modbus = "serial:/dev/ttyUSB0"', "", "keys of a [[ups]] table:", ""]
     for row in table(UpsSettings):
         default = f" ({row.default})" if row.default else ""
-        lines.append(f"  {row.name:18} {row.explanation}{default}")
+        lines.append(f"  {row.name:20} {row.explanation}{default}")
     return "\n".join(lines)
 
 

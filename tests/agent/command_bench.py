@@ -73,6 +73,7 @@ class Bench:
     def __init__(self, peer: GatewayPeer, desk: Desk, simulator: Simulator) -> None:
         self.peer = peer
         self.desk = desk
+        self.simulator = simulator
         self.image = simulator.images[1]
 
     @property
@@ -95,14 +96,20 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench_of(folder: Path, profile: str = "ups_serial", *, allow: bool = True) -> AsyncIterator[Bench]:
+async def bench_of(
+    folder: Path, profile: str = "ups_serial", *, allow: bool = True, serial: bool = False
+) -> AsyncIterator[Bench]:
+    """All of them in this folder; ``serial``: the UPS on a line of 9600 baud instead of TCP."""
     simulator = Simulator({1: build(UnitSpec(profile=profile, points=(("load_pct", "40"),)))})
     _, port = await simulator.listen_tcp("127.0.0.1", 0)
+    address = f"serial:{folder / 'line'}" if serial else f"tcp://127.0.0.1:{port}"
+    if serial:
+        simulator.open_line(folder / "line")
     stop, lines = asyncio.Event(), Lines()
     running = asyncio.create_task(simulator.run(stop))
     async with (
         GatewayPeer(folder / "cloud") as peer,
-        at_desk(folder / "ups", lines, port, allow=allow) as desk,
+        at_desk(folder / "ups", lines, address, allow=allow) as desk,
     ):
         peer.hello = peer.owned(EPOCH)
         async with desk.online(peer.installation):
@@ -115,13 +122,13 @@ async def bench_of(folder: Path, profile: str = "ups_serial", *, allow: bool = T
 
 @contextlib.asynccontextmanager
 async def at_desk(
-    folder: Path, lines: Lines, port: int, *, allow: bool = True, disk: OsDisk | None = None
+    folder: Path, lines: Lines, address: str, *, allow: bool = True, disk: OsDisk | None = None
 ) -> AsyncIterator[Desk]:
-    """A device that reads and acts on what is at this port."""
+    """A device that reads and acts on what is at this address."""
     desk = Desk(folder, disk=disk)
     device = desk.device
     device.settings = replace(device.settings, allow_outlet_control=allow)
-    link = lines.link(ModbusAddress.parse(f"tcp://127.0.0.1:{port}"), 1, 9600)
+    link = lines.link(ModbusAddress.parse(address), 1, 9600)
     device.commander.link = link
     await Poller(link, desk.clock, device, name="ups", interval_s=1.0).poll()
     await device.switch(on=True)

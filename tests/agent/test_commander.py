@@ -48,6 +48,14 @@ async def test_outlets_off_on_and_rebooted(tmp_path: Path, profile: str) -> None
         )
 
 
+async def test_a_serial_line_has_its_rests_between_reads_and_writes(tmp_path: Path) -> None:
+    async with bench_of(tmp_path, serial=True) as bench:
+        assert (await bench.ask("outlet_off", group="sog0")).state is CommandState.DONE
+        assert (await bench.ask("self_test")).state is CommandState.DONE
+        assert bench.writes == {"outlet_command": 1, "battery_test_command": 1}
+        assert bench.simulator.line_figures()["early_requests"] == 0
+
+
 async def test_self_test_calibration_mute_and_identify(bench: Bench) -> None:
     test = await bench.ask("self_test")
     assert (test.state, test.detail) == (CommandState.DONE, "in progress")

@@ -42,7 +42,7 @@ async def test_what_was_begun_before_a_crash_is_unknown_and_not_done_again(tmp_p
         command = peer.command("self_test")
         CommandFile(OsDisk(tmp_path / "ups")).update(lambda record: begun(record, command))
         lines = Lines()
-        async with at_desk(tmp_path / "ups", lines, ups.port) as desk, desk.online(peer.installation):
+        async with at_desk(tmp_path / "ups", lines, ups.address) as desk, desk.online(peer.installation):
             result = await peer.result_of(command)
             assert (result.state, result.code) == (CommandState.UNKNOWN, "interrupted")
             peer.say_command(replace(command, kid=peer.kid))
@@ -60,7 +60,7 @@ async def test_a_write_without_answer_is_read_back_and_never_repeated(
         serve(ups)
         peer.hello = peer.owned(EPOCH)
         lines = Lines()
-        async with at_desk(tmp_path / "ups", lines, ups.port) as desk, desk.online(peer.installation):
+        async with at_desk(tmp_path / "ups", lines, ups.address) as desk, desk.online(peer.installation):
             await peer.until("owned", lambda: desk.device.publishes)
             ups.troubles = deque([Trouble(), trouble])  # the status is read, then the test is started
             command = peer.command("self_test")
@@ -82,7 +82,7 @@ async def test_a_ups_that_is_gone_is_not_written_to(tmp_path: Path, monkeypatch:
         serve(ups)
         peer.hello = peer.owned(EPOCH)
         lines = Lines()
-        async with at_desk(tmp_path / "ups", lines, ups.port) as desk, desk.online(peer.installation):
+        async with at_desk(tmp_path / "ups", lines, ups.address) as desk, desk.online(peer.installation):
             await peer.until("owned", lambda: desk.device.publishes)
             ups.troubles = deque([Trouble(hang_up=True)] * 20)
             command = peer.command("self_test")
@@ -104,7 +104,7 @@ async def test_a_full_disk_stops_what_is_not_begun_and_holds_back_what_is_done(
         peer.hello = peer.owned(EPOCH)
         lines, disk = Lines(), BrokenDisk(tmp_path / "ups")
         async with (
-            at_desk(tmp_path / "ups", lines, ups.port, disk=disk) as desk,
+            at_desk(tmp_path / "ups", lines, ups.address, disk=disk) as desk,
             desk.online(peer.installation),
         ):
             await peer.until("owned", lambda: desk.device.publishes)
