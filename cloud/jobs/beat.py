@@ -3,11 +3,15 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import structlog
 
 from cloud.jobs.metrics import Metrics
 from cloud.postgres.safety import UNAVAILABLE
+
+AWAY_S: Final = 5.0
+"""The longest pause while the database is away: a slow part does not sleep over its return."""
 
 log = structlog.get_logger()
 
@@ -15,8 +19,8 @@ log = structlog.get_logger()
 async def keep(name: str, period_s: float, work: Callable[[], Awaitable[int]], metrics: Metrics) -> None:
     """Until cancelled: ``work`` now, then ``period_s`` seconds after each of its rounds.
 
-    ``work`` returns how much it has done. While the database is away its rounds are repeated in the same
-    rhythm; whatever else it raises ends the part, and with it the process, which ``serve`` starts again.
+    ``work`` returns how much it has done. While the database is away its rounds are repeated, soon;
+    whatever else it raises ends the part, and with it the process, which ``serve`` starts again.
     """
     away = False
     while True:
@@ -33,4 +37,4 @@ async def keep(name: str, period_s: float, work: Callable[[], Awaitable[int]], m
             metrics.rounds.labels(name, "done").inc()
             metrics.done.labels(name).inc(done)
             metrics.last_round_s.labels(name).set(time.time())
-        await asyncio.sleep(period_s)
+        await asyncio.sleep(min(period_s, AWAY_S) if away else period_s)
