@@ -17,7 +17,8 @@ from tests.accept import wait_until
 from tests.faults.processes import Part, Parts, script
 from tests.faults.seed import Label
 from tests.faults.site import read_labels
-from tests.support.stack import Stack, cloud_stack, free_port, listens
+from tests.support.parts import ALL, CloudParts
+from tests.support.stack import free_port, listens
 
 ALLOWED: Final = 1
 FORBIDDEN: Final = 2
@@ -28,8 +29,8 @@ OUTLET_COMMAND: Final = "outlet_command"
 class House:
     """The processes, and what is seen of them from outside. ``unit``: 1 or 2."""
 
-    def __init__(self, folder: Path, stack: Stack, processes: Parts) -> None:
-        self.stack = stack
+    def __init__(self, folder: Path, cloud: CloudParts, processes: Parts) -> None:
+        self.cloud = cloud
         self._socket = folder / "ups.sock"
         self._labels = folder / "labels"
         port = free_port()
@@ -54,7 +55,7 @@ class House:
             wanted |= {"allow_outlet_control": True} if unit == ALLOWED else {}
             lines += ["[[ups]]", *(f"{name} = {json.dumps(value)}" for name, value in wanted.items())]
         config.write_text("\n".join(lines) + "\n")
-        (folder / "installation.json").write_bytes(encode(stack.installation))
+        (folder / "installation.json").write_bytes(encode(cloud.installation))
         self.agent: Part = processes.add(
             "agent", [script("smartconnect-agent"), "run", "--config", str(config)]
         )
@@ -73,12 +74,12 @@ class House:
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What the database says."""
-        with psycopg.connect(self.stack.dsn) as connection:
+        with psycopg.connect(self.cloud.dsn) as connection:
             return connection.execute(statement.encode(), values or None).fetchall()
 
     def change(self, statement: str, *values: object) -> None:
         """Put something in the database as time or a colleague would."""
-        with psycopg.connect(self.stack.dsn, autocommit=True) as connection:
+        with psycopg.connect(self.cloud.dsn, autocommit=True) as connection:
             connection.execute(statement.encode(), values or None)
 
     def shown(self, unit: int, condition: str, timeout_s: float = 30.0) -> None:
@@ -94,8 +95,10 @@ class House:
 @contextlib.contextmanager
 def running_house(folder: Path) -> Iterator[House]:
     """All of it; every process ends with the block."""
-    with cloud_stack(folder / "state") as stack, Parts(folder / "logs") as processes:
-        house = House(folder, stack, processes)
+    with Parts(folder / "logs") as processes:
+        cloud = CloudParts(folder / "state", processes)
+        cloud.start_all(ALL)
+        house = House(folder, cloud, processes)
         house.simulator.start().wait_ready()
         house.agent.start()
         yield house

@@ -2,7 +2,8 @@
 
 Real PostgreSQL, gateway, portal, jobs, agent and two simulated UPSs. With every safety step done, a reboot of
 an outlet group is one write of one register, and the page follows it to *Done*. Each missing step, tried on
-the page and by the API, is named in words and by code, and the register is not written.
+the page and by the API, is named in words and by code, and the register is not written. At the end portal and
+gateway are killed on the way of a reboot: at most one write each, and the page shows the truth or *Unknown*.
 """
 
 import json
@@ -18,6 +19,7 @@ from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from tests.accept import CheckError, failed, passed, progress, wait_until
 from tests.accept import expect as must
+from tests.accept._outlet_deaths import die
 from tests.accept._outlet_house import ALLOWED, FORBIDDEN, House, running_house
 from tests.support.browser import find_chromium
 from tests.support.person import PASSWORD
@@ -49,7 +51,7 @@ class Walk:
 
     def log_in(self) -> None:
         """By password; nothing else is turned on yet."""
-        url = self.house.stack.portal_url
+        url = self.house.cloud.portal_url
         self.page.goto(f"{url}/login")
         self.page.fill("#email", EMAIL)
         self.page.fill("#password", PASSWORD)
@@ -59,7 +61,7 @@ class Walk:
     def claim(self) -> None:
         """Both UPSs, by the codes of their labels."""
         for unit, label in enumerate(self.house.labels(), 1):
-            self.page.goto(f"{self.house.stack.portal_url}/add/codes")
+            self.page.goto(f"{self.house.cloud.portal_url}/add/codes")
             self.page.fill("#product_id", label.product_id.value)
             self.page.fill("#product_key", label.product_key.value)
             self.page.get_by_role("button", name="Register UPS").click()
@@ -69,7 +71,7 @@ class Walk:
 
     def turn_on_two_factor(self) -> None:
         """As a person does, with an authenticator of ours."""
-        self.page.goto(f"{self.house.stack.portal_url}/account/two-factor")
+        self.page.goto(f"{self.house.cloud.portal_url}/account/two-factor")
         self.page.get_by_role("button", name="Turn On").click()
         if self.page.url.split("?")[0].endswith("/account/confirm"):
             self.page.fill("#password", PASSWORD)
@@ -84,7 +86,7 @@ class Walk:
     # --- asking
 
     def device(self, unit: int = ALLOWED) -> str:
-        return f"{self.house.stack.portal_url}/devices/{self.ids[unit]}"
+        return f"{self.house.cloud.portal_url}/devices/{self.ids[unit]}"
 
     def open(self, unit: int = ALLOWED, act: str = "Reboot") -> None:
         """From the device's page to the page that asks, by the button of the group."""
@@ -103,7 +105,7 @@ class Walk:
 
     def api(self, unit: int = ALLOWED, **changes: Any) -> tuple[int, dict[str, Any]]:
         """The same by the API, in the same log-in: status and answer."""
-        base = f"{self.house.stack.portal_url}/api/v1"
+        base = f"{self.house.cloud.portal_url}/api/v1"
         token = self.page.request.get(f"{base}/session").json()["form_token"]
         body = {"kind": "outlet_reboot", "group": GROUP, "group_name": self.name, **changes}
         answer = self.page.request.post(
@@ -249,12 +251,7 @@ class Walk:
         expect(row).to_contain_text("Ada")
         must(not self.house.order(ALLOWED, "state")["outlets"][GROUP], "the group has power")
         expect(self.page.locator(f"#outlet-{GROUP} .badge")).not_to_have_text("On")
-        wait_until(
-            "the group is back on",
-            lambda: self.house.order(ALLOWED, "state")["outlets"][GROUP],
-            OUTLETS_BACK_S,
-        )
-        expect(self.page.locator(f"#outlet-{GROUP} .badge")).to_have_text("On")
+        self.wait_for_power()
         writes = self.house.writes(ALLOWED) - before
         must(writes == 1, f"the register was written {writes} times")
         must(self.house.order(ALLOWED, "state")["outlets"]["mog"], "the main group lost power, too")
@@ -263,6 +260,19 @@ class Walk:
         ]
         must(found == ("done", True), f"the command is stored as {found}")
         return wrote_s, done_s
+
+    def wait_for_power(self) -> None:
+        """The rebooted group is on again, at the UPS and on the page."""
+        wait_until(
+            "the group is back on",
+            lambda: self.house.order(ALLOWED, "state")["outlets"][GROUP],
+            OUTLETS_BACK_S,
+        )
+        expect(self.page.locator(f"#outlet-{GROUP} .badge")).to_have_text("On")
+
+    def refresh_factor(self) -> None:
+        """As if a factor had been shown now; that it must be is a step of its own."""
+        self.house.change(FRESH)
 
     def run(self) -> str:
         """All of it, in an order in which nothing has to be undone; the figures."""
@@ -281,15 +291,16 @@ class Walk:
             self.with_smartconnect_off,
             self.offline,
         ):
-            self.house.change(FRESH)
+            self.refresh_factor()
             step()
-        self.house.change(FRESH)
+        self.refresh_factor()
         must(self.house.writes(ALLOWED) == 0, "a register was written before every step was done")
         wrote_s, done_s = self.reboot()
+        deaths = die(self)
         return (
             f"reboot of “{self.name}”: register written {wrote_s:.2f} s after the button, Done on the page"
             f" after {done_s:.2f} s, exactly one write; {len(self.stopped)} missing steps stopped it with a"
-            f" clear word and zero writes ({', '.join(self.stopped)})"
+            f" clear word and zero writes ({', '.join(self.stopped)}); {'; '.join(deaths)}"
         )
 
 
@@ -299,7 +310,7 @@ def check(house: House) -> str:
     if program is None:
         raise CheckError("no Chromium or Chrome here (set CHROMIUM to its path)")
     names = ("--email", EMAIL, "--first-name", "Ada", "--last-name", "North")
-    house.stack.admin("account", "add", *names, secret=f"{PASSWORD}\n")
+    house.cloud.admin("account", "add", *names, secret=f"{PASSWORD}\n")
     with sync_playwright() as playwright:
         browser: Browser = playwright.chromium.launch(executable_path=str(program), args=["--no-sandbox"])
         try:
