@@ -131,10 +131,10 @@ class SettingsSite:
 
 
 @contextlib.asynccontextmanager
-async def settings_site(folder: Path) -> AsyncIterator[SettingsSite]:
+async def settings_site(folder: Path, *, rtu: bool) -> AsyncIterator[SettingsSite]:
     """Everything runs, and the first person owns the UPS; all of it ends with the block."""
     with Parts(folder / "logs") as processes:
-        house = House(folder, processes)
+        house = House(folder, processes, rtu=rtu)
         house.cloud.start_all()
         (folder / "installation.json").write_bytes(encode(house.cloud.installation))
         emails = await make_accounts(house.cloud.dsn, 2, time.time_ns() // 1_000_000)

@@ -125,9 +125,9 @@ async def transferred(site: SettingsSite) -> None:
     expect(site.ledger()["own"] == {}, "the giver's interval lives on in the agent")
 
 
-async def check(folder: Path) -> dict[str, float]:
-    """All of it; how long each took to agree."""
-    async with settings_site(folder) as site:
+async def check(folder: Path, *, rtu: bool) -> dict[str, float]:
+    """All of it, with the UPS on a serial line or on TCP; how long each took to agree."""
+    async with settings_site(folder, rtu=rtu) as site:
         for part in (online, offline, killed, transferred):
             progress(part.__doc__ or "")
             await part(site)
@@ -139,8 +139,11 @@ def main() -> int:
     """The check."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # of the services it calls
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            took_s = asyncio.run(check(Path(folder)))
+        took_s: dict[str, float] = {}
+        for line, rtu in (("TCP", False), ("RTU", True)):
+            with tempfile.TemporaryDirectory() as folder:
+                found = asyncio.run(check(Path(folder), rtu=rtu))
+            took_s |= {f"{line} {what}": took for what, took in found.items()}
         late = {what: round(took, 1) for what, took in took_s.items() if took > GOAL_S}
         expect(not late, f"the ends took longer than {GOAL_S:g} s to agree: {late}")
     except (CheckError, AssertionError) as reason:
