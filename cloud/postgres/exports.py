@@ -193,6 +193,28 @@ _PERSON: Final[Sequence[tuple[str, str]]] = (
             " ORDER BY created_ms, mail_id"
         ),
     ),
+    (
+        "notifications",
+        (
+            "SELECT n.created_ms, d.sent_to, p.name AS policy, n.items FROM notice_delivery d"
+            " JOIN notice n USING (notice_id) LEFT JOIN notice_policy p ON p.policy_id = n.policy_id"
+            " WHERE d.account_id = %(account)s ORDER BY d.delivery_id"
+        ),
+    ),
+    (
+        "unsubscribed",
+        (
+            "SELECT p.name AS policy, o.since_ms FROM notice_opt_out o JOIN notice_policy p USING (policy_id)"
+            " WHERE o.account_id = %(account)s ORDER BY o.since_ms"
+        ),
+    ),
+    (
+        "acknowledged",
+        (
+            "SELECT device_id::text, topic, acked_ms, ack_reason FROM alarm WHERE acked_by = %(account)s"
+            " ORDER BY acked_ms, device_id"
+        ),
+    ),
 )
 
 

@@ -8,17 +8,18 @@ The limit of SMTP: a server that has confirmed a mail cannot be asked about it a
 Message-ID. That window alone is allowed to double a mail, and only to double it.
 """
 
+import contextlib
 import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from tests.accept import expect, passed, progress, wait_until
+from tests.accept import CheckError, expect, passed, progress, wait_until
 from tests.accept._notify_site import HOUR_MS, WAIT_S, Site, clock_ms, running_site
 from tests.faults.processes import Part
 from tests.support.claiming import make_actors
@@ -66,6 +67,24 @@ def latencies(site: Site, count: int, limit_s: float) -> list[float]:
 def has_more(site: Site, known: int, word: str) -> bool:
     """Whether there are more mails with this word than were known."""
     return len(site.mails(word)) > known
+
+
+def has_mails(site: Site, count: int) -> bool:
+    """Whether there are so many."""
+    return len(site.mails()) >= count
+
+
+def move_until(site: Site, what: str, holds: Callable[[], bool]) -> None:
+    """Move the clock by a quarter of an hour, and again every other second until it holds.
+
+    One move may fall between a try and its pause, which then begins anew.
+    """
+    deadline = time.monotonic() + 2 * WAIT_S
+    while not holds():
+        expect(time.monotonic() < deadline, f"not in time: {what}")
+        site.move_clock(HOUR_MS // 4)
+        with contextlib.suppress(CheckError):
+            wait_until(what, holds, 2.0)
 
 
 def has_tried(site: Site, times: int) -> bool:
@@ -163,13 +182,12 @@ def server_down(site: Site, people: list[str]) -> int:
     site.with_building(fault)
     wanted = DOWN * len(people)
     wait_until("all mails are written", lambda: site.unsent() == wanted, WAIT_S)
-    for moved in range(1, 5):  # a quarter of an hour each
-        wait_until(f"{moved} tries", partial(has_tried, site, moved), WAIT_S)
-        site.move_clock(HOUR_MS // 4)
+    for times in range(1, 5):  # a quarter of an hour each, at least
+        move_until(site, f"{times} tries", partial(has_tried, site, times))
     expect(len(site.mails()) == before, "a mail arrived at a server that is away")
     site.smtp.start().wait_ready()
-    site.move_clock(HOUR_MS)
-    wait_until("all mails have arrived", lambda: len(site.mails()) >= before + wanted, WAIT_S)
+    arrived = partial(has_mails, site, before + wanted)
+    move_until(site, "all mails have arrived", arrived)
     settle(site)
     mails = site.mails()[before:]
     expect(len(mails) == wanted, f"{len(mails)} mails instead of {wanted}")
@@ -178,7 +196,7 @@ def server_down(site: Site, people: list[str]) -> int:
 
 
 def killed(site: Site, people: list[str]) -> tuple[int, int]:
-    """SIGKILL at each point, and again and again in a storm: how many deaths, and how many mails twice."""
+    """SIGKILL at each point: how many deaths, and how many mails came twice."""
     doubled = 0
     for name, point, most in POINTS:
         settle(site)

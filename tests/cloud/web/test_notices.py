@@ -1,13 +1,15 @@
 """Notifications through the pages: a person makes a policy, plans work, acknowledges, unsubscribes."""
 
+import json
 import re
+from typing import Any
 
 import pytest
 
 from cloud.web.state import KIT
 from tests.cloud.web.conftest import Somebody
-from tests.support.notice import MINUTE, Building
-from tests.support.portal import Portal, Visitor, visitor
+from tests.support.notice import HOUR, MINUTE, Building
+from tests.support.portal import Portal, Visitor, now_ms, visitor
 
 
 @pytest.fixture
@@ -180,6 +182,60 @@ async def test_one_click_ends_mails_without_cookie_or_form(
     (action,) = re.findall(r'action="(/notifications/policies/\d+/mails)"', board)
     await ada.browser.post(action, {"wanted": "yes"})
     assert "Mail me again" not in (await ada.browser.get("/notifications")).text
+
+
+async def test_programs_arrange_the_same(ada: Somebody, building: Building) -> None:
+    token = json.loads((await ada.browser.get("/api/v1/session")).text)["form_token"]
+
+    async def call(method: str, path: str, status: int, body: object = None) -> Any:
+        headers = {"X-Form-Token": token, "Accept": "application/json"}
+        answer = await ada.browser.ask(method, f"/api/v1{path}", json=body, headers=headers)
+        assert answer.status == status, answer.text
+        return json.loads(answer.text) if answer.text else None
+
+    site = await call("POST", "/sites", 201, {"site_name": "North"})
+    ups = building.devices[0]
+    numbers = {"device_ids": [str(ups.device_id)]}
+    assert await call("PUT", f"/sites/{site['site_id']}/devices", 200, numbers) == numbers
+    wanted = {
+        "name": "Faults",
+        "topics": ["fault"],
+        "recipients": [{"kind": "role", "target": "owner", "step": 0}],
+        "site_id": site["site_id"],
+    }
+    made = await call("POST", "/notifications/policies", 201, wanted)
+    assert made["site_id"] == site["site_id"]
+    path = f"/notifications/policies/{made['policy_id']}"
+    changed = await call("PUT", path, 200, {**wanted, "delay_s": 5})
+    assert (changed["delay_s"], changed["policy_id"]) == (5, made["policy_id"])
+    assert (await call("PUT", path, 422, {**wanted, "topics": []}))["faults"].keys() == {"topics"}
+    await building.event(ups, "fault")
+    await building.work(MINUTE)
+    (alarm,) = (await call("GET", "/alarms", 200))["alarms"]
+    assert (alarm["topic"], alarm["site"], alarm["acked_ms"]) == ("fault", "North", None)
+    name = {key: alarm[key] for key in ("device_id", "topic", "subject")}
+    answer = await call("POST", "/alarms/acknowledge", 200, {"alarms": [name], "reason": "I look after it"})
+    assert answer == {"count": 1}
+    (line,) = (await call("GET", "/notifications/deliveries", 200))["deliveries"]
+    assert (line["way"], line["to"], line["policy"]) == ("email", "ada@example.org", "Faults")
+    window = await call(
+        "POST", "/notifications/windows", 201, {"reason": "work", "until_ms": now_ms() + HOUR}
+    )
+    assert await call("GET", "/notifications/windows", 200) == {"windows": [window]}
+    await call("DELETE", f"/notifications/windows/{window['window_id']}", 204)
+    channel = {"kind": "webhook", "name": "Ours", "address": "https://hooks.example.org/x"}
+    assert (await call("POST", "/notifications/channels", 201, channel))["secret"].startswith("whsec_")
+    (shown,) = (await call("GET", "/notifications/channels", 200))["channels"]
+    assert "secret" not in shown
+    sent = await call("POST", "/notifications/tests", 201, {"channel_id": shown["channel_id"]})
+    lines = (await call("GET", "/notifications/deliveries", 200))["deliveries"]
+    assert lines[0]["delivery_id"] == sent["delivery_id"]
+    await call("DELETE", f"/notifications/channels/{shown['channel_id']}", 204)
+    await call("DELETE", path, 204)
+    await call("DELETE", f"/sites/{site['site_id']}", 204)
+    mine = json.loads((await ada.browser.get("/api/v1/account/data")).text)
+    assert [one["sent_to"] for one in mine["notifications"]] == ["ada@example.org"]
+    assert [one["ack_reason"] for one in mine["acknowledged"]] == ["I look after it"]
 
 
 async def test_strangers_find_and_change_nothing(portal: Portal, ada: Somebody, building: Building) -> None:
