@@ -41,9 +41,11 @@ DEVICES: Final = 1_000
 COMPANIES: Final = 10
 PERIOD_S: Final = 2.0
 TRUTH_S: Final = 40.0
-ROUNDS: Final = 6
-SPELL_S: Final = 6.0
-SETTLE_S: Final = 4.0
+ROUNDS: Final = 16
+SPELL_S: Final = 3.0
+SETTLE_S: Final = 1.0
+MAX_CALM_MS: Final = 50.0
+"""A machine on which the p99 without rules is longer has other things to do: no ratio means anything."""
 WANDERS: Final = 0.3
 """How often a value changes while the truth is looked for: most samples change something."""
 MAX_RATIO: Final = 1.2
@@ -271,11 +273,13 @@ class Run:
             for enabled, of_kind in spells.items()
         }
         with_ms, without_ms = median(p99s[True]), median(p99s[False])
-        lists = "/".join(f"{one:.1f}" for one in p99s[True]), "/".join(f"{one:.1f}" for one in p99s[False])
-        return with_ms / without_ms, (
-            f"p99 of {ROUNDS} rounds each: {with_ms:.1f} ms with rules ({lists[0]}), {without_ms:.1f} ms"
-            f" without ({lists[1]}), ratio {with_ms / without_ms:.2f}"
+        lists = ["/".join(f"{one:.0f}" for one in p99s[enabled]) for enabled in (True, False)]
+        figures = (
+            f"p99, median of {ROUNDS} rounds each: {with_ms:.1f} ms with rules ({lists[0]}),"
+            f" {without_ms:.1f} ms without ({lists[1]}), ratio {with_ms / without_ms:.2f}"
         )
+        expect(without_ms <= MAX_CALM_MS, f"the machine is too busy to judge: {figures}")
+        return with_ms / without_ms, figures
 
 
 def _has_died(part: Part) -> bool:
