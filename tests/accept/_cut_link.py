@@ -66,6 +66,8 @@ class CutLinks:
             await self._cut(link)
         carrying = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*carrying, return_exceptions=True)
+        for _ in range(3):  # an aborted connection gives its socket back in a later turn of the loop
+            await asyncio.sleep(0)
 
     async def _cut(self, link: int) -> None:
         self._is_cut[link] = True

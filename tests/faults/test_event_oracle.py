@@ -100,10 +100,17 @@ def test_a_script_has_a_hundred_episodes_and_is_the_same_each_time() -> None:
 
 
 async def test_a_link_carries_is_cut_and_carries_again() -> None:
+    open_ends: set[asyncio.StreamWriter] = set()
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(100):
-            writer.write(data)
-        writer.close()
+        open_ends.add(writer)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(100):
+                writer.write(data)
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        open_ends.discard(writer)
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -117,6 +124,7 @@ async def test_a_link_carries_is_cut_and_carries_again() -> None:
                 links.cut(0)
                 answer += await asyncio.wait_for(reader.read(1), 5)
             writer.close()
+            await writer.wait_closed()
             return answer
         return b""
 
@@ -130,3 +138,6 @@ async def test_a_link_carries_is_cut_and_carries_again() -> None:
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", links.ports[0])) != 0
     server.close()
+    async with asyncio.timeout(5):
+        while open_ends:
+            await asyncio.sleep(0.01)
