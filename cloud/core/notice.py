@@ -96,7 +96,7 @@ DEFAULT_TOPICS: Final = frozenset(
 URGENT: Final = frozenset({Topic.LOW_BATTERY, Topic.OVERLOAD, Topic.FAULT})
 """What may come through quiet hours."""
 
-SUBJECT_KEY: Final = "rule"
+SUBJECT_KEY: Final = "rule_id"
 """Name, in an event's detail, of what tells several alarms of one topic apart: the number of a rule."""
 
 

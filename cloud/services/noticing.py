@@ -70,16 +70,27 @@ def _occurrence(event: NewEvent) -> Occurrence | None:
     )
     if found is None or not (found.edge is Edge.ONCE or found.topic is Topic.RULE):
         return found
-    words = [
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in list(event.detail.items())[:MOST_DETAILS]
-        if name != SUBJECT_KEY and isinstance(value, str | int | float)
-    ]
-    detail = "".join(char for char in ", ".join(words) if char.isprintable())[:DETAIL_CHARS]
+    detail = "".join(char for char in _told(event, found.topic) if char.isprintable())[:DETAIL_CHARS]
     return Occurrence(
         *(found.epoch, found.stream, found.seq, found.at_ms, found.received_ms),
         *(found.topic, found.edge, found.subject, detail),
     )
+
+
+def _told(event: NewEvent, topic: Topic) -> str:
+    """What an event tells beside its kind, in a few words."""
+    detail = event.detail
+    if topic is Topic.RULE:
+        value, threshold = detail.get("value"), detail.get("threshold")
+        measured = isinstance(value, int | float) and isinstance(threshold, int | float)
+        figures = f": {value:g}, {detail.get('side', '')} {threshold:g}" if measured else ""
+        return f"{detail.get('rule', '')}{figures}"
+    words = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in list(detail.items())[:MOST_DETAILS]
+        if isinstance(value, str | int | float)
+    ]
+    return ", ".join(words)
 
 
 # --- deciding -----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cloud.postgres import outbox
+from cloud.postgres import outbox, profiles
 from cloud.services import noticing
 from cloud.services.kit import Kit
 from cloud.services.notice_letters import renew
@@ -147,6 +147,43 @@ async def test_a_channel_and_the_escalation_get_theirs(building: Building, datab
     mails = await building.mails()
     assert [mail.to_address for mail in mails] == ["p0@example.org", "boss0@example.org"]
     assert "not acknowledged" in mails[1].subject
+
+
+async def test_two_rules_are_two_alarms_and_say_which(building: Building) -> None:
+    (ups,) = await building.add()
+    await building.event(ups, "self_test")
+    await building.work(MINUTE)
+    await building.run("UPDATE notice_policy SET topics = '{rule}'")
+    first = {
+        "rule_id": 1,
+        "rule": "Load",
+        "subject": "load_w",
+        "value": 91.0,
+        "side": "above",
+        "threshold": 80,
+    }
+    await building.event(ups, "rule_raised", **first)
+    await building.event(ups, "rule_raised", rule_id=2, rule="Battery age", subject="battery_age")
+    await building.work(5_000)
+    await building.event(ups, "rule_cleared", rule_id=1, rule="Load", why="rule_removed")
+    await building.work(5 * MINUTE)
+    raised, cleared = await building.mails()
+    assert "(Load: 91, above 80)" in raised.text
+    assert "(Battery age)" in raised.text
+    assert "back within the threshold" in cleared.subject
+    assert await building.run("SELECT subject FROM alarm WHERE ended_ms IS NULL AND topic = 'rule'") == [
+        ("2",)
+    ]
+
+
+async def test_a_deleted_person_leaves_no_address(building: Building, kit: Kit) -> None:
+    (ups,) = await building.add()
+    await building.event(ups, "on_battery")
+    await building.work(MINUTE)
+    async with kit.pool.connection() as connection, connection.transaction():
+        await profiles.erase(connection, building.actor.account_id, building.now_ms)
+    assert await building.run("SELECT sent_to, ended_ms FROM notice_delivery") == [("", building.now_ms)]
+    assert await building.mails() == []
 
 
 async def test_a_device_away_from_its_site_is_told_of_without_it(building: Building) -> None:
