@@ -19,7 +19,7 @@ from cloud.postgres.pool import make_pool
 from cloud.services.channels import seal_channel
 from cloud.services.notice_letters import Office
 from cloud.services.vault import Vault
-from tests.accept import wait_until
+from tests.accept import CheckError, progress, wait_until
 from tests.agent.house import House
 from tests.faults.processes import Part, Parts
 from tests.faults.seed import claim_labels
@@ -29,6 +29,17 @@ from tests.support.stack import free_port, listens
 WAIT_S: Final = 40.0
 SECRET: Final = "whsec_of_the_acceptance_check"
 HOUR_MS: Final = 3_600_000
+MOVES: Final = (
+    "UPDATE alarm_told SET raised_ms = raised_ms - %(by)s,"
+    " times_ms = ARRAY(SELECT t - %(by)s FROM unnest(times_ms) t)",
+    "UPDATE notice_pace SET times_ms = ARRAY(SELECT t - %(by)s FROM unnest(times_ms) t)",
+    "UPDATE alarm SET began_ms = began_ms - %(by)s, ended_ms = ended_ms - %(by)s,"
+    " changed_ms = changed_ms - %(by)s",
+    "UPDATE mail SET next_ms = next_ms - %(by)s WHERE sent_ms IS NULL",
+    "UPDATE notice_delivery SET next_ms = next_ms - %(by)s WHERE sent_ms IS NULL",
+    "UPDATE notice_company SET look_ms = look_ms - %(by)s",
+)
+"""What a moved clock is, row by row."""
 
 
 @dataclass
@@ -137,15 +148,14 @@ class Site:
         )
 
     def move_clock(self, by_ms: int) -> None:
-        """Let it be so much later for everything that was told, and for what waits."""
-        self.run("UPDATE alarm_told SET raised_ms = raised_ms - %s, times_ms = ARRAY(SELECT t - %s"
-                 " FROM unnest(times_ms) t)", by_ms, by_ms)  # fmt: skip
-        self.run("UPDATE notice_pace SET times_ms = ARRAY(SELECT t - %s FROM unnest(times_ms) t)", by_ms)
-        self.run("UPDATE alarm SET began_ms = began_ms - %s, ended_ms = ended_ms - %s,"
-                 " changed_ms = changed_ms - %s", by_ms, by_ms, by_ms)  # fmt: skip
-        self.run("UPDATE mail SET next_ms = next_ms - %s WHERE sent_ms IS NULL", by_ms)
-        self.run("UPDATE notice_delivery SET next_ms = next_ms - %s WHERE sent_ms IS NULL", by_ms)
-        self.run("UPDATE notice_company SET look_ms = look_ms - %s", by_ms)
+        """Let it be so much later for everything that was told, and for what waits.
+
+        At one moment, between two decisions of the jobs process.
+        """
+        with psycopg.connect(self.cloud.dsn, connect_timeout=5) as connection:
+            connection.execute("SELECT 1 FROM notice_company ORDER BY company_id FOR UPDATE")
+            for statement in MOVES:
+                connection.execute(statement, {"by": by_ms})
 
     # --- mails
 
@@ -169,4 +179,10 @@ def clock_ms() -> int:
 def running_site(folder: Path) -> Iterator[Site]:
     """The site, until the block ends."""
     with Hook().serving() as hook, Parts(folder / "logs") as processes:
-        yield Site(folder, processes, hook)
+        site = Site(folder, processes, hook)
+        try:
+            yield site
+        except CheckError:
+            for name in ("jobs", "portal"):
+                progress(f"{name} has said: {site.cloud.parts[name].tail()}")
+            raise

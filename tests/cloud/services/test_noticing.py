@@ -154,15 +154,9 @@ async def test_two_rules_are_two_alarms_and_say_which(building: Building) -> Non
     await building.event(ups, "self_test")
     await building.work(MINUTE)
     await building.run("UPDATE notice_policy SET topics = '{rule}'")
-    first = {
-        "rule_id": 1,
-        "rule": "Load",
-        "subject": "load_w",
-        "value": 91.0,
-        "side": "above",
-        "threshold": 80,
-    }
-    await building.event(ups, "rule_raised", **first)
+    await building.event(
+        *(ups, "rule_raised"), rule_id=1, rule="Load", value=91.0, side="above", threshold=80
+    )
     await building.event(ups, "rule_raised", rule_id=2, rule="Battery age", subject="battery_age")
     await building.work(5_000)
     await building.event(ups, "rule_cleared", rule_id=1, rule="Load", why="rule_removed")
