@@ -30,11 +30,15 @@ WAIT_S: Final = 40.0
 SECRET: Final = "whsec_of_the_acceptance_check"
 HOUR_MS: Final = 3_600_000
 MOVES: Final = (
-    "UPDATE alarm_told SET raised_ms = raised_ms - %(by)s,"
-    " times_ms = ARRAY(SELECT t - %(by)s FROM unnest(times_ms) t)",
+    (
+        "UPDATE alarm_told SET raised_ms = raised_ms - %(by)s,"
+        " times_ms = ARRAY(SELECT t - %(by)s FROM unnest(times_ms) t)"
+    ),
     "UPDATE notice_pace SET times_ms = ARRAY(SELECT t - %(by)s FROM unnest(times_ms) t)",
-    "UPDATE alarm SET began_ms = began_ms - %(by)s, ended_ms = ended_ms - %(by)s,"
-    " changed_ms = changed_ms - %(by)s",
+    (
+        "UPDATE alarm SET began_ms = began_ms - %(by)s, ended_ms = ended_ms - %(by)s,"
+        " changed_ms = changed_ms - %(by)s"
+    ),
     "UPDATE mail SET next_ms = next_ms - %(by)s WHERE sent_ms IS NULL",
     "UPDATE notice_delivery SET next_ms = next_ms - %(by)s WHERE sent_ms IS NULL",
     "UPDATE notice_company SET look_ms = look_ms - %(by)s",
