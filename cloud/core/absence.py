@@ -13,7 +13,7 @@ from typing import Final
 
 from cloud.core.device_state import QUIET_MS
 
-BEAT_AGE_MS: Final = 20_000
+BEAT_AGE_MS: Final = 30_000
 """A gateway that listens says so every five seconds; after this long without a word none does."""
 
 

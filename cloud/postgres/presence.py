@@ -8,7 +8,7 @@ from cloud.core.device_state import QUIET_MS
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection
 
-BREAK_MS: Final = 15_000
+BREAK_MS: Final = 30_000
 """Gateways that said nothing for so long were away, or their database was."""
 
 LISTEN: Final = """
