@@ -243,7 +243,7 @@ def _stores(check: Run, epoch: int) -> int:
 
 async def both(folder: Path) -> str:
     """In a house of its own."""
-    async with settings_site(folder) as site:
+    async with settings_site(folder, rtu=False) as site:
         return await run(Run(site, folder))
 
 
