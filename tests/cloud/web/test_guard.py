@@ -56,9 +56,14 @@ def routes(app: web.Application) -> Iterator[tuple[str, str]]:
             yield route.method, route.resource.canonical
 
 
+NUMBERS = {"at_ms": "1", "rule_id": "1"}
+"""Placeholders that take a number only."""
+
+
 def filled(path: str, **values: str) -> str:
     """A path with its placeholders filled."""
-    return re.sub(r"{(\w+)}", lambda found: values.get(found[1], "0" * 36), path)
+    known = {**NUMBERS, **values}
+    return re.sub(r"{(\w+)}", lambda found: known.get(found[1], "0" * 36), path)
 
 
 async def asked(browser: Visitor, method: str, path: str) -> Answer:
