@@ -25,6 +25,10 @@ POLL_S: Final = 1.0
 REPORT_S: Final = 10.0
 OFFLINE_AFTER_S: Final = 75
 UNITS_PER_OWNER: Final = 10
+AWAY: Final = (
+    r"^(\d\d):(\d\d):(\d\d) \[\w+ *\]"
+    r" (no connection to the cloud|connected to the cloud again)\b.*\bups=ups{unit}$"
+)
 EVENTS: Final = (
     "SELECT device_id, kind, coalesce(detail->>'result', ''), (extract(epoch FROM ts) * 1000)::bigint, stream"
     " FROM event WHERE device_id = ANY (%s) ORDER BY device_id, ts, stream, seq"
@@ -113,6 +117,20 @@ class EventSite:
             else:
                 own[units[device_id]].append(kind)
         return sent, own
+
+    def times_away_s(self, unit: int) -> list[float]:
+        """How long a unit was without connection each time, as its agent says."""
+        found: list[float] = []
+        lost_s: float | None = None
+        log = self.agents[unit % len(self.agents)].log.read_text(errors="replace")
+        for hour, minute, second, what in re.findall(AWAY.format(unit=unit), log, re.MULTILINE):
+            at_s = int(hour) * 3600.0 + int(minute) * 60 + int(second)
+            if what.startswith("no"):
+                lost_s = at_s if lost_s is None else lost_s
+            elif lost_s is not None:
+                found.append((at_s - lost_s) % 86_400)
+                lost_s = None
+        return found
 
     def order(self, unit: int, *words: str) -> None:
         """Work a simulated UPS."""
