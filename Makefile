@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STATE ?= .state/demo
-TESTERS ?= 3
+TESTERS ?= 4
 
 .PHONY: help install demo demo-reset test check format bench accept requirements clean
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ help:
 	@echo "make demo            run everything on this machine: portal, gateway, PostgreSQL, two simulated UPSs"
 	@echo "make demo LAN=1      the same over HTTPS for other machines and phones in this network"
 	@echo "make demo-reset      forget the demo's accounts, claims and history"
-	@echo "make test            run all tests in three processes (ARGS='-k claim' picks some; TESTERS=1 in one)"
+	@echo "make test            run all tests in four processes (ARGS='-k claim' picks some; TESTERS=1 in one)"
 	@echo "make check           format, lint, types, import rule, spelling"
 	@echo "make accept NAME=x   run one acceptance check"
 	@echo "make bench           measure against a plain and a careful consumer (ARGS=--quick: roughly)"

@@ -2,10 +2,13 @@
 
 import secrets
 
+import pytest
+
 from tests.support.ownership_lives import STORED_ROUND, kinds_missing, live
 from tests.support.postgres_world import PostgresWorld
 
 
+@pytest.mark.timeout(600)  # 17 s on a quiet machine, four times as many steps where an act never succeeds
 def test_the_services_follow_the_model(database: str) -> None:
     """2 000 steps, other ones in every run; a difference prints the seed that replays it."""
     world = PostgresWorld(database)
