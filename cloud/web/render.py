@@ -21,30 +21,37 @@ class Pages:
     """Renders templates by name; compiled once a process."""
 
     def __init__(self, brand: str = BRAND) -> None:
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.globals.update(
-            brand=brand, words=wording.brand_words(brand), static=static_url, built=built, icon=icon
-        )
-        self._environment.filters.update(
-            iso=wording.iso,
-            ago=wording.ago,
-            clock=wording.clock,
-            span=wording.span,
-            number=wording.number,
-            linked=wording.linked,
-            browser=wording.browser,
-        )
+        self._environment = _environment(brand)
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         """The text of a template."""
         return self._environment.get_template(template).render(context)
+
+
+@lru_cache(maxsize=4)
+def _environment(brand: str) -> jinja2.Environment:
+    """The templates of a brand."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals.update(
+        brand=brand, words=wording.brand_words(brand), static=static_url, built=built, icon=icon
+    )
+    environment.filters.update(
+        iso=wording.iso,
+        ago=wording.ago,
+        clock=wording.clock,
+        span=wording.span,
+        number=wording.number,
+        linked=wording.linked,
+        browser=wording.browser,
+    )
+    return environment
 
 
 @lru_cache(maxsize=256)

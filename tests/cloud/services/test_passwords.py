@@ -7,6 +7,11 @@ import pytest
 from cloud.services.passwords import BusyError, Passwords
 
 
+@pytest.fixture(autouse=True)
+def _full_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud.services.passwords.MEMORY_KIB", 19 * 1024)
+
+
 async def test_only_the_right_password_verifies() -> None:
     with Passwords() as passwords:
         stored = await passwords.hash("Correct horse 7")
