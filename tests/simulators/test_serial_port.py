@@ -1,7 +1,11 @@
 """Real clients on the pseudo-terminal: pymodbus, and bytes written by hand."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import sys
+import termios
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +20,7 @@ from simulators.core.smart_ups import SmartUps
 from simulators.serial_port import SerialPort
 
 READ_STATUS = seal(bytes.fromhex("01 03 00 00 00 1B"))
+STATUS_BYTES = 59
 
 
 @pytest.fixture
@@ -53,17 +58,32 @@ class Wire:
     def write(self, data: bytes) -> None:
         os.write(self._line, data)
 
-    async def read(self, enough: int = 512, *, quiet_s: float = 0.1) -> bytes:
-        """Everything until the line is quiet, or enough has come."""
+    @property
+    def waiting(self) -> int:
+        """How many bytes have come and were not read."""
+        return int.from_bytes(fcntl.ioctl(self._line, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    async def read(self, enough: int, *, deadline_s: float = 10.0) -> bytes:
+        """So many bytes at least. TimeoutError."""
+        data = b""
+        last_s = time.monotonic() + deadline_s
+        while len(data) < enough:
+            if time.monotonic() > last_s:
+                raise TimeoutError(f"{len(data)} of {enough} bytes came")
+            await asyncio.sleep(0.001)
+            with contextlib.suppress(BlockingIOError):
+                data += os.read(self._line, 512)
+        return data
+
+    async def rest(self, quiet_s: float = 0.15) -> bytes:
+        """What still comes, until the line has been quiet for so long."""
         data = b""
         last_s = time.monotonic()
-        while time.monotonic() - last_s < quiet_s and len(data) < enough:
+        while time.monotonic() - last_s < quiet_s:
             await asyncio.sleep(0.001)
-            try:
+            with contextlib.suppress(BlockingIOError):
                 data += os.read(self._line, 512)
                 last_s = time.monotonic()
-            except BlockingIOError:
-                continue
         return data
 
 
@@ -93,40 +113,46 @@ async def test_other_units_are_silent(client: AsyncModbusSerialClient) -> None:
 
 
 async def test_answers_take_as_long_as_at_9600_baud(client: AsyncModbusSerialClient) -> None:
-    begun_s = time.monotonic()
-    await client.read_holding_registers(516, count=120)
-    taken_s = time.monotonic() - begun_s
-    assert 0.250 < taken_s < 0.450
+    taken_s = []
+    for _ in range(5):  # a busy machine delays some of them, hardly all
+        begun_s = time.monotonic()
+        await client.read_holding_registers(516, count=120)
+        taken_s.append(time.monotonic() - begun_s)
+        if taken_s[-1] < 0.450:
+            break
+        await asyncio.sleep(SILENCE_S)
+    assert min(taken_s) > 0.250
+    assert taken_s[-1] < 0.450
 
 
 async def test_garbage_is_forgotten_after_35_ms(wire: Wire, port: SerialPort) -> None:
     wire.write(b"\x01\x03\x00")
     wire.write(READ_STATUS)
-    assert await wire.read() == b""
+    assert await wire.rest() == b""
     await asyncio.sleep(SILENCE_S)
     wire.write(READ_STATUS)
-    answer = await wire.read()
-    assert len(answer) == 59
+    answer = await wire.read(STATUS_BYTES)
+    assert len(answer) == STATUS_BYTES
     assert is_intact(answer)
     assert port.answers == 1
 
 
 async def test_unknown_function_and_wrong_crc_do_not_disturb(wire: Wire) -> None:
     wire.write(seal(b"\x01\x2b\x0e\x01\x00"))
-    assert await wire.read() == seal(b"\x01\xab\x01")
+    assert await wire.read(5) == seal(b"\x01\xab\x01")
     wire.write(READ_STATUS[:-1] + b"\x00")
-    assert await wire.read() == b""
+    assert await wire.rest() == b""
     wire.write(READ_STATUS)
-    assert is_intact(await wire.read())
+    assert is_intact(await wire.read(STATUS_BYTES))
 
 
 async def test_a_request_right_behind_the_last_byte_is_answered_and_counted(
     wire: Wire, port: SerialPort
 ) -> None:
     wire.write(READ_STATUS)
-    assert is_intact(await wire.read(59))
+    assert is_intact(await wire.read(STATUS_BYTES))
     wire.write(READ_STATUS)
-    assert is_intact(await wire.read(59))
+    assert is_intact(await wire.read(STATUS_BYTES))
     assert port.early_requests == 1
 
 
@@ -134,14 +160,14 @@ async def test_a_unit_does_not_hear_while_it_speaks(wire: Wire, port: SerialPort
     wire.write(READ_STATUS)
     assert len(await wire.read(20)) >= 20
     wire.write(READ_STATUS)
-    assert len(await wire.read()) < 59
+    assert len(await wire.rest()) < STATUS_BYTES
     assert port.answers == 1
 
 
 async def test_modbus_switched_off_is_silent(wire: Wire, port: SerialPort) -> None:
     port.silent = True
     wire.write(READ_STATUS)
-    assert await wire.read() == b""
+    assert await wire.rest() == b""
 
 
 async def test_unread_answers_of_an_earlier_client_are_gone(
@@ -150,13 +176,14 @@ async def test_unread_answers_of_an_earlier_client_are_gone(
     monkeypatch.setattr("simulators.serial_port.STALE_S", 0.05)
     first = Wire(link)
     first.write(READ_STATUS)
-    while port.answers < 1:
+    while first.waiting < STATUS_BYTES:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.15)
     first.close()
     second = Wire(link)
     second.write(READ_STATUS)
-    assert len(await second.read()) == 59
+    assert len(await second.read(STATUS_BYTES) + await second.rest()) == STATUS_BYTES
+    assert port.answers == 2
     second.close()
 
 
