@@ -47,6 +47,33 @@ def test_two_power_cuts_in_a_row(seed: int) -> None:
                 resume(rig, seed)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_numbers_of_removed_segments_are_used_again_and_a_power_cut_follows(seed: int) -> None:
+    """Deleted segments of an older stream must not come back behind the new stream's first one."""
+    rig = Rig(FakeDisk(random.Random(seed)))
+    rig.open()
+    rig.hello()
+    for count in (1, 5, 1):
+        rig.append(count)
+    rig.publish(1)
+    rig.publish(6)
+    rig.clock.reboot("boot-2", 1_600_000_000_000)
+    rig.open()
+    rig.hello()
+    rig.open()
+    assert [name for name in rig.disk.names() if name.startswith("telemetry")] == []
+    rig.append(1)  # into a segment that is called as the first one was
+    rig.disk.cut_at = rig.disk.steps + 1
+    with pytest.raises(PowerCut):
+        rig.append(1)
+    rig.disk = rig.disk.after_power_cut()
+    rig.open()
+    rig.hello()
+    rig.drain()
+    rig.check()
+    assert 8 in rig.cloud.stored
+
+
 def test_a_full_disk_at_every_single_write_loses_no_promise() -> None:
     for step in range(1, 60):
         rig = Rig(FakeDisk(random.Random(step)))

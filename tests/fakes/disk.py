@@ -24,7 +24,8 @@ class FakeDisk:
     """`agent.core.ports.Disk`. Every change of the disk counts as one step.
 
     At step ``cut_at`` the power goes in the middle of the step; at a step of ``errors_at`` the disk is full
-    or broken in the middle of it.
+    or broken in the middle of it. As on the real disk (`agent/disk.py`), the first sync of a new name and each
+    `replace` sync the directory: from then on, what was removed before stays removed.
     """
 
     def __init__(self, dice: random.Random) -> None:
@@ -56,9 +57,9 @@ class FakeDisk:
         file = self._files.setdefault(name, _File())
         if self._step_fails():
             if self._dice.random() < 0.5:
-                file.durable = bytes(file.content)
+                self._make_durable(file)
             self._fail()
-        file.durable = bytes(file.content)
+        self._make_durable(file)
 
     def truncate(self, name: str, size: int) -> None:
         if self._step_fails():
@@ -71,6 +72,7 @@ class FakeDisk:
                 self._files[name] = _File(bytearray(data), bytes(data))
             self._fail()
         self._files[name] = _File(bytearray(data), bytes(data))
+        self._sync_directory()
 
     def remove(self, name: str) -> None:
         if self._step_fails():
@@ -94,6 +96,14 @@ class FakeDisk:
             if name not in found._files and self._dice.random() < 0.3:
                 found._files[name] = _File(bytearray(content), content)
         return found
+
+    def _make_durable(self, file: _File) -> None:
+        if file.durable is None:
+            self._sync_directory()
+        file.durable = bytes(file.content)
+
+    def _sync_directory(self) -> None:
+        self._removed.clear()
 
     def _step_fails(self) -> bool:
         self.steps += 1
