@@ -24,7 +24,7 @@ class FakeDisk:
     """`agent.core.ports.Disk`. Every change of the disk counts as one step.
 
     At step ``cut_at`` the power goes in the middle of the step; at a step of ``errors_at`` the disk is full
-    or broken in the middle of it. As on the real disk (`agent/disk.py`), the first sync of a new name and each
+    or broken in the middle of it. As on the real disk (`agent/disk.py`), a first sync of a name and each
     `replace` sync the directory: from then on, what was removed before stays removed.
     """
 
