@@ -1,13 +1,13 @@
 """The cloud's processes one by one, to be killed, restarted and held while a check watches from outside."""
 
 import contextlib
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from cloud.postgres.safety import DatabaseUnavailableError, check_safety
-from tests.faults.processes import Part, Parts, clean_environment
+from tests.faults.processes import Part, Parts
+from tests.support.prepared import prepare
 from tests.support.stack import Cloud, answers, listens
 
 NAMES: Final = ("postgres", "gateway", "portal")
@@ -34,16 +34,10 @@ class CloudParts(Cloud):
         }
 
     def start_all(self, names: Sequence[str] = NAMES) -> None:
-        """PostgreSQL, the newest schema, and the others of ``names``."""
-        self.start("postgres")
-        done = subprocess.run(
-            self.command("migrate"), check=False, capture_output=True, text=True, env=clean_environment()
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"migrate: {done.stderr[-2000:]}")
-        for name in names:
-            if name != "postgres":
-                self.start(name)
+        """PostgreSQL with the newest schema, and the others of ``names``."""
+        prepare(self.state_dir)
+        for name in ("postgres", *(name for name in names if name != "postgres")):
+            self.start(name)
 
     def start(self, name: str, *, fault: str = "") -> None:
         """Start one part and wait until it serves; ``fault`` arms a fault point in it. PartError."""

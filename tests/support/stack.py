@@ -16,6 +16,7 @@ from pathlib import Path
 from cloud.provision import load_installation, load_key_set
 from protocol.messages import Installation, KeySet
 from tests.faults.processes import Part, Parts, clean_environment
+from tests.support.prepared import prepare
 
 
 def free_port() -> int:
@@ -124,7 +125,8 @@ class Stack(Cloud):
 
 @contextlib.contextmanager
 def cloud_stack(state_dir: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """Run the cloud in ``state_dir`` until the block ends; ``environment`` is added to a clean one."""
+    """Run the cloud in a new ``state_dir`` until the block ends; ``environment`` is added to a clean one."""
+    prepare(state_dir)
     with Parts(state_dir.with_name(f"{state_dir.name}-logs")) as processes:
         stack = Stack(state_dir, processes, environment)
         stack.part.start().wait_ready()

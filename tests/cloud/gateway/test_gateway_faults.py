@@ -18,7 +18,7 @@ from cloud.services import claiming
 from protocol import codec, topics
 from protocol.errors import Reason
 from protocol.messages import Event, EventKind
-from protocol.mqtt import V5, V311, ConnAck, PingReq, PingResp, PubAck, Publish, encode
+from protocol.mqtt import V5, V311, ConnAck, Connect, PingReq, PingResp, PubAck, Publish, encode
 from tests.faults.processes import descendants, signal_all
 from tests.support.claiming import make_actors
 from tests.support.parts import CloudParts, running_parts
@@ -123,15 +123,38 @@ def acks(device: RawDevice) -> list[PubAck]:
     return [packet for packet in device.received if isinstance(packet, PubAck)]
 
 
-@pytest.mark.parametrize("version", [V311, V5])
 @pytest.mark.parametrize("end", ["kill", "stop"])
 async def test_what_is_sent_while_the_database_is_away_is_acknowledged_after_it_in_order(
-    place: Field, end: str, version: int
+    place: Field, end: str
 ) -> None:
-    device, epoch = await place.owned(version)
+    """Of both versions at once, each in its order."""
+    devices = {version: await place.owned(version) for version in (V311, V5)}
     getattr(place.cloud, end)("postgres")
+    sent = {version: everything(*devices[version]) for version in devices}
+    for version, (device, _) in devices.items():
+        for packet in sent[version]:
+            await device.send(packet)
+    for _ in range(2):
+        for device, _ in devices.values():
+            await ping(device)
+            assert acks(device) == []
+    place.cloud.start("postgres")
+    for version, (device, _) in devices.items():
+        came = await device.wait_acks(len(sent[version]))
+        assert [ack.packet_id for ack in came] == [packet.packet_id for packet in sent[version]]
+        bad, ignored = (
+            (Reason.PAYLOAD_FORMAT_INVALID, Reason.NO_MATCHING_SUBSCRIBERS) if version == V5 else (0, 0)
+        )
+        assert [ack.reason for ack in came] == [0, 0, 0, bad, 0, ignored, 0, 0, 0]
+        assert place.stored(device) == [1, 2, 3, 4, 5, 6, 7]
+        await ping(device)
+        assert not device.closed
+
+
+def everything(device: RawDevice, epoch: int) -> list[Publish]:
+    """What a gateway can be sent, good and bad."""
     event = Event(stream=1, seq=1, ts_ms=1, kind=EventKind.ON_BATTERY)
-    sent = [
+    return [
         *(device.telemetry(epoch, STREAM, seq) for seq in (2, 3, 4)),
         device.publish(topics.telemetry(device.identity.kid, epoch, STREAM), b"\xff"),
         device.publish(topics.event(device.identity.kid, epoch), codec.encode(event)),
@@ -140,43 +163,31 @@ async def test_what_is_sent_while_the_database_is_away_is_acknowledged_after_it_
         device.telemetry(epoch, STREAM, 4),
         device.telemetry(epoch, STREAM, 7),
     ]
-    for packet in sent:
-        await device.send(packet)
-    await ping(device)
-    await ping(device)
-    assert acks(device) == []
-    place.cloud.start("postgres")
-    came = await device.wait_acks(len(sent))
-    assert [ack.packet_id for ack in came] == [packet.packet_id for packet in sent]
-    bad, ignored = (
-        (Reason.PAYLOAD_FORMAT_INVALID, Reason.NO_MATCHING_SUBSCRIBERS) if version == V5 else (0, 0)
-    )
-    assert [ack.reason for ack in came] == [0, 0, 0, bad, 0, ignored, 0, 0, 0]
-    assert place.stored(device) == [1, 2, 3, 4, 5, 6, 7]
-    await ping(device)
-    assert not device.closed
 
 
-@pytest.mark.parametrize(("version", "code"), [(V311, 3), (V5, Reason.SERVER_UNAVAILABLE)])
-async def test_a_log_in_while_the_database_is_away_may_be_tried_again_with_its_token(
-    place: Field, version: int, code: int
-) -> None:
-    device, epoch = await place.owned(version)
-    await device.close()
+async def test_a_log_in_while_the_database_is_away_may_be_tried_again_with_its_token(place: Field) -> None:
+    async def is_refused(device: RawDevice, connect: Connect, code: int) -> None:
+        for _ in range(2):
+            await device.open()
+            await device.send(connect)
+            assert (await device.wait(ConnAck)).code == code
+            await device.wait_closed()
+
+    tried = []
+    for version, code in ((V311, 3), (V5, Reason.SERVER_UNAVAILABLE)):
+        device, epoch = await place.owned(version)
+        await device.close()
+        tried.append((device, epoch, device.connect_packet(), code))
     place.cloud.kill("postgres")
-    connect = device.connect_packet()
-    for _ in range(2):
+    await asyncio.gather(*(is_refused(device, connect, code) for device, _, connect, code in tried))
+    place.cloud.start("postgres")
+    for device, epoch, connect, _ in tried:
         await device.open()
         await device.send(connect)
-        assert (await device.wait(ConnAck)).code == code
-        await device.wait_closed()
-    place.cloud.start("postgres")
-    await device.open()
-    await device.send(connect)
-    assert (await device.wait(ConnAck)).code == 0
-    await device.send(device.telemetry(epoch, STREAM, 2))
-    assert (await device.wait(PubAck)).reason == 0
-    assert place.stored(device) == [1, 2]
+        assert (await device.wait(ConnAck)).code == 0
+        await device.send(device.telemetry(epoch, STREAM, 2))
+        assert (await device.wait(PubAck)).reason == 0
+        assert place.stored(device) == [1, 2]
 
 
 async def test_the_window_is_all_that_is_read_while_nothing_can_be_stored(place: Field) -> None:
