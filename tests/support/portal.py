@@ -1,7 +1,10 @@
 """The real portal on a real PostgreSQL in this process, people who log in, devices that are fed by hand."""
 
 import contextlib
+import functools
 import math
+import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,13 +123,37 @@ async def claim(pool: Pool, actor: Actor, device: TestDevice) -> ClaimView:
     return await claiming.submit(pool, actor, device.product_id, device.label_pub, now_ms())
 
 
+SMALL: Final[Mapping[str, Any]] = {"pool_size": 8}
+"""Settings of a portal that few people use: each connection of its pool costs the start of a process."""
+
+
+def _furnish(state_dir: Path) -> None:
+    """Give a new state directory keys and certificates that were made once for all of this run."""
+    if state_dir.exists():
+        return
+    for name, content in _furniture().items():
+        path = state_dir / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
+            file.write(content)
+
+
+@functools.cache
+def _furniture() -> Mapping[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        provision(Settings(state_dir=Path(folder)))
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 @contextlib.asynccontextmanager
 async def running_portal(
     dsn: str, state_dir: Path, *, port: int | None = None, **settings: Any
 ) -> AsyncIterator[Portal]:
     """The portal of this database until the block ends."""
     port = port or free_port()
-    chosen = Settings(state_dir=state_dir, database_url=dsn, portal_port=port, **settings)
+    chosen = Settings(state_dir=state_dir, database_url=dsn, portal_port=port, **{**SMALL, **settings})
+    _furnish(state_dir)
     provision(chosen)
     app = make_app(chosen)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)

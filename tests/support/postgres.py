@@ -21,6 +21,8 @@ from cloud.postgres.migrate import migrate
 from cloud.postgres.partitions import ensure_days
 
 TEMPLATE: Final = "template_migrated"
+SETTINGS: Final = {"fsync": "off", "full_page_writes": "off"}
+"""What outlives a power cut is not tested on this server; what outlives kills is as on any other."""
 _numbers = itertools.count(1)
 
 
@@ -29,7 +31,7 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
     """The server of this test run; started when the first test asks for it."""
     folder = Path(tempfile.mkdtemp(prefix="sc-test-pg-"))
     try:
-        with EmbeddedPostgres(folder) as server:
+        with EmbeddedPostgres(folder, SETTINGS) as server:
             yield server
     finally:
         shutil.rmtree(folder)

@@ -1,6 +1,7 @@
 """All operations of the API, and the document that describes them."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -48,20 +49,24 @@ SECTIONS: Final[Sequence[Section]] = (
     exports.SECTION,
     system.SECTION,
 )
-DOCUMENT: Final = web.AppKey("api_document", bytes)
 
 
 @anonymous
 async def show_document(request: web.Request) -> web.Response:
     """The OpenAPI document."""
-    return web.Response(body=request.app[DOCUMENT], content_type="application/json", charset="utf-8")
+    chosen = request.app[SETTINGS]
+    body = _document(chosen.brand, sessions.cookie_name(chosen))
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+
+@cache
+def _document(brand: str, cookie: str) -> bytes:
+    """Made when it is first asked for: it takes longer than all the rest of a portal's start."""
+    return msgspec.json.encode(document.make(SECTIONS, brand, cookie))
 
 
 def add_routes(app: web.Application) -> None:
     """Register all of it."""
-    chosen = app[SETTINGS]
-    made = document.make(SECTIONS, chosen.brand, sessions.cookie_name(chosen))
-    app[DOCUMENT] = msgspec.json.encode(made)
     app.router.add_get(f"{PREFIX}/openapi.json", show_document)
     exports.prepare(app)
     for section in SECTIONS:
