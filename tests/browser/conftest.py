@@ -1,4 +1,8 @@
-"""Real browsers in front of a real portal. What a page logs as an error fails its test."""
+"""Real browsers in front of a real portal. What a page logs as an error fails its test.
+
+Chromium is started once a run, and each test has profiles of its own in it. So the tests of this folder share
+an event loop, and so must their asynchronous fixtures: ``@pytest_asyncio.fixture(loop_scope="session")``.
+"""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -6,11 +10,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
 
 from tests.support.portal import PASSWORD, Portal, running_portal
 
 TIMEOUT_MS = 15_000
+expect.set_options(timeout=TIMEOUT_MS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop for all tests of this folder."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 class OpenPage(Protocol):
@@ -20,16 +33,23 @@ class OpenPage(Protocol):
         """``options`` are those of playwright's ``new_context``."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def portal(database: str, tmp_path: Path) -> AsyncIterator[Portal]:
     """A portal of this test alone, with one account: ada@example.org."""
     async with running_portal(database, tmp_path / "state") as running:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
+async def trial(database: str, tmp_path: Path) -> AsyncIterator[Portal]:
+    """A portal whose mails are shown on a page."""
+    async with running_portal(database, tmp_path / "state", mail="mailbox") as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium_path: Path) -> AsyncIterator[Browser]:
-    """Chromium, headless."""
+    """Chromium, headless, of all tests of this run."""
     async with async_playwright() as playwright:
         # Test machines often run as root, where Chromium's sandbox refuses to start.
         launched = await playwright.chromium.launch(executable_path=str(chromium_path), args=["--no-sandbox"])
@@ -40,12 +60,12 @@ async def browser(chromium_path: Path) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def complaints() -> list[str]:
+def complaints() -> list[str]:
     """Console errors and uncaught exceptions of all pages so far; the test may take expected ones out."""
     return []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_page(browser: Browser, complaints: list[str]) -> AsyncIterator[OpenPage]:
     """Pages that must not log errors: a breach of the content security policy is one."""
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from protocol.identity import fingerprint_of
@@ -15,7 +16,7 @@ from tests.support.portal import Portal, labelled_device, now_ms, running_portal
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def strict(database: str, tmp_path: Path) -> AsyncIterator[Portal]:
     """A portal that gives one free claim."""
     async with running_portal(database, tmp_path / "state", free_claims_account=1) as running:
@@ -29,12 +30,11 @@ async def owners_kids(portal: Portal) -> list[str]:
         return [row[0] for row in await found.fetchall()]
 
 
-@pytest.mark.parametrize("size", SIZES)
 async def test_the_robot_box_of_the_codes_form(
-    strict: Portal, open_page: OpenPage, complaints: list[str], size: str
+    strict: Portal, open_page: OpenPage, complaints: list[str]
 ) -> None:
     await strict.add_person("ada@example.org")
-    page = await open_page(**SIZES[size], reduced_motion="reduce")
+    page = await open_page(**SIZES["phone"], reduced_motion="reduce")
     await log_in(page, strict)
     await type_codes(page, *labelled_device())
     await expect(page.get_by_text("Waiting for the device", exact=True)).to_be_visible()
@@ -54,7 +54,7 @@ async def test_the_robot_box_of_the_codes_form(
     await expect(page.get_by_label("Product ID", exact=True)).to_have_value(device.product_id.value)
     await expect(page.get_by_label("Product Key", exact=True)).to_have_value("")
     assert product_key not in await page.content()
-    await fine(page, f"codes-robot-{size}")
+    await fine(page, "codes-robot")
 
     await page.get_by_label("Product Key", exact=True).fill(product_key)
     await page.get_by_role("button", name="Register UPS").click()  # the browser asks for the tick first
@@ -84,23 +84,22 @@ async def test_without_javascript_the_codes_form_says_what_the_box_needs(
     complaints[:] = [text for text in complaints if "429" not in text]
 
 
-@pytest.mark.parametrize("size", SIZES)
 async def test_of_several_devices_with_one_label_the_picked_one_is_taken(
-    portal: Portal, open_page: OpenPage, size: str
+    portal: Portal, open_page: OpenPage
 ) -> None:
     await portal.add_person("ada@example.org")
     mine, product_key = labelled_device()
     theirs = [mine.twin(), mine.twin()]
     for device in (theirs[0], mine, theirs[1]):
         await device.announce(portal.pool, now_ms())
-    page = await open_page(**SIZES[size], reduced_motion="reduce")
+    page = await open_page(**SIZES["phone"], reduced_motion="reduce")
     await log_in(page, portal)
     await type_codes(page, mine, product_key)
     await expect(page.get_by_text("Several devices announce themselves with this label")).to_be_visible()
     buttons = page.locator("form[action$='/pick'] button")
     shown = {fingerprint_of(device.kid) for device in (mine, *theirs)}
     assert {text.strip() for text in await buttons.all_inner_texts()} == shown
-    await fine(page, f"several-{size}")
+    await fine(page, "several")
     assert await owners_kids(portal) == []
 
     own = page.get_by_role("button", name=fingerprint_of(mine.kid))

@@ -58,17 +58,15 @@ async def test_logged_in_the_form_is_filled_and_the_address_scrubbed(
     assert product_key not in said.out + said.err
 
 
-@pytest.mark.parametrize("screen", [{"width": 390, "height": 780}, {"width": 1280, "height": 900}])
 async def test_logged_out_the_codes_outlive_the_log_in(
     portal: Portal,
     open_page: OpenPage,
-    screen: dict[str, int],
     complaints: list[str],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     await portal.add_person("ada@example.org")
     device, product_key = labelled_device()
-    page = await open_page(viewport=screen)
+    page = await open_page(viewport={"width": 390, "height": 780})
     addresses = noting_addresses(page)
     await page.goto(link_of(portal, device, product_key))
     await expect(page).to_have_url(BARE)

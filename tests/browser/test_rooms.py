@@ -2,8 +2,7 @@
 
 import os
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pyotp
@@ -12,36 +11,36 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import OpenPage, log_in
 from tests.browser.test_access import WIDER, faults
-from tests.support.portal import PASSWORD, Portal, running_portal
+from tests.support.portal import PASSWORD, Portal
 
 pytestmark = pytest.mark.browser
 
 SIZES: dict[str, dict[str, Any]] = {
-    "desktop": {"viewport": {"width": 1280, "height": 900}},
     "phone": {
         "viewport": {"width": 390, "height": 844},
         "device_scale_factor": 2,
         "is_mobile": True,
         "has_touch": True,
     },
+    "desktop": {"viewport": {"width": 1280, "height": 900}},
 }
+"""The first is that of a test which looks at its pages in all of them."""
 NEW_PASSWORD = "Brand new horse 9"
 
 
-@pytest.fixture
-async def trial(database: str, tmp_path: Path) -> AsyncIterator[Portal]:
-    """A portal whose mails are shown on a page."""
-    async with running_portal(database, tmp_path / "state", mail="mailbox") as running:
-        yield running
-
-
 async def fine(page: Page, name: str = "") -> None:
-    """Nothing is wider than the screen, and axe finds nothing. PICTURES names a folder for screenshots."""
+    """On a page of a phone, and as wide as a desktop: nothing is wider than the screen, axe finds nothing.
+
+    PICTURES names a folder for screenshots.
+    """
     folder = os.environ.get("PICTURES")
-    if folder and name:
-        await page.screenshot(path=f"{folder}/{name}.png", full_page=True)
-    assert not await page.evaluate(WIDER), page.url
-    assert await faults(page) == [], page.url
+    for size in SIZES:
+        await page.set_viewport_size(SIZES[size]["viewport"])
+        if folder and name:
+            await page.screenshot(path=f"{folder}/{name}-{size}.png", full_page=True)
+        assert not await page.evaluate(WIDER), (page.url, size)
+        assert await faults(page) == [], (page.url, size)
+    await page.set_viewport_size(SIZES["phone"]["viewport"])
 
 
 async def tick_robot(page: Page) -> None:
@@ -63,16 +62,16 @@ async def mailed_code(page: Page, portal: Portal) -> str:
     return await page.locator(".mail-text .code").first.inner_text()
 
 
-async def sign_up(page: Page, portal: Portal, size: str) -> None:
-    """Register, from the log-in page up to the offer of Two-Factor Authentication."""
-    await page.goto(f"{portal.url}/login")
-    await sign_up_from_log_in(page, portal, size)
+async def pass_by(page: Page, name: str) -> None:
+    """In place of ``fine`` where another test looks at these pages."""
 
 
-async def sign_up_from_log_in(page: Page, portal: Portal, size: str) -> None:
-    """The same, by whoever is on the log-in page already."""
+async def sign_up_from_log_in(
+    page: Page, portal: Portal, look: Callable[[Page, str], Awaitable[None]] = pass_by
+) -> None:
+    """Register, from the log-in page up to the offer of Two-Factor Authentication; ``look`` at each page."""
     await page.get_by_role("link", name="Sign Up").click()
-    await fine(page, f"sign-up-1-{size}")
+    await look(page, "sign-up-1")
     await page.get_by_label("Email").fill("grace@example.org")
     await page.get_by_label("First name").fill("Grace")
     await page.get_by_label("Last name").fill("South")
@@ -91,25 +90,25 @@ async def sign_up_from_log_in(page: Page, portal: Portal, size: str) -> None:
     await page.get_by_label("Business Type").select_option("Business user")
     await page.get_by_label("I have read the privacy notice").check()
     await tick_robot(page)
-    await fine(page, f"sign-up-2-{size}")
+    await look(page, "sign-up-2")
     await page.get_by_role("button", name="Register").click()
     await page.wait_for_url("**/signup/verify")
-    await fine(page, f"verify-{size}")
+    await look(page, "verify")
     code = await mailed_code(page, portal)
-    await fine(page, f"mailbox-{size}")
+    await look(page, "mailbox")
     await page.goto(f"{portal.url}/signup/verify")
     await page.get_by_label("6-digit code").fill(code)
     await page.get_by_role("button", name="Verify").click()
     await page.wait_for_url("**/account/two-factor/offer")
-    await fine(page, f"offer-{size}")
+    await look(page, "offer")
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_sign_up_two_factor_and_log_in(trial: Portal, open_page: OpenPage, size: str) -> None:
-    page = await open_page(**SIZES[size], reduced_motion="reduce")
-    await sign_up(page, trial, size)
+async def test_sign_up_two_factor_and_log_in(trial: Portal, open_page: OpenPage) -> None:
+    page = await open_page(**SIZES["phone"], reduced_motion="reduce")
+    await page.goto(f"{trial.url}/login")
+    await sign_up_from_log_in(page, trial, fine)
     await page.get_by_role("button", name="Turn On").click()
-    await fine(page, f"two-factor-{size}")
+    await fine(page, "two-factor")
     box = await page.locator(".qr svg").bounding_box()
     assert box is not None
     assert box["width"] > 150
@@ -118,7 +117,7 @@ async def test_sign_up_two_factor_and_log_in(trial: Portal, open_page: OpenPage,
     await page.get_by_label("6-digit code").fill(pyotp.TOTP(secret).now())
     await page.get_by_role("button", name="Confirm").click()
     await expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
-    await fine(page, f"recovery-{size}")
+    await fine(page, "recovery")
     recovery = await page.locator(".recovery li").first.inner_text()
     await page.get_by_role("link", name="I have kept them").click()
     await expect(page.get_by_text("Turned on")).to_be_visible()
@@ -129,7 +128,7 @@ async def test_sign_up_two_factor_and_log_in(trial: Portal, open_page: OpenPage,
     await page.fill("#password", PASSWORD)
     await page.click("main button[type=submit]")
     await page.wait_for_url("**/login/verify")
-    await fine(page, f"second-step-{size}")
+    await fine(page, "second-step")
     await page.get_by_label("Code").fill(recovery)
     await page.get_by_role("button", name="Log in").click()
     await page.wait_for_url("**/devices")
@@ -148,27 +147,26 @@ async def test_sign_up_two_factor_and_log_in(trial: Portal, open_page: OpenPage,
         "/confirm",
     ):
         await page.goto(f"{trial.url}/account{path}")
-        await fine(page, f"account{path.replace('/', '-')}-{size}")
+        await fine(page, f"account{path.replace('/', '-')}")
     for path in ("/privacy", "/company/details"):
         await page.goto(trial.url + path)
-        await fine(page, f"{path[1:].replace('/', '-')}-{size}")
+        await fine(page, f"{path[1:].replace('/', '-')}")
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_a_forgotten_password(trial: Portal, open_page: OpenPage, size: str) -> None:
+async def test_a_forgotten_password(trial: Portal, open_page: OpenPage) -> None:
     await trial.add_person("ada@example.org")
-    page = await open_page(**SIZES[size], reduced_motion="reduce")
+    page = await open_page(**SIZES["phone"], reduced_motion="reduce")
     await page.goto(f"{trial.url}/login")
     await page.get_by_role("link", name="Forgot your password?").click()
     await page.get_by_label("Email").fill("ada@example.org")
     await tick_robot(page)
-    await fine(page, f"reset-{size}")
+    await fine(page, "reset")
     await page.get_by_role("button", name="Reset Password").click()
     await expect(page.get_by_text("Check your email account for the password reset email")).to_be_visible()
     await follow_mail(page, trial, "Choose a new")
     await expect(page.get_by_role("heading", name="Choose a new password")).to_be_visible()
     assert "#" not in page.url  # nobody finds the secret in the history
-    await fine(page, f"reset-new-{size}")
+    await fine(page, "reset-new")
     await page.get_by_label("New password").fill(NEW_PASSWORD)
     await page.get_by_role("button", name="Save").click()
     await page.wait_for_url("**/reset/done")
@@ -179,13 +177,12 @@ async def test_a_forgotten_password(trial: Portal, open_page: OpenPage, size: st
     await page.wait_for_url("**/devices")
 
 
-@pytest.mark.parametrize("size", SIZES)
 async def test_a_co_worker_is_invited_and_joins(
-    trial: Portal, open_page: OpenPage, complaints: list[str], size: str
+    trial: Portal, open_page: OpenPage, complaints: list[str]
 ) -> None:
     await trial.add_person("ada@example.org", company="Example Clinic")
     await trial.add_person("eve@example.org", first_name="Eve")
-    page = await open_page(**SIZES[size], reduced_motion="reduce")
+    page = await open_page(**SIZES["phone"], reduced_motion="reduce")
     await log_in(page, trial)
     await page.goto(f"{trial.url}/company")
     await page.get_by_role("link", name="Invite a co-worker").click()
@@ -194,25 +191,25 @@ async def test_a_co_worker_is_invited_and_joins(
     assert len(complaints) == 1  # Chromium's own line about the status 422
     complaints.clear()
     await page.get_by_label("Email").fill("eve@example.org")
-    await fine(page, f"invite-{size}")
+    await fine(page, "invite")
     await page.get_by_role("button", name="Send Invite").click()
     await expect(page.get_by_role("heading", name="Invitation Sent")).to_be_visible()
-    await fine(page, f"invited-{size}")
+    await fine(page, "invited")
 
-    other = await open_page(**SIZES[size], reduced_motion="reduce")
+    other = await open_page(**SIZES["phone"], reduced_motion="reduce")
     await follow_mail(other, trial, "invites you")
     await expect(other.get_by_role("heading", name="Join Example Clinic")).to_be_visible()
-    await fine(other, f"join-{size}")
+    await fine(other, "join")
     await other.get_by_role("link", name="I have an account").click()
     await other.fill("#email", "eve@example.org")
     await other.fill("#password", PASSWORD)
     await other.click("main button[type=submit]")
     await other.get_by_role("button", name="Join").click()
     await other.wait_for_url("**/company")
-    await fine(other, f"company-member-{size}")
+    await fine(other, "company-member")
     await page.goto(f"{trial.url}/company")
     await expect(page.locator("strong", has_text="Eve North")).to_be_visible()
-    await fine(page, f"company-{size}")
+    await fine(page, "company")
 
 
 async def test_without_javascript_the_robot_check_says_so(trial: Portal, open_page: OpenPage) -> None:
