@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from agent import control
+from cloud.postgres.pool import make_pool
+from cloud.services import claiming
 from protocol.codec import encode
 from simulators.control import send
 from tests.faults.checker import judge, read_rows
 from tests.faults.processes import Part, Parts, script
-from tests.faults.seed import Label, claim_labels, make_labels
+from tests.faults.seed import Label, make_labels
 from tests.faults.trace import read_trace
+from tests.support.claiming import make_actors
 from tests.support.parts import CloudParts
 from tests.support.stack import free_port, listens
 
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from cloud.core.authz import Actor
     from tests.faults.checker import Verdict
 
 WAIT_S: Final = 30.0
@@ -40,9 +46,17 @@ def wait_for(what: str, holds: Callable[[], object], timeout_s: float = WAIT_S) 
 class House:
     """The processes and what they say. Everything starts stopped, except the simulator."""
 
-    def __init__(self, folder: Path, processes: Parts, *, rtu: bool = False, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        processes: Parts,
+        *,
+        cloud: CloudParts | None = None,
+        rtu: bool = False,
+        **settings: object,
+    ) -> None:
         self.folder = folder
-        self.cloud = CloudParts(folder / "cloud", processes)
+        self.cloud = cloud or CloudParts(folder / "cloud", processes)
         self.label: Label = make_labels(1)[0]
         self.traces = folder / "traces"
         self.traces.mkdir()
@@ -75,13 +89,28 @@ class House:
         )
 
     def start_cloud(self) -> None:
-        """PostgreSQL and gateway; writes the file that names them to the agent."""
-        self.cloud.start_all(["postgres", "gateway"])
+        """PostgreSQL and gateway, unless they run; writes the file that names them to the agent."""
+        if not self.cloud.parts["postgres"].alive:
+            self.cloud.start_all(["postgres", "gateway"])
         (self.folder / "installation.json").write_bytes(encode(self.cloud.installation))
 
-    def claim(self) -> None:
-        """A person claims the UPS by its label."""
-        claim_labels(self.cloud.dsn, [self.label])
+    def claim(self, name: str = "owner") -> Actor:
+        """Somebody who was not there before claims the UPS by its label."""
+        (person,) = make_actors(self.cloud.dsn, 1, f"{name}-{self.label.device_id}-")
+
+        async def claimed() -> None:
+            async with make_pool(self.cloud.dsn, name="claim", max_size=1) as pool:
+                now_ms = time.time_ns() // 1_000_000
+                await claiming.submit(pool, person, self.label.product_id, self.label.label_pub, now_ms)
+
+        asyncio.run(claimed())
+        return person
+
+    def asked(self) -> dict[str, Any]:
+        """What the running agent says of the UPS when it is asked for its status; empty if none runs."""
+        answer = control.ask(self.folder / "state", {"order": "status"})
+        found: dict[str, Any] = {} if answer is None else answer["upss"][0]
+        return found
 
     def _is_simulated(self) -> bool:
         return listens(self._port) and self._socket.is_socket()
@@ -124,7 +153,9 @@ class House:
 
 
 @contextlib.contextmanager
-def built_house(folder: Path, *, rtu: bool = False, **settings: object) -> Iterator[House]:
-    """A house; all its processes end with the block."""
+def built_house(
+    folder: Path, *, cloud: CloudParts | None = None, rtu: bool = False, **settings: object
+) -> Iterator[House]:
+    """A house; all its processes end with the block, but a ``cloud`` that is handed in is left alone."""
     with Parts(folder / "logs") as processes:
-        yield House(folder, processes, rtu=rtu, **settings)
+        yield House(folder, processes, cloud=cloud, rtu=rtu, **settings)

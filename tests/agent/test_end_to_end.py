@@ -13,6 +13,8 @@ from tests.agent.house import WAIT_S, House, built_house, wait_for
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.parts import CloudParts
+
 ON_BATTERY = 1 << 2
 STOP_S = 10.0
 KNOWN_S = 10.0  # a plug pulled is known far sooner; how soon is measured alone, by the acceptance `demo`
@@ -28,8 +30,10 @@ def claimed(house: House) -> None:
 
 
 @pytest.mark.parametrize("rtu", [False, True], ids=["tcp", "rtu"])
-def test_a_pulled_plug_is_known_in_the_cloud_before_the_next_report(tmp_path: Path, *, rtu: bool) -> None:
-    with built_house(tmp_path, rtu=rtu, report_interval_s=60.0) as house:
+def test_a_pulled_plug_is_known_in_the_cloud_before_the_next_report(
+    tmp_path: Path, cloud: CloudParts, *, rtu: bool
+) -> None:
+    with built_house(tmp_path, cloud=cloud, rtu=rtu, report_interval_s=60.0) as house:
         house.start_cloud()
         house.agent.start()
         house.claim()
@@ -50,8 +54,8 @@ def test_a_pulled_plug_is_known_in_the_cloud_before_the_next_report(tmp_path: Pa
         assert time.monotonic() - began < STOP_S
 
 
-def test_nothing_is_lost_or_doubled_through_outages_and_kills(tmp_path: Path) -> None:
-    with built_house(tmp_path, poll_interval_s=0.2) as house:
+def test_nothing_is_lost_or_doubled_through_outages_and_kills(tmp_path: Path, cloud: CloudParts) -> None:
+    with built_house(tmp_path, cloud=cloud, poll_interval_s=0.1) as house:
         claimed(house)
         house.cloud.kill("gateway")
         waiting = house.spooled()
@@ -79,10 +83,10 @@ def test_nothing_is_lost_or_doubled_through_outages_and_kills(tmp_path: Path) ->
         assert verdict.spooled >= 40
 
 
-def test_nothing_is_lost_or_doubled_wherever_the_agent_is_killed(tmp_path: Path) -> None:
+def test_nothing_is_lost_or_doubled_wherever_the_agent_is_killed(tmp_path: Path, cloud: CloudParts) -> None:
     """SIGKILL at each point of the way from reading to acknowledgement, twice, each time a little later."""
     points = ("spool.append", "spool.fsync", "spool.rename", "publish", "puback")
-    with built_house(tmp_path, poll_interval_s=0.1) as house:
+    with built_house(tmp_path, cloud=cloud, poll_interval_s=0.1, report_interval_s=0.3) as house:
         claimed(house)
         house.agent.kill()
         for passing in (1, 4):

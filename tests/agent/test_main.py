@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent import control
 from agent.app import locked
 from agent.config import Settings, UpsSettings, table
 from protocol.codec import encode
@@ -45,11 +46,22 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, parts: Parts) -> Path:
+def port() -> int:
+    """Where the UPS answers, if one does."""
+    return free_port()
+
+
+@pytest.fixture
+def folder(configured: Path, port: int, parts: Parts) -> Path:
     """A simulated UPS that runs, the settings of an agent for it, and no cloud."""
-    port = free_port()
     command = [script("smartconnect-simulator"), "ups", "--tcp", f"127.0.0.1:{port}"]
     parts.add("simulator", command, ready=lambda: listens(port)).start().wait_ready()
+    return configured
+
+
+@pytest.fixture
+def configured(tmp_path: Path, port: int) -> Path:
+    """The settings of an agent for a UPS that does not run, and no cloud."""
     (tmp_path / "installation.json").write_bytes(encode(NOWHERE))
     (tmp_path / "agent.toml").write_text(
         'installation = "installation.json"\nstate_dir = "state"\n'
@@ -88,9 +100,9 @@ def test_mistakes_are_said_in_one_line(tmp_path: Path, words: list[str], complai
     assert "Traceback" not in done.stderr
 
 
-def test_a_damaged_installation_file_is_said_in_one_line(folder: Path) -> None:
-    (folder / "installation.json").write_text("{}")
-    done = agent("run", "--config", str(folder / "agent.toml"))
+def test_a_damaged_installation_file_is_said_in_one_line(configured: Path) -> None:
+    (configured / "installation.json").write_text("{}")
+    done = agent("run", "--config", str(configured / "agent.toml"))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "installation.json" in done.stderr
 
@@ -105,7 +117,11 @@ def test_enable_and_status_with_and_without_a_running_agent(folder: Path, parts:
         found: dict[str, object] = json.loads(agent("status", "--json", "--config", config).stdout)["upss"][0]
         return found
 
-    wait_for("the UPS is read", lambda: running.alive and status()["ups"] == "answers")
+    def is_read() -> bool:
+        answer = control.ask(folder / "state", {"order": "status"})
+        return answer is not None and answer["upss"][0]["ups"] == "answers"
+
+    wait_for("the UPS is read", is_read)
     seen = status()
     assert seen["fingerprint"] == before["fingerprint"]
     assert seen["product_id"]
@@ -132,17 +148,17 @@ def test_enable_and_status_with_and_without_a_running_agent(folder: Path, parts:
     assert (done.returncode, done.stdout) == (0, "SmartConnect is on: rack-1\n")
 
 
-def test_a_second_agent_on_the_same_state_is_refused(folder: Path) -> None:
-    with locked(folder / "state"):
-        done = agent("run", "--config", str(folder / "agent.toml"))
+def test_a_second_agent_on_the_same_state_is_refused(configured: Path) -> None:
+    with locked(configured / "state"):
+        done = agent("run", "--config", str(configured / "agent.toml"))
         assert done.returncode == 1
         assert "another agent runs" in done.stderr
 
 
-def test_enable_says_when_the_ups_does_not_answer(folder: Path) -> None:
-    text = (folder / "agent.toml").read_text()
-    (folder / "agent.toml").write_text(text.replace("tcp://127.0.0.1", "tcp://127.0.0.2"))
-    done = agent("enable", "--config", str(folder / "agent.toml"))
+def test_enable_says_when_the_ups_does_not_answer(configured: Path) -> None:
+    text = (configured / "agent.toml").read_text()
+    (configured / "agent.toml").write_text(text.replace("tcp://127.0.0.1", "tcp://127.0.0.2"))
+    done = agent("enable", "--config", str(configured / "agent.toml"))
     assert done.returncode == 1
     assert "nothing accepts a connection at tcp://127.0.0.2" in done.stderr
 

@@ -11,9 +11,11 @@ from tests.support.planted import files_below, find, processes, tables_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.parts import CloudParts
 
-def test_the_agent_keeps_no_product_key(tmp_path: Path) -> None:
-    with built_house(tmp_path) as house:
+
+def test_the_agent_keeps_no_product_key(tmp_path: Path, cloud: CloudParts) -> None:
+    with built_house(tmp_path, cloud=cloud) as house:
         house.start_cloud()
         house.agent.start()
         house.claim()

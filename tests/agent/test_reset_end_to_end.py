@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.core.enrollment import Reset
-from cloud.postgres.pool import make_pool
-from cloud.services import claiming
+from agent.doctor import ANSWERS
 from protocol.messages import Request
 from protocol.signing import open_announcement
 from protocol.topics import UpKind
 from tests.agent.desk import ON_BATTERY, Desk
-from tests.agent.gateway_peer import GatewayPeer, now_ms
+from tests.agent.gateway_peer import GatewayPeer
 from tests.agent.house import built_house, wait_for
 from tests.faults.processes import script
-from tests.support.claiming import make_actors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.agent.house import House
+    from tests.support.parts import CloudParts
 
 EPOCH = 1_700_000_000_000
 
@@ -78,12 +76,12 @@ async def test_reset_it_asks_to_be_released_and_reports_nothing(peer: GatewayPee
         again.close()
 
 
-async def claim_by_another(house: House) -> None:
-    """Somebody who was not there before claims the UPS by its label."""
-    (person,) = make_actors(house.cloud.dsn, 1, "buyer")
-    label = house.label
-    async with make_pool(house.cloud.dsn, name="test", max_size=1) as pool:
-        await claiming.submit(pool, person, label.product_id, label.label_pub, now_ms())
+@pytest.fixture
+def portal(cloud: CloudParts) -> Iterator[CloudParts]:
+    """The cloud with its portal, which sees to second-hand requests."""
+    cloud.start("portal")
+    yield cloud
+    cloud.kill("portal")
 
 
 def agent(house: House, *words: str) -> str:
@@ -92,10 +90,11 @@ def agent(house: House, *words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
 
 
-def test_a_device_that_was_reset_offline_leaves_its_owner_after_14_days(tmp_path: Path) -> None:
-    with built_house(tmp_path, poll_interval_s=0.2) as house:
+def test_a_device_that_was_reset_offline_leaves_its_owner_after_14_days(
+    tmp_path: Path, portal: CloudParts
+) -> None:
+    with built_house(tmp_path, cloud=portal, poll_interval_s=0.2) as house:
         house.start_cloud()
-        house.cloud.start("portal")
         house.agent.start()
         house.claim()
         wait_for("samples are stored", lambda: house.stored() >= 2)
@@ -115,7 +114,7 @@ def test_a_device_that_was_reset_offline_leaves_its_owner_after_14_days(tmp_path
         assert house.agent.stop() == 0
         house.agent.start()
         wait_for("it has logged in again", lambda: house.rows(seen) > before)
-        wait_for("the agent reads on", lambda: "answers" in agent(house, "status"))
+        wait_for("the agent reads on", lambda: house.asked().get("ups") == ANSWERS)
         assert (house.stored(), house.events(), house.latest("epoch")) == (stored, events, epoch)
 
         for days, count in ((3, 1), (4, 2)):  # it is the third day now, then the seventh
@@ -128,9 +127,10 @@ def test_a_device_that_was_reset_offline_leaves_its_owner_after_14_days(tmp_path
         house.rows("UPDATE matter SET due_ms = 1, opened_ms = 0 WHERE device_id = %s RETURNING 1")
         ended = "SELECT ended_by FROM v_ownership WHERE device_id = %s AND until_ms IS NOT NULL"
         wait_for("it is free", lambda: house.rows(ended) == [("second_hand",)])
-        wait_for("the agent knows", lambda: "none yet" in agent(house, "status"))
+        wait_for("the agent knows", lambda: not house.asked()["owned"])
+        assert "none yet" in agent(house, "status")
         assert len(house.rows(REMINDERS)) == 2
-        asyncio.run(claim_by_another(house))
+        house.claim("buyer")
         wait_for("its new owner's samples are stored", lambda: house.stored() > stored)
         later = "SELECT count(*) FROM v_telemetry WHERE device_id = %s AND epoch > " + str(epoch)
         wait_for("in a new epoch", lambda: house.rows(later)[0][0] > 0)

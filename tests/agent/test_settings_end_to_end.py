@@ -11,7 +11,6 @@ from cloud.provision import load_signer
 from cloud.services import settings
 from protocol.messages import KeyUse
 from tests.agent.house import House, built_house, wait_for
-from tests.faults.seed import claim_labels
 from tests.support.portal import now_ms
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from cloud.core.authz import Actor
     from cloud.services.settings import SettingsView
+    from tests.support.parts import CloudParts
 
 
 class Owner:
@@ -68,11 +68,11 @@ def changes_told(house: House) -> list[tuple[object, object, object]]:
     return [(row[0], row[1], row[2]) for row in found]
 
 
-def test_a_wish_reaches_the_register_once_whenever_the_agent_dies(tmp_path: Path) -> None:
-    with built_house(tmp_path) as house:
+def test_a_wish_reaches_the_register_once_whenever_the_agent_dies(tmp_path: Path, cloud: CloudParts) -> None:
+    with built_house(tmp_path, cloud=cloud) as house:
         house.start_cloud()
         house.agent.start()
-        owner = Owner(house, claim_labels(house.cloud.dsn, [house.label])[0])
+        owner = Owner(house, house.claim())
         wait_for("owned", lambda: house.latest("epoch"))
         wait_for("told", lambda: owner.state("transfer_low") == (SettingState.IN_FORCE, 207))
         owner.want(transfer_low=196, mog_name="Servers")
