@@ -129,10 +129,10 @@ async def stream_job(request: web.Request) -> web.StreamResponse:
                     break
                 while not subscription.closed and (left_s := read_s + BEAT_S - time.monotonic()) > 0:
                     await subscription.next(left_s)
-                if subscription.revoked:
-                    await stream.send("", "gone")
-                    break
-                found, read_s = await _find(request), time.monotonic()
+                if not subscription.closed:
+                    found, read_s = await _find(request), time.monotonic()
+            if subscription.revoked:
+                await stream.send("", "gone")
         return stream.response
 
 

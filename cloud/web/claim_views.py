@@ -121,10 +121,10 @@ async def stream_claim(request: web.Request) -> web.StreamResponse:
                     break
                 while await subscription.next(BEAT_S) is None and not subscription.closed:
                     await stream.beat()
-                if subscription.revoked:
-                    await stream.send("", "gone")
-                    break
-                view = await find_claim(request)
+                if not subscription.closed:
+                    view = await find_claim(request)
+            if subscription.revoked:
+                await stream.send("", "gone")
         return stream.response
 
 
