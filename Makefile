@@ -28,9 +28,10 @@ demo: .venv/run.stamp
 demo-reset:
 	@if [ -x $(BIN)/smartconnect-demo ]; then $(BIN)/smartconnect-demo --state-dir $(STATE) --reset; fi
 
+# Hundreds of processes are started, each of which would compile the project again without its __pycache__.
 test: .venv/test.stamp
 	@$(BIN)/python build_assets.py --dev
-	$(BIN)/python -m pytest $(if $(filter 1,$(TESTERS)),,-n $(TESTERS) --dist worksteal) $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(if $(filter 1,$(TESTERS)),,-n $(TESTERS) --dist worksteal) $(ARGS)
 
 check: .venv/test.stamp
 	$(BIN)/ruff format --check .
