@@ -28,7 +28,7 @@ demo: .venv/run.stamp
 demo-reset:
 	@if [ -x $(BIN)/smartconnect-demo ]; then $(BIN)/smartconnect-demo --state-dir $(STATE) --reset; fi
 
-# Hundreds of processes are started, each of which would compile the project again without its __pycache__.
+# Four workers and hundreds of processes import the project: they keep what is compiled, whatever the shell says.
 test: .venv/test.stamp
 	@$(BIN)/python build_assets.py --dev
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(if $(filter 1,$(TESTERS)),,-n $(TESTERS) --dist worksteal) $(ARGS)
