@@ -58,6 +58,7 @@ class House:
         self.folder = folder
         self.cloud = cloud or CloudParts(folder / "cloud", processes)
         self.label: Label = make_labels(1)[0]
+        self._database: psycopg.Connection[tuple[Any, ...]] | None = None
         self.traces = folder / "traces"
         self.traces.mkdir()
         self._socket = folder / "sim.sock"
@@ -121,8 +122,19 @@ class House:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of a query whose only parameter is this device."""
-        with psycopg.connect(self.cloud.dsn, connect_timeout=5) as connection:
-            return connection.execute(query, [self.label.device_id]).fetchall()
+        if self._database is not None:
+            try:
+                return self._database.execute(query, [self.label.device_id]).fetchall()
+            except psycopg.OperationalError:  # the server was started anew since
+                self.hang_up()
+        self._database = psycopg.connect(self.cloud.dsn, connect_timeout=5, autocommit=True)
+        return self._database.execute(query, [self.label.device_id]).fetchall()
+
+    def hang_up(self) -> None:
+        """Close the connection for `rows`, if there is one."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def latest(self, column: str) -> Any:
         """A column of what a page would show; None before the device has an owner."""
@@ -158,4 +170,8 @@ def built_house(
 ) -> Iterator[House]:
     """A house; all its processes end with the block, but a ``cloud`` that is handed in is left alone."""
     with Parts(folder / "logs") as processes:
-        yield House(folder, processes, cloud=cloud, rtu=rtu, **settings)
+        house = House(folder, processes, cloud=cloud, rtu=rtu, **settings)
+        try:
+            yield house
+        finally:
+            house.hang_up()
