@@ -1,5 +1,6 @@
 """The cloud's commands as processes."""
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from cloud import logs
+from cloud.__main__ import main
 from cloud.app import arm_fault
 from protocol import faults
 from tests.accept import wait_until
@@ -37,7 +40,16 @@ def disarmed() -> Iterator[None]:
     faults.disarm()
 
 
-def test_the_private_server_alone_serves_migrations_and_accounts(tmp_path: Path) -> None:
+def test_the_private_server_alone_serves_migrations_and_accounts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setattr(logs, "configure", lambda *_args, **_settings: None)  # for the whole process
+
+    def admin(*words: str, secret: str = "") -> int:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(secret))
+        return main(["admin", *words])
+
     state = ["--state-dir", str(tmp_path / "state")]
     with subprocess.Popen(
         [sys.executable, "-m", "cloud", "postgres", *state], stderr=subprocess.PIPE, text=True
@@ -51,14 +63,12 @@ def test_the_private_server_alone_serves_migrations_and_accounts(tmp_path: Path)
             person = ["--email", "ada@example.org", "--first-name", "Ada", "--last-name", "Miller"]
             added = cloud("admin", "account", "add", *state, *person, secret="Volt-2x9k-7qm3\n")
             assert added.returncode == 0, added.stderr
-            again = cloud("admin", "account", "add", *state, *person, secret="Volt-2x9k-7qm3\n")
-            assert (again.returncode, "exists already" in again.stderr) == (1, True)
-            weak = cloud(
-                "admin", "account", "add", *state, *person[2:], "--email", "b@example.org", secret="short\n"
-            )
-            assert weak.returncode == 1
-            off = cloud("admin", "account", "factor-off", *state, *person[:2])
-            assert (off.returncode, "not turned on" in off.stderr) == (1, True)
+            assert admin("account", "add", *state, *person, secret="Volt-2x9k-7qm3\n") == 1
+            assert "exists already" in capsys.readouterr().err
+            other = [*person[2:], "--email", "b@example.org"]
+            assert admin("account", "add", *state, *other, secret="short\n") == 1
+            assert admin("account", "factor-off", *state, *person[:2]) == 1
+            assert "not turned on" in capsys.readouterr().err
             with psycopg.connect(dsn) as connection:
                 assert connection.execute("SELECT email FROM account").fetchall() == [("ada@example.org",)]
         finally:

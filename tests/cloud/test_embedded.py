@@ -17,11 +17,19 @@ import pytest
 
 from cloud.embedded import EmbeddedPostgres, forget_stale_dsn
 from cloud.postgres_binaries import EmbeddedPostgresError, find_installation
+from tests.support.prepared import prepare
 
 
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     return tmp_path / "state"
+
+
+@pytest.fixture
+def used_dir(state_dir: Path) -> Path:
+    """One in which a server has run before, and has stopped."""
+    prepare(state_dir)
+    return state_dir
 
 
 @pytest.fixture
@@ -33,12 +41,12 @@ def open_dir() -> Iterator[Path]:
         yield folder
 
 
-def test_a_running_servers_connection_string_is_not_forgotten(state_dir: Path) -> None:
-    with EmbeddedPostgres(state_dir) as server:
-        forget_stale_dsn(state_dir)
+def test_a_running_servers_connection_string_is_not_forgotten(used_dir: Path) -> None:
+    with EmbeddedPostgres(used_dir) as server:
+        forget_stale_dsn(used_dir)
         assert server.dsn_path.read_text().strip() == server.dsn()
     server.dsn_path.write_text("left by a launcher that was killed")
-    forget_stale_dsn(state_dir)
+    forget_stale_dsn(used_dir)
     assert not server.dsn_path.exists()
 
 
@@ -65,26 +73,26 @@ def test_is_durable_private_and_without_tcp(state_dir: Path) -> None:
     assert not server.dsn_path.exists()
 
 
-def test_keeps_its_data_over_a_restart(state_dir: Path) -> None:
-    with EmbeddedPostgres(state_dir) as server, psycopg.connect(server.dsn()) as connection:
+def test_keeps_its_data_over_a_restart(used_dir: Path) -> None:
+    with EmbeddedPostgres(used_dir) as server, psycopg.connect(server.dsn()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS n")
-    with EmbeddedPostgres(state_dir) as server:
+    with EmbeddedPostgres(used_dir) as server:
         assert query(server.dsn(), "SELECT n FROM kept") == 42
 
 
-def test_a_second_launcher_is_refused(state_dir: Path) -> None:
+def test_a_second_launcher_is_refused(used_dir: Path) -> None:
     with (
-        EmbeddedPostgres(state_dir) as server,
+        EmbeddedPostgres(used_dir) as server,
         pytest.raises(EmbeddedPostgresError, match="already run"),
-        EmbeddedPostgres(state_dir),
+        EmbeddedPostgres(used_dir),
     ):
         pass
     assert not server.dsn_path.exists()
 
 
-def test_a_launcher_may_wait_for_the_one_before_it(state_dir: Path) -> None:
+def test_a_launcher_may_wait_for_the_one_before_it(used_dir: Path) -> None:
     """As when ``serve`` was killed and is started again while its children are still ending."""
-    first, second = EmbeddedPostgres(state_dir), EmbeddedPostgres(state_dir)
+    first, second = EmbeddedPostgres(used_dir), EmbeddedPostgres(used_dir)
     first.start()
     ending = threading.Timer(0.2, first.stop)
     ending.start()
@@ -95,14 +103,14 @@ def test_a_launcher_may_wait_for_the_one_before_it(state_dir: Path) -> None:
         second.stop()
 
 
-def test_recovers_committed_rows_after_sigkill(state_dir: Path) -> None:
-    with EmbeddedPostgres(state_dir) as server:
+def test_recovers_committed_rows_after_sigkill(used_dir: Path) -> None:
+    with EmbeddedPostgres(used_dir) as server:
         with psycopg.connect(server.dsn()) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 42 AS n")
         os.kill(server.pid, signal.SIGKILL)
         assert server.wait(10) == -signal.SIGKILL
         before = server.dsn()
-        assert (state_dir / "pg" / "postmaster.pid").exists()
+        assert (used_dir / "pg" / "postmaster.pid").exists()
         assert server.start() == before, "processes that hold the connection string go on with it"
         assert query(server.dsn(), "SELECT n FROM kept") == 42
 
@@ -122,12 +130,12 @@ def launcher(state_dir: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_takes_over_after_its_launcher_was_killed(state_dir: Path) -> None:
-    with launcher(state_dir) as first:
+def test_takes_over_after_its_launcher_was_killed(used_dir: Path) -> None:
+    with launcher(used_dir) as first:
         assert first.stdout is not None
         orphan = int(first.stdout.readline())
         first.kill()
-    with EmbeddedPostgres(state_dir) as server:
+    with EmbeddedPostgres(used_dir) as server:
         assert server.pid != orphan
         assert query(server.dsn(), "SELECT 1") == 1
     assert not Path(f"/proc/{orphan}/exe").exists(), "at most an unreaped entry is left of it"

@@ -9,7 +9,6 @@ import pytest
 
 from cloud.config import ConfigError, Settings
 from cloud.embedded import EmbeddedPostgres
-from cloud.postgres.migrate import migrate
 from cloud.provision import load_installation, load_key_set
 from cloud.web.app import run
 from protocol.identity import b64url
@@ -17,6 +16,7 @@ from protocol.signing import open_key_set, open_time
 from tests.cloud.web.conftest import Somebody
 from tests.support.claiming import TestDevice
 from tests.support.portal import Portal, Visitor, claim, now_ms, running_portal, visitor
+from tests.support.prepared import prepare
 from tests.support.streams import open_stream
 
 
@@ -69,8 +69,8 @@ async def test_plain_http_is_for_loopback_only(tmp_path: Path) -> None:
 async def test_without_a_database_it_says_so_and_recovers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with EmbeddedPostgres(tmp_path / "pg") as server:
-        migrate(server.dsn())
+    prepare(tmp_path / "database")
+    with EmbeddedPostgres(tmp_path / "database") as server:
         dsn = server.dsn()
         async with running_portal(dsn, tmp_path / "state") as portal, visitor() as http:
             browser = Visitor(http, portal.url)
