@@ -9,6 +9,7 @@ import pytest
 
 from cloud.config import ConfigError, Settings
 from cloud.embedded import EmbeddedPostgres
+from cloud.postgres import pool
 from cloud.provision import load_installation, load_key_set
 from cloud.web.app import run
 from protocol.identity import b64url
@@ -67,8 +68,9 @@ async def test_plain_http_is_for_loopback_only(tmp_path: Path) -> None:
 
 
 async def test_without_a_database_it_says_so_and_recovers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT_S", 1.0)  # so long each refused request takes
     prepare(tmp_path / "database")
     with EmbeddedPostgres(tmp_path / "database") as server:
         dsn = server.dsn()
