@@ -56,6 +56,6 @@ def test_an_end_nobody_planned_is_told(tmp_path: Path) -> None:
     with Parts(tmp_path) as parts:
         victims = {"a": victim_of(parts, "a", "import sys; sys.exit(3)")}
         with pytest.raises(PartError):
-            Killer(victims, [Strike(9.0, "a")]).run(-55.0, lambda _: None)
+            Killer(victims, [Strike(9.0, "a")]).run(-58.0, lambda _: None)
         assert set(victims["a"].unplanned) == {3}
         assert "ended by themselves: {'a': [3" in kill_figures(victims)
