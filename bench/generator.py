@@ -11,6 +11,7 @@ PUBACKs have to come in the order of the PUBLISHes; one that does not ends the r
 """
 
 import contextlib
+import gc
 import selectors
 import socket
 import ssl
@@ -191,6 +192,8 @@ def run(load: Load) -> Outcome:
         for line in lines:
             line.log_in()
             selector.register(line.socket, selectors.EVENT_READ, line)
+        gc.collect()
+        gc.freeze()  # what measures must not pause by itself
         cpu_s = time.process_time()
         begin_ns = time.monotonic_ns()
         late_ns = (_fixed_rate if load.rate else _closed_loop)(load, lines, selector)

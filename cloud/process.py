@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -19,6 +20,16 @@ def end_with_parent(number: signal.Signals = signal.SIGINT) -> Callable[[], None
     if threading.current_thread() is not threading.main_thread():
         return None
     return functools.partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, int(number))
+
+
+def keep_what_is_loaded() -> None:
+    """Take modules and all else that lives now out of the garbage collector's sight.
+
+    A full collection of a process that has loaded a gateway's modules takes 10 to 20 ms, in which no thread
+    answers anybody; without them it takes as long as what the process holds of its own work.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def works_in(pid: int, folder: Path) -> bool:

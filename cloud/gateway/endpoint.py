@@ -19,6 +19,7 @@ from cloud.gateway.gateway import Gateway
 from cloud.gateway.metrics import Metrics
 from cloud.gateway.session import Voice
 from cloud.postgres.pool import make_pool
+from cloud.process import keep_what_is_loaded
 from cloud.provision import load_key_set, load_signer, sealed_key_set
 from protocol.messages import KeyUse
 
@@ -38,6 +39,7 @@ log = structlog.get_logger()
 
 def run(settings: Settings) -> int:
     """Serve devices until SIGTERM or SIGINT. The exit status."""
+    keep_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(settings))
 

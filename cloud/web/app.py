@@ -14,6 +14,7 @@ from cloud import background
 from cloud.config import LOOPBACK, ConfigError, Settings
 from cloud.notify.mailer import Mailer, SmtpServer, SmtpTls
 from cloud.postgres.pool import make_pool
+from cloud.process import keep_what_is_loaded
 from cloud.provision import ProvisionError, load_signer
 from cloud.services.accounts import Authenticator
 from cloud.services.commanding import Commander
@@ -146,6 +147,7 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     app = make_app(settings)
+    keep_what_is_loaded()
     runner = web.AppRunner(
         app, access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_TIMEOUT_S
     )
