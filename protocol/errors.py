@@ -35,6 +35,15 @@ class ErrorCode(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     MQTT_MALFORMED = "mqtt_malformed"
     MQTT_PROTOCOL = "mqtt_protocol"
+    SYSTEM_ID_INVALID = "system_id_invalid"
+    SYSTEM_ID_MISTYPED = "system_id_mistyped"
+    REQUEST_INVALID = "request_invalid"
+    REQUEST_MISTYPED = "request_mistyped"
+    CODE_MISTYPED = "code_mistyped"
+    CODE_EXPIRED = "code_expired"
+    CODE_WRONG_OPERATION = "code_wrong_operation"
+    CODE_NO_OPEN_REQUEST = "code_no_open_request"
+    CODE_NOT_FOR_REQUEST = "code_not_for_request"
 
 
 class Reason(IntEnum):

@@ -86,12 +86,23 @@ class CloudKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SystemKey:
+    """One public key (X25519) of the cloud, with which servers of building systems agree secrets."""
+
+    number: int
+    pub: bytes
+    not_before_ms: int
+    not_after_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeySet:
     """The cloud's public keys, signed by the installation's root key; versions only grow."""
 
     version: int
     issued_ms: int
     keys: tuple[CloudKey, ...]
+    systems: tuple[SystemKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +235,10 @@ class CommandResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """The file an agent is given: where this cloud is and which root key it signs with. No secret in it."""
+    """The file an agent is given: where this cloud is and which root key it signs with. No secret in it.
+
+    ``key_set`` is the sealed key set of that day, for servers without a network; b"" from older clouds.
+    """
 
     audience: str
     root_pub: bytes
@@ -232,6 +246,7 @@ class Installation:
     gateway_host: str
     gateway_port: int
     portal_url: str
+    key_set: bytes = b""
 
 
 ControlMessage = Hello | KeySet | Desired | Watch | Command
