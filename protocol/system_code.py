@@ -129,7 +129,7 @@ def _check_of(values: list[int], place: int) -> int:
     return check
 
 
-def _write(number: int, groups: int) -> str:
+def write_groups(number: int, groups: int) -> str:
     """A number of ``groups`` × 25 bits, in groups with their check characters."""
     signs = [number >> 5 * i & 31 for i in reversed(range(groups * _DATA))]
     parts = [signs[i : i + _DATA] for i in range(0, len(signs), _DATA)]
@@ -139,8 +139,8 @@ def _write(number: int, groups: int) -> str:
     )
 
 
-def _read(text: str, groups: int, code: ErrorCode, name: str) -> int:
-    """Inverse of :func:`_write`, for what people type; MistypedError names the first wrong group."""
+def read_groups(text: str, groups: int, code: ErrorCode, name: str) -> int:
+    """Inverse of :func:`write_groups`, for what people type; MistypedError names the first wrong group."""
     if len(text) > _TYPED_LIMIT:
         raise MistypedError(code, f"This text is much longer than a {name}.")
     signs = _IGNORED.sub("", text).upper()
@@ -201,7 +201,7 @@ def write_request(request: OpenRequest, secret: Secret) -> str:
     """The request as text: 18 groups of six characters."""
     body = _request_body(request)
     sealed = body + mac(secret, "request", body, _REQUEST_MAC)
-    return _write(int.from_bytes(sealed, "big") << _REQUEST_PADDING, REQUEST_GROUPS)
+    return write_groups(int.from_bytes(sealed, "big") << _REQUEST_PADDING, REQUEST_GROUPS)
 
 
 def read_request(text: str) -> tuple[OpenRequest, bytes]:
@@ -210,7 +210,7 @@ def read_request(text: str) -> tuple[OpenRequest, bytes]:
     Also takes the link of :func:`request_link`. Raises MistypedError (request_mistyped), ProtocolError
     (request_invalid).
     """
-    number = _read(text.rpartition("#")[2], REQUEST_GROUPS, ErrorCode.REQUEST_MISTYPED, "request")
+    number = read_groups(text.rpartition("#")[2], REQUEST_GROUPS, ErrorCode.REQUEST_MISTYPED, "request")
     if number & (1 << _REQUEST_PADDING) - 1:
         raise ProtocolError(ErrorCode.REQUEST_INVALID, "This is no request of a server.")
     sealed = (number >> _REQUEST_PADDING).to_bytes(_REQUEST_BITS // 8, "big")
@@ -271,7 +271,7 @@ def write_code(request: OpenRequest, answer: Registered, secret: Secret) -> str:
     """The registration code for a request that was checked: 7 groups of six characters."""
     head = _code_head(answer)
     sealed = int.from_bytes(_code_mac(request, head, secret), "big")
-    return _write(head << 8 * _CODE_MAC | sealed, CODE_GROUPS)
+    return write_groups(head << 8 * _CODE_MAC | sealed, CODE_GROUPS)
 
 
 def read_code(text: str, request: OpenRequest | None, secret: Secret | None, now_ms: int) -> Registered:
@@ -282,7 +282,7 @@ def read_code(text: str, request: OpenRequest | None, secret: Secret | None, now
     request, expired, wrong operation.
     """
     try:
-        number = _read(text, CODE_GROUPS, ErrorCode.CODE_MISTYPED, "registration code")
+        number = read_groups(text, CODE_GROUPS, ErrorCode.CODE_MISTYPED, "registration code")
     except MistypedError as error:
         raise CodeRefusedError(CodeRefusal.MISTYPED, str(error), error.group) from error
     if request is None or secret is None:
