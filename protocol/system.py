@@ -169,7 +169,9 @@ class SystemReport:
     answer.
     ``known`` is the ``version`` of the last state this server has; 0 without one. ``attached`` are sealed
     `Attachment`s of the servers under this one; ``attachment`` is the server's own. ``uptime_s`` in seconds;
-    ``licences`` as people read them. ``register`` says that somebody pressed *Register now*.
+    ``licences`` as people read them. ``register`` says that somebody pressed *Register now*: the answer then
+    has a ``link``. ``accept`` names the one of the state's ``waiting`` that somebody at the server has agreed
+    to, ``decline`` one that somebody there does not want.
     """
 
     v: int = 1
@@ -183,6 +185,8 @@ class SystemReport:
     uptime_s: int = 0
     known: int = 0
     register: bool = False
+    accept: str = ""
+    decline: str = ""
     attachment: bytes = b""
     attached: tuple[bytes, ...] = ()
     ups: tuple[UpsUnder, ...] = ()
@@ -264,13 +268,31 @@ class SystemNotice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Somebody has only typed this System ID at the portal. It holds nothing until the server accepts it.
+
+    ``company`` wants to become its ``slot`` (integrator or end_user); ``operation`` as in
+    :class:`protocol.system_code.Operation`; ``number`` is that of the registration for *associate*, else "".
+    """
+
+    name: str
+    company: str
+    slot: str
+    operation: int
+    number: str = ""
+    since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemState:
     """Cloud → server, sealed with domain ``state`` under the report's ``nonce``.
 
     ``version`` only grows for a System ID. ``registration`` is what the server shows, from ``source``:
     its own, its lead's, or that of the Enterprise Server it is attached to (``source_id``, its System ID);
     ``own`` is its own where it has one and shows another. ``attached``: System IDs whose attachment to this
-    server counts, both having said so. ``next_s``: when to ask again.
+    server counts, both having said so. ``next_s``: when to ask again. ``waiting``: who typed this System ID and
+    waits for its server's yes (``accept`` of a report). ``link``: after *Register now*, the portal's page for
+    whoever is at the server, which needs no such yes; good for 15 minutes, a secret in its fragment.
     """
 
     v: int = 1
@@ -286,6 +308,8 @@ class SystemState:
     own: Registration | None = None
     notices: tuple[SystemNotice, ...] = ()
     attached: tuple[str, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    link: str = ""
     next_s: int = 60
     key_set_version: int = 0
 
