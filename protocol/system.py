@@ -290,9 +290,9 @@ class SystemState:
     ``version`` only grows for a System ID. ``registration`` is what the server shows, from ``source``:
     its own, its lead's, or that of the Enterprise Server it is attached to (``source_id``, its System ID);
     ``own`` is its own where it has one and shows another. ``attached``: System IDs whose attachment to this
-    server counts, both having said so. ``next_s``: when to ask again. ``waiting``: who typed this System ID and
-    waits for its server's yes (``accept`` of a report). ``link``: after *Register now*, the portal's page for
-    whoever is at the server, which needs no such yes; good for 15 minutes, a secret in its fragment.
+    server counts, both having said so. ``next_s``: when to ask again. ``waiting``: who typed this System ID
+    and waits for its server's yes (``accept`` of a report). ``link``: after *Register now*, the portal's page
+    for whoever is at the server, which needs no such yes; good for 15 minutes, a secret in its fragment.
     """
 
     v: int = 1
