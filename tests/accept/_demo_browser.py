@@ -180,13 +180,20 @@ async def enter_codes(tab: Tab, product_id: str, product_key: str) -> None:
 
 
 async def follow_claim(tab: Tab, timeout_s: float) -> str:
-    """From the claim's page to the device's, once it is ours; its path."""
+    """From the claim's page through the steps that set a new UPS up to the device's page; its path."""
     won = "document.querySelector('#claim-state a[href^=\"/devices/\"]')"
+    new = "/^\\/devices\\/[^/]+\\/setup$/.test(location.pathname)"
     there = "/^\\/devices\\/[^/]+$/.test(location.pathname)"
-    await until(tab, "This UPS is yours", f"{won} || {there}", timeout_s)
-    if not await tab.evaluate(there):
+    await until(tab, "This UPS is yours", f"{won} || {new} || {there}", timeout_s)
+    if await tab.evaluate(f"Boolean({won})"):
         await click(tab, '#claim-state a[href^="/devices/"]')
-        await until(tab, "the page of the device", there)
+        await until(tab, "UPS Profile", f"{new} || {there}")
+    if await tab.evaluate(new):
+        await click(tab, "form[action$='/setup'] button[type=submit]")  # Save Profile
+        await click(tab, "form[action$='/setup/sensitivity'] button[type=submit]")  # Next
+        await until(tab, "set up", shows("is set up"))
+        await click(tab, "main a.primary[href^='/devices/']")  # Finish
+    await until(tab, "the page of the device", there)
     return str(await tab.evaluate("location.pathname"))
 
 
