@@ -103,7 +103,14 @@ class Run:
         raise CheckError(f"a command has no end: {mine}")
 
     async def setting(self, what: str, value: int, person: int = 0) -> None:
-        """A person changes a setting, and both ends agree on it. CheckError."""
+        """A person changes a setting that the UPS has told of, and both ends agree on it. CheckError."""
+        for _ in range(int(WAIT_S / 0.1)):
+            said = (await self.site.settings(person)).get("transfer_low", {})
+            if said.get("state", "unknown") != "unknown":
+                break
+            await asyncio.sleep(0.1)
+        else:
+            raise CheckError(f"{what}: the UPS does not tell of its settings: {said}")
         await self.site.want(person, transfer_low=value)
         await self.site.agree(what, {"transfer_low": value}, person)
 
