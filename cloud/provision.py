@@ -6,6 +6,7 @@
 ``keys/root.key``         Ed25519; signs the key set; agents pin its public half
 ``keys/USE.key``          Ed25519 of the uses notice, command and time; a process reads only those it needs
 ``keys/secrets.key``      32 bytes, hexadecimal: seals secrets in the database (:mod:`cloud.services.vault`)
+``keys/system-N.key``     X25519, numbered: secrets with servers (:mod:`cloud.provision_systems`)
 ``keyset.bin``            the signed key set (:func:`protocol.signing.seal_key_set`)
 ``installation.json``     :class:`protocol.messages.Installation`, the file an agent is given
 ========================  ==================================================================================
@@ -31,6 +32,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cloud.config import Settings
 from cloud.files import private_opener, write_private
+from cloud.provision_systems import ensure_system_keys
 from protocol.codec import decode, encode
 from protocol.messages import CloudKey, Installation, KeySet, KeyUse
 from protocol.signing import open_key_set, public_bytes, seal_key_set
@@ -123,6 +125,7 @@ def _installation(settings: Settings) -> Installation:
         gateway_host=settings.hosts[0],
         gateway_port=settings.gateway_port,
         portal_url=settings.portal_url,
+        key_set=(keys / "keyset.bin").read_bytes(),
     )
 
 
@@ -135,7 +138,15 @@ def _ensure_keys(folder: Path, now_ms: int) -> None:
     path = folder / "keyset.bin"
     old = open_key_set(path.read_bytes(), public_bytes(root)) if path.exists() else None
     entries = [entry for entry in (old.keys if old else ()) if entry.not_after_ms > now_ms]
-    changed = old is None or len(entries) != len(old.keys)
+    systems = ensure_system_keys(
+        folder,
+        old.systems if old else (),
+        now_ms,
+        life_ms=KEY_LIFE_MS,
+        renewal_ms=KEY_RENEWAL_MS,
+        backdated_ms=int(BACKDATED.total_seconds() * 1000),
+    )
+    changed = old is None or len(entries) != len(old.keys) or systems != old.systems
     for use in KeyUse:
         ends_ms = max((entry.not_after_ms for entry in entries if entry.use is use), default=0)
         key_path = folder / f"{use}.key"
@@ -156,7 +167,7 @@ def _ensure_keys(folder: Path, now_ms: int) -> None:
         changed = True
     if changed:
         version = max(old.version + 1 if old else 1, now_ms)  # grows, and stays ahead of a restored backup
-        key_set = KeySet(version=version, issued_ms=now_ms, keys=tuple(entries))
+        key_set = KeySet(version=version, issued_ms=now_ms, keys=tuple(entries), systems=systems)
         write_private(path, seal_key_set(key_set, root))
 
 

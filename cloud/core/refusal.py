@@ -36,6 +36,18 @@ class RefusalCode(StrEnum):
     NOT_FOUND = "not_found"
     TOO_MANY_OPEN = "too_many_open"
     ROBOT_CHECK = "robot_check"
+    PARTNER_AWAY = "partner_away"
+    PARTNER_REFUSED = "partner_refused"
+    PARTNER_UNVERIFIED = "partner_unverified"
+    PARTNER_DENIED = "partner_denied"
+    PARTNER_GONE = "partner_gone"
+    PARTNER_TAKEN = "partner_taken"
+    SYSTEM_RETIRED = "system_retired"
+    SYSTEM_TAKEN = "system_taken"
+    SLOT_TAKEN = "slot_taken"
+    OTHER_SLOT = "other_slot"
+    LEAD_REFUSED = "lead_refused"
+    SUPERSEDED = "superseded"
 
 
 TEXTS: dict[RefusalCode, str] = {
@@ -64,7 +76,24 @@ TEXTS: dict[RefusalCode, str] = {
     RefusalCode.LAST_OWNER: "A company needs an owner. Please make another member its owner first.",
     RefusalCode.NOT_FOUND: "There is nothing here.",
     RefusalCode.TOO_MANY_OPEN: "Too many of these are open. Please wait until some are done.",
+    RefusalCode.SYSTEM_RETIRED: "Another System ID has taken the place of this one, for good. Enter the"
+    " System ID that the server shows now.",
+    RefusalCode.SYSTEM_TAKEN: "This system is registered with another account already. Ask its holder to"
+    " hand it over.",
+    RefusalCode.SLOT_TAKEN: "This slot has a holder already. Only its holder can hand it over.",
+    RefusalCode.OTHER_SLOT: "Only the other account of this system can do this.",
+    RefusalCode.LEAD_REFUSED: "These two cannot be lead and shadow.",
+    RefusalCode.SUPERSEDED: "Somebody else has associated another System ID meanwhile. Look at the"
+    " system again, then decide.",
     RefusalCode.ROBOT_CHECK: "Please select the ‘I am not a robot’ checkbox and wait until it is checked.",
+    RefusalCode.PARTNER_AWAY: "The other portal does not answer at the moment. Please try again later.",
+    RefusalCode.PARTNER_REFUSED: "The other portal did not prove who you are. Please start again.",
+    RefusalCode.PARTNER_UNVERIFIED: "The other portal has not verified your email address.",
+    RefusalCode.PARTNER_DENIED: "The other portal was not allowed to say who you are. Please start again.",
+    RefusalCode.PARTNER_GONE: "This log-in took too long, was finished before, or began in another browser."
+    " Please start again.",
+    RefusalCode.PARTNER_TAKEN: "One of the two is connected with another account already. Disconnect that one"
+    " first.",
 }
 
 

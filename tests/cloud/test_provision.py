@@ -3,6 +3,7 @@
 import datetime as dt
 import ssl
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cryptography import x509
 
 from cloud.config import Settings
 from cloud.provision import load_key_set, load_signer, provision, sealed_key_set
+from cloud.provision_systems import load_system_keys
 from protocol.messages import KeyUse
 from protocol.signing import open_control, open_key_set, public_bytes, seal_control
 from tests.support.messages import hello
@@ -54,7 +56,7 @@ def test_a_key_is_replaced_before_its_end_and_the_old_one_stays_known(settings: 
     old_set = load_key_set(settings.state_dir)
     old = load_signer(settings.state_dir, KeyUse.NOTICE)
     later = NOW + dt.timedelta(days=3 * 365 - 60)
-    assert provision(settings, later) == installation
+    assert replace(provision(settings, later), key_set=installation.key_set) == installation
     new_set = load_key_set(settings.state_dir)
     new = load_signer(settings.state_dir, KeyUse.NOTICE)
     assert new_set.version > old_set.version
@@ -62,6 +64,24 @@ def test_a_key_is_replaced_before_its_end_and_the_old_one_stays_known(settings: 
     assert old.key_id in {entry.key_id for entry in new_set.keys}
     provision(settings, NOW + dt.timedelta(days=3 * 365 + 1))
     assert old.key_id not in {entry.key_id for entry in load_key_set(settings.state_dir).keys}
+
+
+def test_old_keys_for_systems_are_kept_when_a_new_one_is_made(settings: Settings) -> None:
+    installation = provision(settings, NOW)
+    keys = settings.state_dir / "keys"
+    (first,) = open_key_set(installation.key_set, installation.root_pub).systems
+    assert first.number == 1
+    old = load_system_keys(keys)[1]
+    assert old.public_key().public_bytes_raw() == first.pub
+    later = provision(settings, NOW + dt.timedelta(days=3 * 365 - 60))
+    both = open_key_set(later.key_set, later.root_pub).systems
+    assert [one.number for one in both] == [1, 2]
+    last = provision(settings, NOW + dt.timedelta(days=3 * 365 + 1))
+    assert [one.number for one in open_key_set(last.key_set, last.root_pub).systems] == [2]
+    assert sorted(load_system_keys(keys)) == [1, 2]
+    (keys / "system-3.key").write_bytes((keys / "root.key").read_bytes())
+    with pytest.raises(TypeError):
+        load_system_keys(keys)
 
 
 def test_the_certificate_verifies_for_its_hosts_and_follows_them(settings: Settings) -> None:
