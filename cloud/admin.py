@@ -21,7 +21,7 @@ from cloud.postgres.pool import Pool, make_pool
 from cloud.postgres.safety import DatabaseUnavailableError
 from cloud.postgres.transaction import in_transaction
 from cloud.provision import load_installation, provision
-from cloud.services import second_factor
+from cloud.services import helping, second_factor
 from cloud.services.accounts import create_account
 from cloud.services.kit import Kit
 from cloud.services.passwords import Passwords
@@ -58,6 +58,10 @@ def _run(chosen: argparse.Namespace, settings: Settings) -> int:
         case "account" if chosen.action == "factor-off":
             asyncio.run(_turn_factor_off(chosen.email, settings))
             sys.stdout.write(f"{chosen.email} logs in with the password alone now\n")
+        case "account" if chosen.action == "operator":
+            asyncio.run(_name_operator(chosen.email, settings, on=not chosen.off))
+            sees = "no longer sees" if chosen.off else "sees"
+            sys.stdout.write(f"{chosen.email} {sees} the operator's pages\n")
         case "account":
             asyncio.run(_add_account(chosen, settings, _read_password()))
             sys.stdout.write(f"added {chosen.email}\n")
@@ -103,6 +107,12 @@ async def _add_account(chosen: argparse.Namespace, settings: Settings, password:
                 company_name=chosen.company,
                 now_ms=time.time_ns() // 1_000_000,
             )
+
+
+async def _name_operator(email: str, settings: Settings, *, on: bool) -> None:
+    at_ms = time.time_ns() // 1_000_000
+    async with make_pool(settings.dsn, name="admin", max_size=2) as pool:
+        await helping.name_operator(pool, email, at_ms, on=on)
 
 
 async def _turn_factor_off(email: str, settings: Settings) -> None:
