@@ -73,6 +73,12 @@ def make_parser() -> argparse.ArgumentParser:
         "factor-off", parents=[settings], help=explanation, description=explanation, allow_abbrev=False
     )
     off.add_argument("--email", required=True)
+    explanation = "let somebody see the operator's pages (/operator/help); --off: no longer"
+    operator = account.add_parser(
+        "operator", parents=[settings], help=explanation, description=explanation, allow_abbrev=False
+    )
+    operator.add_argument("--email", required=True)
+    operator.add_argument("--off", action="store_true")
     _add_manifest(admin, settings)
     _add_owning(admin, settings)
     explanation = "after a backup was restored, before anything starts: will agents take what comes next?"

@@ -27,7 +27,8 @@ OPEN = {
     "/api/v1/form-token",
     "/api/v1/session",  # POST only: logging in
     "/static/{path}",
-    "/help/adding-your-device",
+    "/help",
+    "/help/{page}",
     "/r",
     "/robot",
     "/privacy",
