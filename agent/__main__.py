@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.config import ENVIRONMENT_PREFIX, Settings, UpsSettings, load, table
 from agent.errors import AgentError, ConfigError, LockedError
+from agent.system import command_line
+from agent.system.part import has_database
 from protocol.extras import advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from agent.doctor import Finding
 
 FAILED: Final = 1
 MISUSED: Final = 2
@@ -72,6 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
             command.add_argument("--undo", action="store_true", help="ask no longer, and report again")
         if name == "status":
             command.add_argument("--json", action="store_true", help="for programs")
+    command_line.add_parser(commands, settings)
     return parser
 
 
@@ -132,6 +137,8 @@ def _obey(options: argparse.Namespace, settings: Settings) -> int:
         print(f"{name} {said}")
     elif options.command == "doctor":
         return _doctor(settings)
+    elif options.command == "system":
+        return _system(options, settings)
     else:
         shown = _ask_or_do(
             lambda: control.ask(settings.state_dir, {"order": "status"}), lambda: app.status_offline(settings)
@@ -166,6 +173,40 @@ def _doctor(settings: Settings) -> int:
     parts = {"cloud": doctor.examine_cloud(installation)}
     for ups in shown["upss"]:
         parts[ups["name"]] = [doctor.STOPPED] if "stopped" in shown else doctor.examine_ups(ups)
+    if has_database(settings.state_dir):
+        parts |= _system_parts(settings)
+    return _told(parts)
+
+
+def _system(options: argparse.Namespace, settings: Settings) -> int:
+    if options.system_command != "doctor":
+        return command_line.run(options, lambda what: _order(settings, what))
+    return _told(_system_parts(settings))
+
+
+def _order(settings: Settings, what: dict[str, Any]) -> dict[str, Any]:
+    from agent import app, control  # noqa: PLC0415 - as above
+
+    return _ask_or_do(
+        lambda: control.ask(settings.state_dir, {**what, "order": "system"}),
+        lambda: app.system_offline(settings, what),
+    )
+
+
+def _system_parts(settings: Settings) -> dict[str, list[Finding]]:
+    from agent import app, doctor  # noqa: PLC0415 - as above
+    from agent.system.doctor import examine_portal, examine_server  # noqa: PLC0415 - as above
+
+    shown = _order(settings, {"do": "show"})
+    parts = {"server": [doctor.STOPPED] if "stopped" in shown else examine_server(shown)}
+    if settings.system_online:
+        parts["portal"] = examine_portal(app.load_installation(settings.installation))
+    return parts
+
+
+def _told(parts: dict[str, list[Finding]]) -> int:
+    from agent import doctor  # noqa: PLC0415 - as above
+
     print(doctor.readable(parts))
     return 0 if all(one.fine for findings in parts.values() for one in findings) else FAILED
 

@@ -30,6 +30,7 @@ from agent.modbus import Lines
 from agent.poller import Poller
 from agent.spool_file import LEDGER_NAME, SpoolFile
 from agent.state import StateFile
+from agent.system.part import SystemPart, has_database
 from agent.talker import Talker
 from agent.time_service import TimeService
 from agent.uplink import tls_context
@@ -38,12 +39,14 @@ from protocol.errors import DecodeError, IdentityError, SignatureError
 from protocol.identity import ProductId
 from protocol.messages import Installation
 from protocol.signing import open_key_set
+from protocol.system import MAX_UPS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from agent.config import Settings, UpsSettings
+    from protocol.system import SystemId, UpsUnder
 
 LOCK: Final = "lock"
 LOCK_WAIT_S: Final = 3.0  # `status` and `enable` hold it for a moment, an agent for its life
@@ -51,6 +54,7 @@ LOCK_PAUSE_S: Final = 0.05
 MAX_INSTALLATION_BYTES: Final = 65_536
 MIB: Final = 1024 * 1024
 DISK_THREADS: Final = 4  # an fsync waits for the disk, not for the processor
+STOPPED: Final = "the agent does not run"
 CONNECTS_AT_ONCE: Final = 16  # TLS handshakes under way; more only take longer each
 _log = structlog.get_logger(__name__)
 
@@ -101,6 +105,7 @@ class Agent:
         self._clock = SystemClock()
         self.devices = [self._device(ups) for ups in settings.ups]
         self.pollers = [self._poller(device) for device in self.devices]
+        self.system = SystemPart(settings, self.installation, self._clock, self._executor, self._under)
 
     def _device(self, ups: UpsSettings) -> Device:
         disk = OsDisk(private_directory(self.settings.state_dir / ups.name))
@@ -134,6 +139,11 @@ class Agent:
                 _log.warning("the kept key set is not used", ups=ups.name, reason=str(error))
         return device
 
+    def _under(self, system_id: SystemId) -> tuple[UpsUnder, ...]:
+        """What the UPSs say of the server they are under."""
+        words = (device.identity.under(system_id) for device in self.devices)
+        return tuple(word for word in words if word is not None)[:MAX_UPS]
+
     def _poller(self, device: Device) -> Poller:
         ups = device.settings
         link = self.lines.link(ups.modbus, ups.unit, ups.baud_rate)
@@ -150,6 +160,10 @@ class Agent:
         time_service = TimeService(self.installation, self._clock)
         control = ControlServer(self.settings.state_dir, self._answer)
         tasks: list[asyncio.Task[None]] = []
+
+        def spawn(name: str, work: Callable[[], Awaitable[None]]) -> None:
+            tasks.append(asyncio.create_task(kept_running(name, work), name=name))
+
         try:
             for device in self.devices:
                 await configured_label(device)
@@ -163,8 +177,8 @@ class Agent:
                     ("settings", device.keeper.run),
                 )
                 for what, work in loops:
-                    name = f"{what} of {device.settings.name}"
-                    tasks.append(asyncio.create_task(kept_running(name, work), name=name))
+                    spawn(f"{what} of {device.settings.name}", work)
+            self.system.begin(time_service, spawn)
             _log.info(
                 "running",
                 upss=len(self.devices),
@@ -193,8 +207,10 @@ class Agent:
                 return {"enabled": await enable(self.devices, name)}
             case {"order": "reset", "ups": str(name), "on": bool(on)}:
                 return {"reset": await reset(self.devices, name, on=on)}
+            case {"order": "system"}:
+                return await self.system.obey(request)
             case _:
-                return {"error": "orders are status, enable and reset"}
+                return {"error": "orders are status, enable, reset and system"}
 
 
 async def kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -275,8 +291,8 @@ async def reset(devices: list[Device], name: str, *, on: bool) -> str:
 
 def run(settings: Settings, environment: Mapping[str, str]) -> None:
     """The command `run`: until SIGTERM or Ctrl-C."""
-    if not settings.ups:
-        raise ConfigError("there is no [[ups]] table, so there is nothing to do")
+    if not settings.ups and not has_database(settings.state_dir):
+        raise ConfigError("there is no [[ups]] table and no system, so there is nothing to do")
     faultswitch.arm(environment)
     give_back_large_blocks()
     with locked(settings.state_dir, wait_s=LOCK_WAIT_S):
@@ -301,10 +317,24 @@ async def _status_offline(settings: Settings) -> dict[str, Any]:
     try:
         for device in agent.devices:
             await configured_label(device)
-            device.uplink_state = "the agent does not run"
+            device.uplink_state = STOPPED
         return {"upss": [await describe(device) for device in agent.devices]}
     finally:
         await agent.close()
+
+
+def system_offline(settings: Settings, order: dict[str, Any]) -> dict[str, Any]:
+    """An order for the server of a building system while no agent runs."""
+    with locked(settings.state_dir):
+        return asyncio.run(_system_offline(settings, order))
+
+
+async def _system_offline(settings: Settings, order: dict[str, Any]) -> dict[str, Any]:
+    installation = load_installation(settings.installation)
+    with ThreadPoolExecutor(1) as executor:
+        part = SystemPart(settings, installation, SystemClock(), executor, lambda _: ())
+        answer = await part.obey(order)
+    return {**answer, "cloud": STOPPED, "link": {"state": STOPPED}, "stopped": True}
 
 
 def enable_offline(settings: Settings, name: str) -> list[str]:

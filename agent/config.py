@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.errors import ConfigError
+from protocol.system_link import LINK_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +101,14 @@ class Settings:
 
     installation: Path = _setting("file that names the cloud: authority, root key, address (admin bundle)")
     state_dir: Path = _setting("keys, state and spools live here (0700)", Path(".state/agent"))
+    link_host: str = _setting(
+        "address an Enterprise Server listens on for servers attached to it; 0.0.0.0 for every one",
+        "0.0.0.0",  # noqa: S104  other machines call it; who they are is checked
+    )
+    link_port: int = _setting("its port (TCP, inbound); 0 takes a free one", LINK_PORT)
+    system_online: bool = _setting(
+        "let a server of a building system ask the portal by itself; false: registration codes only", True
+    )
     spool_max_mb: int = _setting("disk the telemetry of one UPS may wait in, MiB", 64)
     log_level: str = _setting("debug, info, warning or error", "info")
     log_format: str = _setting("human, json, or auto: human on a terminal, JSON elsewhere", "auto")
@@ -107,6 +116,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what a type alone does not say."""
+        _check(0 <= self.link_port <= 65535, "link_port is 0 to 65535")
         _check(self.spool_max_mb >= 1, "spool_max_mb must be at least 1")
         _check(self.log_format in {"auto", "human", "json"}, "log_format is auto, human or json")
         _check(self.log_level in {"debug", "info", "warning", "error"}, f"no log_level {self.log_level!r}")

@@ -11,6 +11,8 @@
     │   │   └── LinkUnsureError   a write went out and no answer came: it may have been carried out
     │   ├── LinkRefusedError      the UPS answered with a Modbus exception
     │   └── LinkUntrustedError    the verification block is not what it must be
+    ├── SystemRefusedError        a server of a building system does not do this, with a stable code
+    ├── ServerLinkError           the line between two servers of a building system
     └── UplinkError               the line to the cloud
         ├── UplinkDownError       no connection, or it broke
         │   └── UplinkDatesError  the gateway's certificate fails on its dates alone
@@ -58,6 +60,18 @@ class LinkRefusedError(LinkError):
 
 class LinkUntrustedError(LinkError):
     """The constants of the verification block are wrong, so no other value can be trusted."""
+
+
+class SystemRefusedError(AgentError):
+    """A server of a building system does not do this; ``code`` is stable, the text says what to do next."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{text} ({code})")
+        self.code = code
+
+
+class ServerLinkError(AgentError):
+    """No line to another server, or it broke; the text says what to do about it."""
 
 
 class UplinkError(AgentError):

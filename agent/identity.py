@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from protocol.identity import ProductId, device_id_of, fingerprint_of, kid_of
 from protocol.messages import Announcement, Request
 from protocol.signing import TOKEN_LIFE_MS, login_token, public_bytes, seal_announcement
+from protocol.system import UpsUnder
+from protocol.system_keys import sign_ups
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from agent.core.sampling import Inventory
+    from protocol.system import SystemId
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,16 @@ class Identity:
             device_id=label.device_id,
             iat_ms=iat_ms,
             exp_ms=iat_ms + TOKEN_LIFE_MS,
+        )
+
+    def under(self, system_id: SystemId) -> UpsUnder | None:
+        """The device's word that it is under this server; None before its label was seen."""
+        if self.label is None:
+            return None
+        return UpsUnder(
+            device_id=str(self.label.device_id),
+            kid=self.kid,
+            signature=sign_ups(self._device_key, system_id),
         )
 
     def announcement(

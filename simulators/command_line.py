@@ -16,6 +16,7 @@ from simulators.core.point import help_text, split_assignment, switch
 from simulators.core.register_image import RegisterImage
 from simulators.truth_log import TruthLog
 from simulators.unit import EXTENSION_PROFILE, Simulator, UnitSpec, build, stop_on_signals
+from simulators.workstation import command_line as workstation
 
 MAX_UNITS = 247  # highest unit id of Modbus
 MAX_LABELS = 10_000
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--manifest", type=Path, metavar="FILE.csv", help="write the maker's list, without secrets"
     )
     mint.set_defaults(run=_run_label)
+    workstation.add_parser(commands)
     return parser
 
 

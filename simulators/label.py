@@ -1,12 +1,10 @@
 """The label of a simulated UPS: minted codes, the line with both of them, and the QR code for a terminal."""
 
-import io
 import secrets
 from pathlib import Path
 
-import segno
-
 from protocol.identity import PRODUCT_ID_LENGTH, PRODUCT_KEY_LENGTH, ProductId, ProductKey, qr_link
+from simulators.terminal import code_text
 
 # Without characters that people confuse; a code that is typed from a sticker should not need a second try.
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -32,7 +30,4 @@ def line(product_id: ProductId, product_key: ProductKey) -> str:
 
 def qr_text(portal_url: str, product_id: ProductId, product_key: ProductKey) -> str:
     """The label's QR code in half-block characters, without colour."""
-    out = io.StringIO()
-    code = segno.make(qr_link(portal_url, product_id, product_key), error="m", micro=False)
-    code.terminal(out, compact=True, border=2)
-    return out.getvalue()
+    return code_text(qr_link(portal_url, product_id, product_key))
