@@ -47,3 +47,13 @@ LOCATIONS: Final[Mapping[str, str]] = MappingProxyType(
     {entry[:2]: entry[3:] for line in _TEXT.split("\n") if line for entry in line.split("|")}
 )
 """Code → English name, in the order of the names."""
+
+_WITHOUT = """
+AI AQ AS AW AX BL BM BV CC CK CW CX EH FK FO GF GG GI GP GU HK HM IM IO JE KY MC MF MO MP MQ MS NC NF NU PF
+PM PN PR RE SG SJ SX TC TF TK UM VA VG VI YT
+"""
+WITHOUT_STATES: Final = frozenset(_WITHOUT.split())
+"""No state or province is part of an address there: ISO 3166-2 knows none, or the place is a city."""
+_WITH = "AR AU BR CA CN ES IN IT JP KR MX MY TW US"
+WITH_STATES: Final = frozenset(_WITH.split())
+"""No address there is complete without its state or province."""

@@ -16,7 +16,7 @@ from cloud.core.account import (
     Email,
     password_faults,
 )
-from cloud.core.location import LOCATIONS
+from cloud.core.location import LOCATIONS, WITH_STATES, WITHOUT_STATES
 
 SIGN_UP_LIFE_MS: Final = 3_600_000
 TEXT_MAX_CHARS: Final = 200
@@ -56,11 +56,17 @@ INDUSTRY_SEGMENTS: Final = (
     "Transportation",
     "Other",
 )
-CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+Choices = Mapping[str, tuple[str, ...]]
+"""Field → what its list offers."""
+CHOICES: Final[Choices] = {
     "business_type": BUSINESS_TYPES,
     "area_of_focus": AREAS_OF_FOCUS,
     "industry_segment": INDUSTRY_SEGMENTS,
 }
+"""The lists as they come; an installation has its own by its settings."""
+NOT_APPLICABLE: Final = "Not applicable"
+"""The State/Province of a country that has none."""
+_NO_STATE: Final = frozenset({"not applicable", "n/a", "na", "none", "-", "–"})
 LABELS: Final[Mapping[str, str]] = {
     "company_name": "Company Name",
     "business_type": "Business Type",
@@ -147,20 +153,28 @@ def parse_page_one(*, email: str, first_name: str, last_name: str, password: str
     return PageOne(address, names["first_name"], names["last_name"], password, location)
 
 
-def parse_page_two(form: Mapping[str, str]) -> PageTwo:
+def parse_page_two(form: Mapping[str, str], choices: Choices = CHOICES) -> PageTwo:
     """The checked page, or FormError with everything that is wrong with it. Unknown fields are ignored."""
-    values, faults = _page_two(form)
+    values, faults = _page_two(form, choices)
     if faults:
         raise FormError(faults)
     return PageTwo(**values)
 
 
-def parse_company(form: Mapping[str, str]) -> dict[str, str]:
+def choices_with(choices: Choices, present: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The lists with what a company has chosen already, which may be on none of them any more."""
+    return {
+        field: listed if present.get(field, "") in {"", *listed} else (*listed, present[field])
+        for field, listed in choices.items()
+    }
+
+
+def parse_company(form: Mapping[str, str], choices: Choices = CHOICES) -> dict[str, str]:
     """Page two with the company's contact, as it is changed later: column → value.
 
     FormError with everything that is wrong with it.
     """
-    values, faults = _page_two(form)
+    values, faults = _page_two(form, choices)
     for field in CONTACT:
         values[field] = line_of(form.get(field, ""))
         if len(values[field]) > TEXT_MAX_CHARS:
@@ -176,10 +190,15 @@ def parse_company(form: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def _page_two(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+def _page_two(form: Mapping[str, str], choices: Choices) -> tuple[dict[str, str], dict[str, str]]:
     """Values, and what is wrong with them."""
     values = {field: line_of(form.get(field, "")) for field in LABELS}
     faults: dict[str, str] = {}
+    if values["state_province"].casefold() in {"", *_NO_STATE}:
+        if values["location"] in WITHOUT_STATES or values["state_province"]:
+            values["state_province"] = NOT_APPLICABLE
+        if values["location"] in WITH_STATES:
+            values["state_province"] = ""
     for field, value in values.items():
         if not value and field in REQUIRED:
             faults[field] = f"{LABELS[field]} is required."
@@ -187,7 +206,7 @@ def _page_two(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
             faults[field] = f"{LABELS[field]} may have {TEXT_MAX_CHARS} characters at most."
         elif "://" in value:  # it stands in invitations
             faults[field] = f"{LABELS[field]} cannot hold a link."
-        elif value and field in CHOICES and value not in CHOICES[field]:
+        elif value and field in choices and value not in choices[field]:
             faults[field] = f"Please choose one of the list for {LABELS[field]}."
     if values["location"] and values["location"] not in LOCATIONS:
         faults["location"] = "Please choose a location."
