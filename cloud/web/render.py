@@ -9,6 +9,8 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from cloud.core.location import WITHOUT_STATES
+from cloud.core.sign_up import NOT_APPLICABLE
 from cloud.web import wording
 
 HERE: Final = Path(__file__).parent
@@ -40,7 +42,13 @@ def _environment(brand: str) -> jinja2.Environment:
         auto_reload=False,
     )
     environment.globals.update(
-        brand=brand, words=wording.brand_words(brand), static=static_url, built=built, icon=icon
+        brand=brand,
+        words=wording.brand_words(brand),
+        static=static_url,
+        built=built,
+        icon=icon,
+        without_states=" ".join(sorted(WITHOUT_STATES)),
+        not_applicable=NOT_APPLICABLE,
     )
     environment.filters.update(
         iso=wording.iso,

@@ -4,7 +4,9 @@ import "htmx.org/dist/ext/hx-sse.js";
 import { startCounters } from "./counter";
 import { startFragments } from "./fragment";
 import { startLiveness } from "./liveness";
+import { startPasswords } from "./password";
 import { startRobots } from "./robot";
+import { startStates } from "./state";
 import { startTheme } from "./theme";
 import { startTimes } from "./times";
 
@@ -13,4 +15,6 @@ startCounters();
 startTimes();
 startLiveness();
 startRobots();
+startPasswords();
+startStates();
 startFragments();
