@@ -48,5 +48,5 @@ class CustomBuildHook(BuildHookInterface[Any]):
             raise RuntimeError(f"the portal's browser files cannot be built: {error}") from None
         # By kind: artifacts overrule the exclusion of source maps, which are two thirds of the output.
         build_data["artifacts"] += [
-            f"cloud/web/static/dist/{kind}" for kind in ("*.js", "*.css", "*.txt", ".stamp")
+            f"cloud/web/static/dist/{kind}" for kind in ("*.js", "*.css", "*.txt", "*.wasm", "*.gz", ".stamp")
         ]

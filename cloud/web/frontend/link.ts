@@ -1,15 +1,11 @@
 // The link of a label's QR code: /r#<Product ID>.<Product Key>. What stands behind the # reaches no server by itself.
 // It is taken out of the address and the history at once and kept in this tab until it is used, so that it outlives
-// log-in and sign-up; the only way it leaves the browser is the form of the page.
-const NAME = "smartconnect.label";
-const LIFETIME_MS = 3_600_000;
-const CODES = /^([0-9a-z]{12})\.([0-9a-z]{14})$/i; // protocol/identity.py: qr_link
+// log-in and sign-up; the only way it leaves the browser is the form of the page. Also: the form itself, and files of
+// many codes.
+import { fill, startCodes } from "./codes";
+import { forget, keep, kept } from "./label_store";
 
-interface Label {
-  readonly productId: string;
-  readonly productKey: string;
-  readonly atMs: number;
-}
+const CODES = /^([0-9a-z]{12})\.([0-9a-z]{14})$/i; // protocol/identity.py: qr_link
 
 function take(): "none" | "taken" | "unreadable" {
   const secret = location.hash.slice(1);
@@ -17,33 +13,8 @@ function take(): "none" | "taken" | "unreadable" {
   history.replaceState(null, "", location.pathname);
   const [, productId, productKey] = CODES.exec(secret) ?? [];
   if (!productId || !productKey) return "unreadable";
-  const label: Label = { productId: productId.toUpperCase(), productKey: productKey.toUpperCase(), atMs: Date.now() };
-  sessionStorage.setItem(NAME, JSON.stringify(label));
+  keep({ productId: productId.toUpperCase(), productKey: productKey.toUpperCase() });
   return "taken";
-}
-
-function kept(): Label | null {
-  const text = sessionStorage.getItem(NAME);
-  if (!text) return null;
-  try {
-    const label = JSON.parse(text) as Label;
-    if (Math.abs(Date.now() - label.atMs) < LIFETIME_MS) return label;
-  } catch {
-    // not ours: forget it
-  }
-  forget();
-  return null;
-}
-
-function forget(): void {
-  sessionStorage.removeItem(NAME);
-}
-
-function fill(id: string, value: string): void {
-  const field = document.querySelector<HTMLInputElement>(`input#${id}`);
-  if (!field) return;
-  field.value = value;
-  field.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 function show(found: ReturnType<typeof take>): void {
@@ -55,17 +26,16 @@ function show(found: ReturnType<typeof take>): void {
   for (const place of document.querySelectorAll<HTMLElement>("[data-label-id]")) {
     place.textContent = label?.productId ?? "";
   }
-  if (!label) return;
-  fill("product_id", label.productId);
-  fill("product_key", label.productKey);
+  if (label) fill(label.productId, label.productKey);
 }
 
+startCodes();
 if (document.querySelector("[data-label-used]")) forget();
 if (document.querySelector("[data-label]")) {
   show(take());
   window.addEventListener("hashchange", () => show(take())); // another label scanned into the same tab
-  for (const way of document.querySelectorAll("[data-label-forget]")) way.addEventListener("click", forget);
 }
+for (const way of document.querySelectorAll("[data-label-forget]")) way.addEventListener("click", forget);
 
 // A chosen file's text goes into the field, so that the list is sent like any other form and no server writes it down.
 for (const chooser of document.querySelectorAll<HTMLInputElement>("input[data-file-into]")) {
