@@ -17,6 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
+
+from cloud.core.sign_up import AREAS_OF_FOCUS, BUSINESS_TYPES, INDUSTRY_SEGMENTS, TEXT_MAX_CHARS, Choices
 
 ENVIRONMENT_PREFIX: Final = "SMARTCONNECT_"
 OTHERS_PREFIXES: Final = ("SMARTCONNECT_FAULT", "SMARTCONNECT_AGENT_", "SMARTCONNECT_DEMO_")
@@ -104,6 +107,20 @@ class Settings:
         " else's is",
     )
     session_days: int = _setting(30, "days after which a log-in to the portal ends")
+    business_types: tuple[str, ...] = _setting(BUSINESS_TYPES, "what a registration's Business Type offers")
+    areas_of_focus: tuple[str, ...] = _setting(AREAS_OF_FOCUS, "what its Area of Focus offers")
+    industry_segments: tuple[str, ...] = _setting(INDUSTRY_SEGMENTS, "what its Industry Segment offers")
+    oidc_issuer: str | None = _setting(
+        None,
+        "OpenID provider whose accounts may log in to the portal, as in https://id.example.org",
+    )
+    oidc_client_id: str | None = _setting(
+        None, "name of this portal at that provider; the way back is public_url and /login/partner/back"
+    )
+    oidc_client_secret_file: Path | None = _setting(
+        None, "file with the portal's secret at that provider, where it has one"
+    )
+    oidc_name: str = _setting("partner.schneider-electric.com", "what people know that provider by")
     mail: str = _setting(
         "off",
         "smtp sends mails by smtp_host; mailbox shows them to everybody on the page /mailbox (for trying out"
@@ -158,8 +175,28 @@ class Settings:
             self.mail != "smtp" or self.smtp_tls != "none" or self.smtp_host in LOOPBACK,
             "smtp_tls = none is for a mail server on this machine only",
         )
+        for name, listed in self.choices.items():
+            fine = [text for text in listed if len(text) <= TEXT_MAX_CHARS and "://" not in text]
+            _check(bool(fine) and len(fine) == len(listed), f"the list of {name} is empty or unfit")
+        _check(
+            (self.oidc_issuer is None) == (self.oidc_client_id is None),
+            "oidc_issuer and oidc_client_id go together",
+        )
+        _check(
+            self.oidc_issuer is None or _is_issuer(self.oidc_issuer),
+            "oidc_issuer is an address like https://id.example.org, without a query",
+        )
         _check(self.log_format in {"auto", "human", "json"}, "log_format is auto, human or json")
         _check(self.log_level in {"debug", "info", "warning", "error"}, f"no log_level {self.log_level!r}")
+
+    @property
+    def choices(self) -> Choices:
+        """The lists of a registration, by field."""
+        return {
+            "business_type": self.business_types,
+            "area_of_focus": self.areas_of_focus,
+            "industry_segment": self.industry_segments,
+        }
 
     @property
     def portal_url(self) -> str:
@@ -202,6 +239,16 @@ def _is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_issuer(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+    except ValueError:
+        return False
+    secure = parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)
+    return secure and bool(host) and parts.username is None and not parts.query and not parts.fragment
 
 
 def _check(holds: bool, complaint: str) -> None:

@@ -81,6 +81,7 @@ class NewAccount:
     verified: bool
     location: str = ""
     privacy_ms: int | None = None
+    privacy_version: str = ""
     promotions: bool = False
 
 
@@ -126,9 +127,10 @@ async def insert_person(connection: Connection, new: NewAccount) -> int:
     """Make an account in the caller's transaction; its number. EmailTakenError."""
     cursor = await connection.execute(
         "INSERT INTO account (email, email_norm, password_hash, first_name, last_name, location,"
-        " email_verified_ms, created_ms, password_ms, privacy_ms, promotions)"
+        " email_verified_ms, created_ms, password_ms, privacy_ms, privacy_version, promotions)"
         " VALUES (%(email)s, %(norm)s, %(hash)s, %(first)s, %(last)s, %(location)s, %(verified)s, %(now)s,"
-        " %(now)s, %(privacy)s, %(promotions)s) ON CONFLICT (email_norm) DO NOTHING RETURNING account_id",
+        " %(now)s, %(privacy)s, %(version)s, %(promotions)s)"
+        " ON CONFLICT (email_norm) DO NOTHING RETURNING account_id",
         {
             "email": new.email.value,
             "norm": new.email.folded,
@@ -139,6 +141,7 @@ async def insert_person(connection: Connection, new: NewAccount) -> int:
             "verified": new.now_ms if new.verified else None,
             "now": new.now_ms,
             "privacy": new.privacy_ms,
+            "version": new.privacy_version,
             "promotions": new.promotions,
         },
     )
@@ -148,8 +151,10 @@ async def insert_person(connection: Connection, new: NewAccount) -> int:
     return int(row[0])
 
 
-async def find_credentials(pool: Pool, email: Email) -> Credentials | None:
-    """What an enabled account is compared with; its first company when it is a member of several."""
+async def find_credentials(pool: Pool, who: Email | int) -> Credentials | None:
+    """What an enabled account is compared with, found by its address or its number; its first
+    company when it is a member of several.
+    """
     async with (
         pool.connection() as connection,
         connection.cursor(row_factory=class_row(Credentials)) as cursor,
@@ -157,8 +162,12 @@ async def find_credentials(pool: Pool, email: Email) -> Credentials | None:
         await cursor.execute(
             "SELECT account_id, company_id, password_hash, totp.confirmed_ms IS NOT NULL AS two_factor"
             " FROM account JOIN membership USING (account_id) LEFT JOIN totp USING (account_id)"
-            " WHERE email_norm = %s AND disabled_ms IS NULL ORDER BY membership.created_ms LIMIT 1",
-            [email.folded],
+            " WHERE (email_norm = %(norm)s OR account_id = %(number)s) AND disabled_ms IS NULL"
+            " ORDER BY membership.created_ms LIMIT 1",
+            {
+                "norm": who.folded if isinstance(who, Email) else None,
+                "number": None if isinstance(who, Email) else who,
+            },
         )
         return await cursor.fetchone()
 

@@ -120,10 +120,18 @@ _PERSON: Final[Sequence[tuple[str, str]]] = (
         "account",
         (
             "SELECT email, first_name, last_name, language, time_zone, location, address, city, zip_code,"
-            " state_province, phone, promotions, privacy_ms, created_ms, password_ms, email_verified_ms,"
+            " state_province, phone, promotions, privacy_ms, privacy_version,"
+            " created_ms, password_ms, email_verified_ms,"
             " EXISTS (SELECT 1 FROM totp WHERE totp.account_id = account.account_id"
             "   AND confirmed_ms IS NOT NULL) AS two_factor"
             " FROM account WHERE account_id = %(account)s"
+        ),
+    ),
+    (
+        "partners",
+        (
+            "SELECT issuer, subject, email, connected_ms, used_ms FROM partner_identity"
+            " WHERE account_id = %(account)s ORDER BY connected_ms"
         ),
     ),
     (

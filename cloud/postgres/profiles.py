@@ -242,6 +242,7 @@ async def erase(connection: Connection, account_id: int, now_ms: int) -> None:
         "recovery_code",
         "password_reset",
         "email_change",
+        "partner_identity",
         "idempotency",
         "membership",
     ):

@@ -14,7 +14,9 @@ from cloud.postgres.transaction import Connection
 
 @dataclass(frozen=True, slots=True)
 class SignUpRow:
-    """A sign-up as stored. ``company`` is page two as field → value, None until it was filled in."""
+    """A sign-up as stored. ``company`` is page two as field → value, None until it was filled in; ``partner``
+    is {issuer, subject, authenticated_ms} where a partner's log-in began it.
+    """
 
     token_hash: bytes
     email: str
@@ -28,6 +30,7 @@ class SignUpRow:
     invitation_id: int | None
     created_ms: int
     expires_ms: int
+    partner: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,8 @@ async def insert(pool: Pool, row: SignUpRow) -> None:
         )
         await connection.execute(
             "INSERT INTO sign_up (token_hash, email, email_norm, known, password_hash, profile,"
-            " invitation_id, created_ms, expires_ms) VALUES (%s, %s, %s,"
-            " EXISTS (SELECT 1 FROM account WHERE email_norm = %s), %s, %s, %s, %s, %s)",
+            " invitation_id, created_ms, expires_ms, partner) VALUES (%s, %s, %s,"
+            " EXISTS (SELECT 1 FROM account WHERE email_norm = %s), %s, %s, %s, %s, %s, %s)",
             [
                 row.token_hash,
                 row.email,
@@ -62,6 +65,7 @@ async def insert(pool: Pool, row: SignUpRow) -> None:
                 row.invitation_id,
                 row.created_ms,
                 row.expires_ms,
+                None if row.partner is None else Jsonb(row.partner),
             ],
         )
 
@@ -71,7 +75,7 @@ async def find(connection: Connection, token_hash: bytes, now_ms: int) -> SignUp
     async with connection.cursor(row_factory=class_row(SignUpRow)) as cursor:
         await cursor.execute(
             "SELECT token_hash, email, email_norm, known, password_hash, profile, company, promotions,"
-            " privacy_ms, invitation_id, created_ms, expires_ms FROM sign_up"
+            " privacy_ms, invitation_id, created_ms, expires_ms, partner FROM sign_up"
             " WHERE token_hash = %s AND expires_ms > %s FOR UPDATE",
             [token_hash, now_ms],
         )
@@ -83,15 +87,22 @@ async def complete(
     token_hash: bytes,
     *,
     company: Mapping[str, str] | None,
+    profile: Mapping[str, str],
     promotions: bool,
     now_ms: int,
 ) -> None:
-    """Write page two; the privacy notice is accepted now."""
+    """Write page two, and page one as it is by now; the privacy notice is accepted now."""
     await connection.execute(
-        "UPDATE sign_up SET company = %s, promotions = %s, privacy_ms = %s,"
+        "UPDATE sign_up SET company = %s, profile = %s, promotions = %s, privacy_ms = %s,"
         " known = EXISTS (SELECT 1 FROM account a WHERE a.email_norm = sign_up.email_norm)"
         " WHERE token_hash = %s",
-        [None if company is None else Jsonb(dict(company)), promotions, now_ms, token_hash],
+        [
+            None if company is None else Jsonb(dict(company)),
+            Jsonb(dict(profile)),
+            promotions,
+            now_ms,
+            token_hash,
+        ],
     )
 
 

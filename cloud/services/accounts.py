@@ -31,12 +31,13 @@ MAX_QUEUES = 100_000
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Whom a password proved. ``needs_factor``: no session may begin before the second factor was shown, see
-    :mod:`cloud.services.second_factor`.
+    :mod:`cloud.services.second_factor`. ``fresh``: that was in the last 5 minutes.
     """
 
     account_id: int
     company_id: int
     needs_factor: bool = False
+    fresh: bool = True
 
 
 class TooFastError(Exception):

@@ -26,7 +26,7 @@ from cloud.core.account import Email
 from cloud.core.authz import Action, Actor, NotAllowedError, Role
 from cloud.core.membership import INVITATION_LIFE_MS, must_change_role, must_invite, must_remove
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.core.sign_up import parse_company
+from cloud.core.sign_up import choices_with, parse_company
 from cloud.postgres import accounts, companies, outbox, witness
 from cloud.postgres.accounts import Session
 from cloud.postgres.companies import Company, Invitation, Member
@@ -54,7 +54,9 @@ async def details(kit: Kit, actor: Actor) -> Company:
 async def change_details(kit: Kit, actor: Actor, form: Mapping[str, str], now_ms: int) -> None:
     """Write page two's fields and the contact (contact_name, contact_email, contact_phone). FormError."""
     actor.must(Action.COMPANY)
-    values = parse_company(form)
+    present = await details(kit, actor)
+    chosen = {field: getattr(present, field) for field in kit.choices}
+    values = parse_company(form, choices_with(kit.choices, chosen))
     async with kit.pool.connection() as connection, connection.transaction():
         await _role(connection, actor, Action.COMPANY)
         await companies.update(connection, actor.company_id, values)

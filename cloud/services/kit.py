@@ -2,9 +2,10 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from cloud.core.sign_up import CHOICES, Choices
 from cloud.postgres.pool import Pool
 from cloud.services.passwords import Passwords
 from cloud.services.vault import Vault
@@ -16,13 +17,14 @@ MAX_TOKEN_CHARS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """One of these a process. ``portal_url`` has no slash at its end."""
+    """One of these a process. ``portal_url`` has no slash at its end; ``choices`` are sign-up's lists."""
 
     pool: Pool
     passwords: Passwords
     vault: Vault
     brand: str
     portal_url: str
+    choices: Choices = field(default_factory=lambda: CHOICES)
 
 
 def new_token() -> str:

@@ -9,7 +9,10 @@ Steps, each a function; the pages keep only the token (in a cookie of the visito
 3. ``register(kit, token, page_two, privacy=…, promotions=…, check_robot=…, now_ms)`` mails the code.
    ``check_robot`` is awaited first and raises what the proof of work's own service raises. ``page_two`` is
    the form as a mapping; it is ignored for invited people. FormError, RefusedError privacy_needed, and
-   resend_later where this address was sent many mails (:mod:`cloud.services.mail_pace`).
+   resend_later where this address was sent many mails (:mod:`cloud.services.mail_pace`). Where a partner's
+   log-in began the sign-up (:mod:`cloud.services.partner_log_in`), first and last name are fields of this
+   page, the partner's word stands for the code, and the Identity is given at once, without steps 4 and 5.
+   RefusedError email_taken, partner_taken where somebody was faster.
 4. ``resend(kit, token, now_ms)`` mails another one. RefusedError resend_later (``after_s``), resend_enough.
 5. ``verify(kit, token, code, now_ms)`` → Identity: the account exists; log the person in
    (``sessions.begin``), offer Two-Factor Authentication. RefusedError code_wrong, code_expired, code_spent.
@@ -25,12 +28,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cloud.core.account import Email, Pace, delay_ms
+from cloud.core.account import AccountError, Email, Pace, delay_ms
 from cloud.core.authz import Role
 from cloud.core.one_time_code import Purpose
+from cloud.core.privacy import PRIVACY_VERSION
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.core.sign_up import SIGN_UP_LIFE_MS, parse_page_one, parse_page_two
-from cloud.postgres import accounts, companies, factors, outbox, sign_ups
+from cloud.core.second_factor import is_fresh
+from cloud.core.sign_up import SIGN_UP_LIFE_MS, FormError, parse_page_one, parse_page_two, person_name
+from cloud.postgres import accounts, companies, factors, outbox, partners, sign_ups
 from cloud.postgres.accounts import EmailTakenError
 from cloud.postgres.sign_ups import SignUpRow
 from cloud.postgres.transaction import Connection
@@ -47,7 +52,9 @@ RobotCheck = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class SignUp:
-    """What the pages may show of a sign-up. ``code_sent`` says that the code page comes next."""
+    """What the pages may show of a sign-up. ``code_sent`` says that the code page comes next;
+    ``partner``, that a partner's log-in began it.
+    """
 
     email: str
     first_name: str
@@ -55,6 +62,7 @@ class SignUp:
     location: str
     invited_by: str | None
     code_sent: bool
+    partner: bool = False
 
 
 async def begin(
@@ -75,7 +83,7 @@ async def begin(
     )
     invitation_id = None
     if invitation is not None:
-        invitation_id = (await _invitation(kit, page.email, hash_of(invitation), now_ms)).invitation_id
+        invitation_id = await open_invitation(kit, page.email, invitation, now_ms)
     if address:
         await _pace(kit, network_of(address), now_ms)
     password_hash = await kit.passwords.hash(page.password)
@@ -113,14 +121,15 @@ async def _pace(kit: Kit, network: str, now_ms: int) -> None:
         await factors.set_attempts(connection, SCOPE, subject, begun + 1, now_ms)
 
 
-async def _invitation(kit: Kit, email: Email, token_hash: bytes, now_ms: int) -> companies.Invitation:
+async def open_invitation(kit: Kit, email: Email, token: str, now_ms: int) -> int:
+    """The number of the open invitation of this link. RefusedError link_invalid, other_address."""
     async with kit.pool.connection() as connection, connection.transaction():
-        found = await companies.find_invitation(connection, token_hash=token_hash)
+        found = await companies.find_invitation(connection, token_hash=hash_of(token))
     if found is None or not found.is_open(now_ms):
         raise RefusedError(RefusalCode.LINK_INVALID)
     if found.email_norm != email.folded:
         raise RefusedError(RefusalCode.OTHER_ADDRESS, field="email")
-    return found
+    return found.invitation_id
 
 
 async def look(kit: Kit, token: str, now_ms: int) -> SignUp:
@@ -138,6 +147,7 @@ async def look(kit: Kit, token: str, now_ms: int) -> SignUp:
         location=row.profile["location"],
         invited_by=None if inviting is None else inviting.company_name,
         code_sent=code is not None,
+        partner=row.partner is not None,
     )
 
 
@@ -150,20 +160,49 @@ async def register(
     promotions: bool,
     check_robot: RobotCheck,
     now_ms: int,
-) -> None:
-    """Keep page two and mail the code. Asked again, it works like ``resend``."""
+) -> Identity | None:
+    """Keep page two and mail the code. Asked again, it works like ``resend``. The Identity of whom a partner
+    has vouched for: their account exists.
+    """
     async with kit.pool.connection() as connection, connection.transaction():
-        invited = (await _find(connection, token, now_ms)).invitation_id is not None
-    company = None if invited else parse_page_two(page_two).as_dict()
+        before = await _find(connection, token, now_ms)
+    company, profile = _parse(kit, before, page_two)
     if not privacy:
         raise RefusedError(RefusalCode.PRIVACY_NEEDED, field="privacy")
     await check_robot()
     async with kit.pool.connection() as connection, connection.transaction():
         row = await _find(connection, token, now_ms)
+        profile["privacy_version"] = PRIVACY_VERSION
         await sign_ups.complete(
-            connection, row.token_hash, company=company, promotions=promotions, now_ms=now_ms
+            connection, row.token_hash, company=company, profile=profile, promotions=promotions, now_ms=now_ms
         )
-        await _mail_code(kit, connection, await _find(connection, token, now_ms), now_ms)
+        row = await _find(connection, token, now_ms)
+        if row.partner is not None:
+            return await _make_account(kit, connection, row, now_ms)
+        await _mail_code(kit, connection, row, now_ms)
+    return None
+
+
+def _parse(
+    kit: Kit, row: SignUpRow, form: Mapping[str, str]
+) -> tuple[dict[str, str] | None, dict[str, str]]:
+    """Page two, None for invited people; and page one, whose names a partner only suggests. FormError."""
+    company, profile, faults = None, dict(row.profile), {}
+    for field in () if row.partner is None else ("first_name", "last_name"):
+        try:
+            profile[field] = person_name(field, form.get(field, ""))
+        except AccountError as error:
+            faults[field] = str(error)
+    if row.invitation_id is None:
+        try:
+            company = parse_page_two(form, kit.choices).as_dict()
+        except FormError as error:
+            faults |= error.faults
+    if faults:
+        raise FormError(faults)
+    if company is not None:
+        profile["location"] = profile["location"] or company["location"]
+    return company, profile
 
 
 async def resend(kit: Kit, token: str, now_ms: int) -> None:
@@ -217,12 +256,17 @@ async def _make_account(kit: Kit, connection: Connection, row: SignUpRow, now_ms
         now_ms=now_ms,
         verified=True,
         privacy_ms=row.privacy_ms,
+        privacy_version=row.profile.get("privacy_version", ""),
         promotions=bool(row.promotions),
     )
     try:
         account_id = await accounts.insert_person(connection, new)
     except EmailTakenError:  # signed up twice at once; who is here has proved the address
         raise RefusedError(RefusalCode.EMAIL_TAKEN) from None
+    if row.partner is not None:
+        if not await partners.connect(connection, row.partner, account_id, row.email, now_ms):
+            raise RefusedError(RefusalCode.PARTNER_TAKEN)
+        await partners.forget_password_time(connection, account_id)
     company_id = await _join(connection, row, account_id, now_ms)
     if company_id is None:
         details = dict(row.company or {})
@@ -234,7 +278,15 @@ async def _make_account(kit: Kit, connection: Connection, row: SignUpRow, now_ms
         connection, "signed_up", now_ms=now_ms, account_id=account_id, company_id=company_id
     )
     await outbox.put(connection, letters.welcome(kit, row.email, now_ms, account_id))
-    return Identity(account_id, company_id)
+    return Identity(account_id, company_id, fresh=_has_just_proved(row, now_ms))
+
+
+def _has_just_proved(row: SignUpRow, now_ms: int) -> bool:
+    """Whether a code has come back, or the partner has asked for the password a moment ago."""
+    if row.partner is None:
+        return True
+    when_ms = row.partner["authenticated_ms"]
+    return when_ms is not None and is_fresh(min(when_ms, now_ms), now_ms)
 
 
 async def _join(connection: Connection, row: SignUpRow, account_id: int, now_ms: int) -> int | None:

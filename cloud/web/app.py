@@ -37,6 +37,7 @@ from cloud.web import (
     notice_views,
     outage_views,
     owner_views,
+    partner_views,
     rule_views,
     safety_views,
     settings_views,
@@ -84,6 +85,7 @@ def make_app(settings: Settings) -> web.Application:
     for views in (
         system_views,
         login_views,
+        partner_views,
         device_views,
         settings_views,
         command_views,
@@ -119,7 +121,9 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             app[POOL] = pool
             app[COMMANDER] = Commander(pool, signer)
             app[AUTHENTICATOR] = Authenticator(pool, passwords)
-            app[KIT] = Kit(pool, passwords, vault, settings.brand, settings.portal_url)
+            app[KIT] = Kit(
+                pool, passwords, vault, settings.brand, settings.portal_url, choices=settings.choices
+            )
             hub = app[HUB] = Hub(pool, settings.dsn, app[METRICS])
             mailer = Mailer(pool, mail_server(settings), now_ms, partial(renew, app[KIT]))
             owners = looking_after_owners(app[KIT])

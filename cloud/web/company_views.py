@@ -9,7 +9,7 @@ from cloud.core.authz import Action, Role
 from cloud.core.location import LOCATIONS
 from cloud.core.membership import manageable
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.core.sign_up import CHOICES, CONTACT, LABELS, REQUIRED
+from cloud.core.sign_up import CONTACT, LABELS, REQUIRED, choices_with
 from cloud.services import companies
 from cloud.web import sessions, tickets
 from cloud.web.account_views import secret_of
@@ -127,7 +127,7 @@ def _details(request: web.Request, typed: dict[str, str], faults: dict[str, str]
         "labels": LABELS,
         "contact": CONTACT,
         "required": REQUIRED,
-        "choices": CHOICES,
+        "choices": choices_with(request.app[KIT].choices, typed),
         "locations": LOCATIONS,
         "may_change": actor_of(request).may(Action.COMPANY),
         "saved": "saved" in request.query,

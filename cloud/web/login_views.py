@@ -10,6 +10,8 @@ from cloud.services.accounts import Identity
 from cloud.web import log_in as logging_in
 from cloud.web import sessions, tickets
 from cloud.web.middleware import public
+from cloud.web.partner_provider import PARTNER
+from cloud.web.partner_words import problem_words
 from cloud.web.problems import KINDS, Problem, ProblemCode
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import local_path, page, see_other
@@ -26,7 +28,14 @@ async def show_login(request: web.Request) -> web.Response:
     target = local_path(request.query.get("next", ""), HOME)
     if visit_of(request).session is not None:
         return see_other(target)
-    return page(request, "login.html", {"email": "", "error": None, "target": target, "ended": False})
+    partners = request.app[PARTNER]
+    context = {
+        "email": "",
+        "error": problem_words(request, partners[0].name) if partners else "",
+        "target": target,
+        "ended": "out" in request.query and bool(partners),
+    }
+    return page(request, "login.html", context)
 
 
 @public
@@ -41,6 +50,11 @@ async def log_in(request: web.Request) -> web.Response:
         if problem.code is ProblemCode.BUSY:
             raise
         return _again(request, email, target, problem.code, problem.retry_after_s)
+    return await admit(request, identity, target)
+
+
+async def admit(request: web.Request, identity: Identity, target: str) -> web.Response:
+    """Whoever proved who is there: in, or on to the second factor."""
     if identity.needs_factor:
         response = see_other("/login/verify")
         step = await second_factor.begin_login(request.app[KIT], identity, now_ms())
@@ -106,7 +120,7 @@ async def finish(request: web.Request) -> web.Response:
 async def log_out(request: web.Request) -> web.Response:
     """End this log-in, here and on the server."""
     await logging_in.end(request)
-    response = see_other("/login")
+    response = see_other("/login?out=1" if request.app[PARTNER] else "/login")
     sessions.drop_cookie(response, request.app[SETTINGS])
     return response
 

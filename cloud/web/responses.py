@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from cloud.web.partner_provider import PARTNER
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import PAGES, REQUEST_ID, SETTINGS, VISIT, now_ms
 
@@ -28,6 +29,7 @@ def page(
             "request_id": request.get(REQUEST_ID, "-"),
             "path": request.path,
             "mailbox": request.app[SETTINGS].mail == "mailbox",
+            "partner": next((one.name for one in request.app[PARTNER]), ""),
             "theme": theme if theme in THEMES else None,
             **(context or {}),
         },

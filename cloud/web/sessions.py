@@ -74,8 +74,8 @@ async def begin(
 ) -> str:
     """Write a new log-in and return its cookie; whatever log-in the browser had before ends.
 
-    The person has just proved everything that the account asks for, so the proof is fresh. ValueError while
-    the second factor is missing.
+    The person has proved everything that the account asks for; the proof is fresh if that was now, not if a
+    log-in elsewhere stands for it. ValueError while the second factor is missing.
     """
     if identity.needs_factor:
         raise ValueError("a log-in without its second factor")
@@ -90,7 +90,7 @@ async def begin(
         expires_ms=now_ms + settings.session_days * DAY_MS,
         address=address,
         user_agent=request.headers.get("User-Agent", ""),
-        factor_ms=now_ms,
+        factor_ms=now_ms if identity.fresh else None,
     )
     await accounts.insert_session(pool, session, hash_of(before) if _COOKIE.fullmatch(before) else None)
     return cookie

@@ -8,9 +8,11 @@ from aiohttp import web
 
 from cloud.core import proof_of_work
 from cloud.core.location import LOCATIONS
+from cloud.core.privacy import PRIVACY_VERSION
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.core.sign_up import CHOICES, LABELS, REQUIRED
+from cloud.core.sign_up import LABELS, REQUIRED
 from cloud.services import robot_check, signing_up
+from cloud.services.accounts import Identity
 from cloud.services.signing_up import SignUp
 from cloud.web import claim_entry, sessions, tickets
 from cloud.web.middleware import anonymous, public
@@ -20,7 +22,8 @@ from cloud.web.state import KIT, POOL, SETTINGS, now_ms, visit_of
 from cloud.web.tickets import Ticket
 
 HOME: Final = "/devices"
-PAGE_ONE: Final = ("email", "first_name", "last_name", "location")
+NAMES: Final = ("first_name", "last_name")
+PAGE_ONE: Final = ("email", *NAMES, "location")
 MAX_BITS_CHARS: Final = 2
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 
@@ -84,7 +87,10 @@ async def post_page_one(request: web.Request) -> web.Response:
 async def show_page_two(request: web.Request) -> web.Response:
     """The company, privacy notice, promotional materials, the robot check."""
     found = await _look(request)
-    return see_other("/signup") if found is None else _page_two(request, found, {"location": found.location})
+    if found is None:
+        return see_other("/signup")
+    names = {"first_name": found.first_name, "last_name": found.last_name}
+    return _page_two(request, found, {"location": found.location, **names})
 
 
 def _page_two(
@@ -92,11 +98,11 @@ def _page_two(
 ) -> web.Response:
     context: dict[str, Any] = {
         "sign_up": found,
-        "typed": {**dict.fromkeys([*LABELS, "privacy", "promotions"], ""), **typed},
+        "typed": {**dict.fromkeys([*NAMES, *LABELS, "privacy", "promotions"], ""), **typed},
         "faults": faults or {},
         "labels": LABELS,
         "required": REQUIRED,
-        "choices": CHOICES,
+        "choices": request.app[KIT].choices,
         "locations": LOCATIONS,
     }
     return page(request, "sign_up_company.html", context, status=UNPROCESSABLE if faults else 200)
@@ -110,7 +116,7 @@ async def post_page_two(request: web.Request) -> web.Response:
     if found is None:
         return see_other("/signup")
     try:
-        await signing_up.register(
+        identity = await signing_up.register(
             kit,
             tickets.read(request, Ticket.SIGN_UP),
             form,
@@ -123,7 +129,7 @@ async def post_page_two(request: web.Request) -> web.Response:
         if refusal.code is RefusalCode.SIGN_UP_GONE:
             return see_other("/signup")
         return _page_two(request, found, form, faults_of(refusal))
-    return see_other("/signup/verify")
+    return see_other("/signup/verify") if identity is None else await _let_in(request, identity)
 
 
 @public
@@ -143,17 +149,22 @@ def _verify(request: web.Request, found: SignUp, faults: dict[str, str] | None =
 @public
 async def verify(request: web.Request) -> web.Response:
     """Check the code, make the account, and log in."""
-    form, app = await form_of(request), request.app
+    form = await form_of(request)
     found = await _look(request)
     if found is None:
         return see_other("/signup")
     try:
         identity = await signing_up.verify(
-            app[KIT], tickets.read(request, Ticket.SIGN_UP), form.get("code", ""), now_ms()
+            request.app[KIT], tickets.read(request, Ticket.SIGN_UP), form.get("code", ""), now_ms()
         )
     except RefusedError as refusal:
         return _verify(request, found, faults_of(refusal))
-    address = request.remote or ""
+    return await _let_in(request, identity)
+
+
+async def _let_in(request: web.Request, identity: Identity) -> web.Response:
+    """The account exists: log in, and offer Two-Factor Authentication."""
+    app, address = request.app, request.remote or ""
     cookie = await sessions.begin(app[POOL], app[SETTINGS], request, identity, address, now_ms())
     response = see_other("/account/two-factor/offer")
     sessions.set_cookie(response, app[SETTINGS], cookie, lasting=True)
@@ -191,7 +202,8 @@ async def offer_two_factor(request: web.Request) -> web.Response:
 @public
 async def privacy(request: web.Request) -> web.Response:
     """The privacy notice."""
-    return page(request, "privacy.html", {"back": local_path(request.query.get("back", ""), "")})
+    back = local_path(request.query.get("back", ""), "")
+    return page(request, "privacy.html", {"back": back, "version": PRIVACY_VERSION})
 
 
 def add_routes(app: web.Application) -> None:

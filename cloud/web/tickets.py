@@ -1,5 +1,6 @@
 """Short-lived cookies that carry a visitor's own token from page to page: a sign-up, a log-in's second step,
-an invitation, and where somebody wanted to go. What a token opens is decided by the services, not here.
+an invitation, a way to a partner, and where somebody wanted to go. What a token opens is decided by the
+services, not here.
 """
 
 from enum import StrEnum
@@ -22,11 +23,13 @@ class Ticket(StrEnum):
     LOGIN = "login"
     INVITATION = "invitation"
     NEXT = "next"
+    PARTNER = "partner"
+    PARTNER_LINK = "partner_link"
 
 
-def read(request: web.Request, ticket: Ticket) -> str:
+def read(request: web.Request, ticket: Ticket, *, most: int = MAX_TOKEN_CHARS) -> str:
     """The token, or an empty text."""
-    return request.cookies.get(_name(request, ticket), "")[:MAX_TOKEN_CHARS]
+    return request.cookies.get(_name(request, ticket), "")[:most]
 
 
 def give(response: web.StreamResponse, request: web.Request, ticket: Ticket, value: str) -> None:

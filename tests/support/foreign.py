@@ -119,6 +119,8 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/account/two-factor/confirm": WRONG,
     "/account/two-factor/recovery-codes": {},
     "/account/two-factor/off": {},
+    "/account/partner/connect": {},
+    "/account/partner/disconnect": {},
     "/account/log-ins/end": {"name": THEIRS},
     "/account/log-ins/end-others": {},
     "/account/delete": {"hand_to": THEIRS},
@@ -283,6 +285,7 @@ THINGS: Final[Mapping[str, LiteralString]] = {
     "invitations": "SELECT * FROM invitation WHERE company_id = %(company)s",
     "commands": "SELECT * FROM v_command WHERE company_id = %(company)s",
     "jobs": "SELECT job_id, state <> 'interrupted' FROM bulk_job WHERE company_id = %(company)s",
+    "partners": "SELECT * FROM partner_identity WHERE account_id = %(account)s",
     "log-ins": "SELECT session_hash, company_id FROM web_session WHERE account_id = %(account)s",
 }
 

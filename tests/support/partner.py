@@ -1,0 +1,118 @@
+"""The third-party provider of ``oidc-provider-mock`` as a process of its own, and a browser's way over it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.portal import Answer, Visitor
+from tests.support.stack import free_port
+
+START_S: Final = 30.0
+GRACE: Final[Mapping[str, Any]] = {
+    "sub": "grace-1",
+    "email": "grace@example.org",
+    "email_verified": True,
+    "given_name": "Grace",
+    "family_name": "South",
+}
+FRANK: Final[Mapping[str, Any]] = {"sub": "frank-1", "email": "frank@example.org", "email_verified": False}
+
+
+@dataclass
+class ThirdParty:
+    """The provider's process."""
+
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def issuer(self) -> str:
+        """Its issuer."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, with a new signing key, and wait until it answers."""
+        people = [f"--user-claims={json.dumps(dict(person))}" for person in (GRACE, FRANK)]
+        command = [
+            sys.executable,
+            "-m",
+            "oidc_provider_mock",
+            "--port",
+            str(self.port),
+            "--require-nonce",
+            "yes",
+        ]
+        self.process = subprocess.Popen(
+            [*command, *people],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError("the provider does not start")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        address = f"{self.issuer}/.well-known/openid-configuration"
+        try:
+            with urllib.request.urlopen(address, timeout=1) as answer:  # loopback, of our own
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+            self.process = None
+
+
+def settings_for(provider: ThirdParty, folder: Path) -> dict[str, Any]:
+    """Settings of a portal whose people may log in there; it wants a secret, be it any."""
+    secret = folder / "client-secret"
+    secret.write_text("a secret of the client\n")
+    return {
+        "oidc_issuer": provider.issuer,
+        "oidc_client_id": "portal",
+        "oidc_client_secret_file": secret,
+    }
+
+
+@contextlib.contextmanager
+def third_party() -> Iterator[ThirdParty]:
+    """The provider while the block runs."""
+    provider = ThirdParty(free_port())
+    provider.start()
+    try:
+        yield provider
+    finally:
+        provider.stop()
+
+
+async def way_back(browser: Visitor, subject: str, path: str = "/login/partner") -> str:
+    """From the portal to the provider's form and through it: path and query of where it sends the browser."""
+    away = await browser.get(path)
+    assert away.status == 303, away.text
+    there, form = away.headers["Location"], {"sub": subject}
+    async with browser.http.post(there, data=form, allow_redirects=False) as answer:
+        back = answer.headers["Location"]
+    assert back.startswith(f"{browser.url}/login/partner/back?"), back
+    return back.removeprefix(browser.url)
+
+
+async def log_in_there(browser: Visitor, subject: str, path: str = "/login/partner") -> Answer:
+    """The same, and back to the portal: its answer."""
+    return await browser.get(await way_back(browser, subject, path))
