@@ -14,15 +14,15 @@ QUIET_MS: Final = 180_000
 LOW_RUNTIME_S: Final = 120.0
 """Low-battery warning of a Smart-UPS as delivered: two minutes of runtime left."""
 
-_ON_BATTERY: Final = 1 << 2  # bits of register 0, protocol.register_codes
-_BYPASS: Final = 1 << 3
-_OUTPUT_OFF: Final = 1 << 4
-_FAULT: Final = 1 << 5 | 1 << 15
-_INPUT_BAD: Final = 1 << 6
-_TEST: Final = 1 << 7
-_OVERLOAD: Final = 1 << 21
-_REPLACE_BATTERY: Final = 1 << 2  # of register 22
-_BATTERY_DISCONNECTED: Final = 1 << 0
+ON_BATTERY: Final = 1 << 2  # bits of register 0, protocol.register_codes
+BYPASS: Final = 1 << 3
+OUTPUT_OFF: Final = 1 << 4
+FAULT: Final = 1 << 5 | 1 << 15
+INPUT_BAD: Final = 1 << 6
+TEST: Final = 1 << 7
+OVERLOAD: Final = 1 << 21
+REPLACE_BATTERY: Final = 1 << 2  # of register 22
+BATTERY_DISCONNECTED: Final = 1 << 0
 
 
 class Condition(StrEnum):
@@ -125,12 +125,12 @@ class DeviceView:
     @property
     def on_battery(self) -> bool:
         """What register 0 said last, however long ago."""
-        return bool(self.bits["ups_status"] & _ON_BATTERY)
+        return bool(self.bits["ups_status"] & ON_BATTERY)
 
     @property
     def faulty(self) -> bool:
         """Whether register 0 said last that the UPS has a fault."""
-        return bool(self.bits["ups_status"] & _FAULT)
+        return bool(self.bits["ups_status"] & FAULT)
 
 
 STALE: Final = frozenset(
@@ -152,15 +152,15 @@ def condition_of(view: DeviceView, now_ms: int) -> Condition:
         return Condition.SILENT
     status, battery = view.bits["ups_status"], view.bits["battery_system_error"]
     runtime_s = view.values["runtime_remaining"]
-    on_battery = bool(status & _ON_BATTERY)
+    on_battery = bool(status & ON_BATTERY)
     rules = (
-        (Condition.FAULT, status & _FAULT),
-        (Condition.OVERLOAD, status & _OVERLOAD),
-        (Condition.SELF_TEST, status & _TEST and not status & _INPUT_BAD),
+        (Condition.FAULT, status & FAULT),
+        (Condition.OVERLOAD, status & OVERLOAD),
+        (Condition.SELF_TEST, status & TEST and not status & INPUT_BAD),
         (Condition.LOW_BATTERY, on_battery and runtime_s is not None and runtime_s < LOW_RUNTIME_S),
         (Condition.ON_BATTERY, on_battery),
-        (Condition.BYPASS, status & _BYPASS),
-        (Condition.OUTPUT_OFF, status & _OUTPUT_OFF),
-        (Condition.REPLACE_BATTERY, battery & (_REPLACE_BATTERY | _BATTERY_DISCONNECTED)),
+        (Condition.BYPASS, status & BYPASS),
+        (Condition.OUTPUT_OFF, status & OUTPUT_OFF),
+        (Condition.REPLACE_BATTERY, battery & (REPLACE_BATTERY | BATTERY_DISCONNECTED)),
     )
     return next((condition for condition, holds in rules if holds), Condition.ON_MAINS)

@@ -21,21 +21,21 @@ class Scope(StrEnum):
     DEVICE = "device"
 
 
-RANK: Final = {Scope.COMPANY: 0, Scope.SITE: 1, Scope.DEVICE: 2}
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a device is: its number, the epoch of its ownership, its site (0: none)."""
+    """Where a device is: its number, the epoch of its ownership, its site (0: none), and those this lies in,
+    the outermost first.
+    """
 
     device_id: int
     epoch: int
     site_id: int
+    above: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """Devices that something is about: all of a company, those of a site, or one in one ownership."""
+    """Devices that something is about: all of a company, of a site and those in it, or one while owned."""
 
     scope: Scope = Scope.COMPANY
     scope_id: int = 0
@@ -45,7 +45,17 @@ class Area:
         """Whether the device is one of them."""
         if self.scope is Scope.DEVICE:
             return (self.scope_id, self.epoch) == (place.device_id, place.epoch)
-        return self.scope is Scope.COMPANY or self.scope_id == place.site_id
+        return self.scope is Scope.COMPANY or self.scope_id in (*place.above, place.site_id)
+
+    def rank(self, place: Place) -> int:
+        """How specific it is for a device that it has: the company, sites from the outermost, the device."""
+        line = (*place.above, place.site_id)
+        match self.scope:
+            case Scope.COMPANY:
+                return 0
+            case Scope.SITE:
+                return 1 + line.index(self.scope_id)
+        return 1 + len(line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +122,9 @@ class Window:
 def that_count(policies: tuple[Policy, ...], place: Place, topic: Topic) -> tuple[Policy, ...]:
     """The policies about a topic of a device: those of the most specific area that has any.
 
-    A site's policy replaces the company's for the devices of the site, whatever its topics are; a device's
-    policy replaces both.
+    A site's policy replaces the company's and those of the sites around it for the devices of the site,
+    whatever its topics are; a device's policy replaces all.
     """
     having = [policy for policy in policies if policy.area.has(place)]
-    top = max((RANK[policy.area.scope] for policy in having), default=0)
-    return tuple(policy for policy in having if RANK[policy.area.scope] == top and topic in policy.topics)
+    top = max((policy.area.rank(place) for policy in having), default=0)
+    return tuple(policy for policy in having if policy.area.rank(place) == top and topic in policy.topics)

@@ -161,16 +161,17 @@ async def unsettled(connection: Connection, company_id: int) -> tuple[dict[Key, 
     )
     found = await connection.execute(
         "SELECT a.device_id, a.topic, a.subject, a.epoch, a.stream, a.seq, a.began_ms, a.changed_ms,"
-        " a.ended_ms, a.changes, a.once, a.detail, a.acked_ms, coalesce(o.site_id, 0)"
-        " FROM alarm a JOIN ownership o ON o.device_id = a.device_id AND o.epoch = a.epoch"
-        " AND o.until_ms IS NULL WHERE a.company_id = %s AND NOT a.settled",
+        " a.ended_ms, a.changes, a.once, a.detail, a.acked_ms, coalesce(o.site_id, 0),"
+        " coalesce(w.above, '{}') FROM alarm a JOIN ownership o ON o.device_id = a.device_id"
+        " AND o.epoch = a.epoch AND o.until_ms IS NULL LEFT JOIN site w ON w.site_id = o.site_id"
+        " WHERE a.company_id = %s AND NOT a.settled",
         (company_id,),
     )
     alarms, places = {}, {}
     for row in await found.fetchall():
         alarm = Alarm(*row[3:13])
         alarms[Key(row[0], Topic(row[1]), row[2])] = alarm
-        places[row[0]] = Place(row[0], alarm.epoch, row[13])
+        places[row[0]] = Place(row[0], alarm.epoch, row[13], tuple(row[14]))
     return alarms, places
 
 

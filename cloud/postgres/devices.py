@@ -89,6 +89,13 @@ async def list_views(pool: Pool, company_id: int) -> list[DeviceView]:
     return await _views(pool, order, [company_id])
 
 
+async def company_views(pool: Pool, company_id: int, device_ids: Sequence[int]) -> dict[int, DeviceView]:
+    """Those of these devices that the company owns now, by number."""
+    condition = sql.SQL("o.company_id = %s AND o.device_id = ANY(%s)")
+    found = await _views(pool, condition, [company_id, list(device_ids)]) if device_ids else []
+    return {view.device_id: view for view in found}
+
+
 async def find_view(pool: Pool, company_id: int, device_id: int) -> DeviceView | None:
     """A device, if this company owns it now."""
     found = await _views(pool, sql.SQL("o.device_id = %s AND o.company_id = %s"), [device_id, company_id])

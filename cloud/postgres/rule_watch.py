@@ -33,7 +33,7 @@ class Due:
     device_id: int
     epoch: int
     company_id: int
-    site_id: int
+    sites: list[int]
     from_ms: int
     rated_real_power_w: int
     battery_installed_ms: int
@@ -113,7 +113,8 @@ async def leave(connection: Connection, worker_id: UUID) -> None:
 # --- what is to be judged -----------------------------------------------------------------------------------
 
 DUE: Final = f"""
-SELECT o.device_id, o.epoch, o.company_id, coalesce(o.site_id, 0) AS site_id, o.from_ms, d.rated_real_power_w,
+SELECT o.device_id, o.epoch, o.company_id, o.from_ms, d.rated_real_power_w,
+       coalesce((SELECT w.above || w.site_id FROM site w WHERE w.site_id = o.site_id), '{{}}') AS sites,
        coalesce(b.installed_ms, 0) AS battery_installed_ms, c.epoch AS old_epoch,
        coalesce(c.stream, 0) AS stream, coalesce(c.seq, 0) AS seq,
        CASE WHEN c.epoch = o.epoch THEN c.ts_ms ELSE o.from_ms - {EARLY_MS} END AS ts_ms,

@@ -12,7 +12,8 @@ from cloud.postgres.transaction import Connection
 
 APPLIES: Final[LiteralString] = (
     "r.ended_ms IS NULL AND r.company_id = o.company_id AND (r.scope = 'company'"
-    " OR (r.scope = 'site' AND r.scope_id = o.site_id)"
+    " OR (r.scope = 'site' AND (r.scope_id = o.site_id OR EXISTS"
+    " (SELECT 1 FROM site w WHERE w.site_id = o.site_id AND r.scope_id = ANY (w.above))))"
     " OR (r.scope = 'device' AND r.scope_id = o.device_id AND r.epoch = o.epoch))"
 )
 """Whether rule ``r`` is about the device of the live ownership ``o``."""
@@ -39,15 +40,15 @@ class Rule:
     changed_ms: int
     condition: Condition
 
-    def covers(self, company_id: int, site_id: int, device_id: int, epoch: int) -> bool:
-        """Whether it is about this device, at this site (0: at none); as ``APPLIES``."""
+    def covers(self, company_id: int, site_ids: Sequence[int], device_id: int, epoch: int) -> bool:
+        """Whether it is about this device, at these sites, of which each lies in another; as ``APPLIES``."""
         if self.company_id != company_id:
             return False
         match self.scope:
             case "company":
                 return True
             case "site":
-                return self.scope_id == site_id
+                return self.scope_id in site_ids
         return (self.scope_id, self.epoch) == (device_id, epoch)
 
 
@@ -215,15 +216,16 @@ async def has_site(connection: Connection, company_id: int, site_id: int) -> boo
     return await found.fetchone() is not None
 
 
-async def site_of(pool: Pool, company_id: int, device_id: int) -> int:
-    """Where a device of the company is; 0: nowhere."""
+async def sites_of(pool: Pool, company_id: int, device_id: int) -> list[int]:
+    """Where a device of the company is: its site and those it lies in; nothing: at none."""
     async with pool.connection() as connection:
         found = await connection.execute(
-            "SELECT site_id FROM ownership WHERE device_id = %s AND company_id = %s AND until_ms IS NULL",
+            "SELECT w.above || w.site_id FROM ownership o JOIN site w USING (site_id)"
+            " WHERE o.device_id = %s AND o.company_id = %s AND o.until_ms IS NULL",
             [device_id, company_id],
         )
         row = await found.fetchone()
-    return 0 if row is None else int(row[0] or 0)
+    return [] if row is None else list(row[0])
 
 
 async def insert(connection: Connection, new: NewRule) -> int:

@@ -1,10 +1,15 @@
-"""Sites: made, renamed and removed by people who may, and which devices are there."""
+"""Sites: made, renamed, moved and removed by people who may, and which devices are there.
+
+Every change holds the company's row (:func:`cloud.services.noticeboard.change`), so the tree that it looks at
+stays as it is until it is done: two people cannot put two sites into each other.
+"""
 
 from collections.abc import Sequence
 from typing import Final
 
-from cloud.core.authz import Actor
+from cloud.core.authz import Action, Actor
 from cloud.core.refusal import RefusalCode, RefusedError
+from cloud.core.site_tree import TOP, SiteError, Tree
 from cloud.postgres import sites
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection
@@ -12,16 +17,21 @@ from cloud.services.noticeboard import NAME_MAX_CHARS, change, invalid, line
 
 MOST_SITES: Final = 1000
 TAKEN: Final = "There is a site of this name already. Please choose another one."
+TAKEN_ABOVE: Final = "A site in this one has a name that is taken one level up. Please rename it first."
+AT_ONCE: Final = 500
+"""Devices that one transaction moves."""
 
 
-async def add_site(pool: Pool, actor: Actor, name: str, now_ms: int) -> int:
-    """A new site; its number."""
+async def add_site(pool: Pool, actor: Actor, name: str, now_ms: int, parent_id: int = TOP) -> int:
+    """A new site, in another one or at the top; its number. RefusedError."""
     name = line("name", name, NAME_MAX_CHARS)
 
     async def work(connection: Connection) -> int:
-        if len(await sites.sites(connection, actor.company_id)) >= MOST_SITES:
+        tree = await sites.tree(connection, actor.company_id)
+        if len(tree.nodes) >= MOST_SITES:
             raise RefusedError(RefusalCode.TOO_MANY_OPEN)
-        made = await sites.insert(connection, actor.company_id, name, now_ms)
+        _must_take(tree, TOP, parent_id)
+        made = await sites.insert(connection, actor.company_id, name, now_ms, parent_id)
         if made is None:
             raise invalid("name", TAKEN)
         return made
@@ -29,36 +39,58 @@ async def add_site(pool: Pool, actor: Actor, name: str, now_ms: int) -> int:
     return await change(pool, actor, now_ms, work)
 
 
-async def rename_site(pool: Pool, actor: Actor, site_id: int, name: str, now_ms: int) -> None:
-    """Another name."""
-    name = line("name", name, NAME_MAX_CHARS)
+async def change_site(
+    pool: Pool,
+    actor: Actor,
+    site_id: int,
+    now_ms: int,
+    *,
+    name: str | None = None,
+    parent_id: int | None = None,
+) -> None:
+    """Another name, another place (TOP: at the top); None leaves it as it is. RefusedError."""
+    wanted = None if name is None else line("name", name, NAME_MAX_CHARS)
 
     async def work(connection: Connection) -> None:
-        done = await sites.rename(connection, actor.company_id, site_id, name)
+        tree = await sites.tree(connection, actor.company_id)
+        site = tree.get(site_id)
+        if site is None:
+            raise RefusedError(RefusalCode.NOT_FOUND)
+        parent = site.parent_id if parent_id is None else parent_id
+        _must_take(tree, site_id, parent)
+        done = await sites.update(connection, actor.company_id, site_id, wanted or site.name, parent)
         if done is None:
             raise invalid("name", TAKEN)
+
+    await change(pool, actor, now_ms, work)
+
+
+def _must_take(tree: Tree, site_id: int, parent_id: int) -> None:
+    try:
+        tree.must_take(site_id, parent_id)
+    except SiteError as error:
+        raise invalid("parent", str(error)) from None
+
+
+async def remove_site(pool: Pool, actor: Actor, site_id: int, now_ms: int) -> None:
+    """It goes, with its policies and windows; what was in it is one level up then. RefusedError."""
+
+    async def work(connection: Connection) -> None:
+        done = await sites.remove(connection, actor.company_id, site_id, now_ms)
+        if done is None:
+            raise invalid("name", TAKEN_ABOVE)
         if not done:
             raise RefusedError(RefusalCode.NOT_FOUND)
 
     await change(pool, actor, now_ms, work)
 
 
-async def remove_site(pool: Pool, actor: Actor, site_id: int, now_ms: int) -> None:
-    """It goes, with its policies and windows; its devices are nowhere then."""
-
-    async def work(connection: Connection) -> None:
-        if not await sites.remove(connection, actor.company_id, site_id, now_ms):
-            raise RefusedError(RefusalCode.NOT_FOUND)
-
-    await change(pool, actor, now_ms, work)
-
-
 async def place(pool: Pool, actor: Actor, site_id: int, device_ids: Sequence[int], now_ms: int) -> None:
-    """These devices of the company are at the site, and no others."""
+    """These devices of the company are at the site itself, and no others."""
 
     async def work(connection: Connection) -> None:
-        known = await sites.sites(connection, actor.company_id)
-        if all(site.site_id != site_id for site in known):
+        tree = await sites.tree(connection, actor.company_id)
+        if tree.get(site_id) is None:
             raise RefusedError(RefusalCode.NOT_FOUND)
         wanted = set(device_ids)
         there = {
@@ -70,3 +102,30 @@ async def place(pool: Pool, actor: Actor, site_id: int, device_ids: Sequence[int
         await sites.move(connection, actor.company_id, sorted(wanted - there), site_id)
 
     await change(pool, actor, now_ms, work)
+
+
+async def move(
+    pool: Pool, actor: Actor, device_ids: Sequence[int], site_id: int, now_ms: int, *, strict: bool = True
+) -> int:
+    """These devices are at that site now (TOP: at none), the others stay; how many they are.
+
+    RefusedError not_found where the site is not the company's, or, if ``strict``, one of the devices: of up
+    to ``AT_ONCE`` none is moved then. Devices that have been given away meanwhile are left out otherwise.
+    """
+    actor.must(Action.NOTIFY)
+    wanted = sorted(set(device_ids))
+    if not wanted:
+        raise invalid("device", "Choose at least one device.")
+    done = 0
+    for first in range(0, len(wanted), AT_ONCE):
+
+        async def work(connection: Connection, part: Sequence[int] = wanted[first : first + AT_ONCE]) -> int:
+            if site_id != TOP and (await sites.tree(connection, actor.company_id)).get(site_id) is None:
+                raise RefusedError(RefusalCode.NOT_FOUND)
+            moved = await sites.move(connection, actor.company_id, part, site_id or None)
+            if strict and moved != len(part):
+                raise RefusedError(RefusalCode.NOT_FOUND)
+            return moved
+
+        done += await change(pool, actor, now_ms, work)
+    return done

@@ -141,7 +141,7 @@ class RuleWatch:
             found = [
                 Watch(due, rule, states.get((due.device_id, rule.rule_id)))
                 for rule in of_company.get(due.company_id, [])
-                if rule.covers(due.company_id, due.site_id, due.device_id, due.epoch)
+                if rule.covers(due.company_id, due.sites, due.device_id, due.epoch)
             ]
             # A state of other words or of an earlier owner is ended first: in the next round.
             if all(_is_current(watch) for watch in found):

@@ -62,11 +62,11 @@ async def raised_on(pool: Pool, actor: Actor, rule_id: int, limit: int) -> list[
 
 async def of_device(pool: Pool, actor: Actor, device_id: int, epoch: int) -> list[Listed]:
     """The rules that are about a device of the company, in this ownership."""
-    site_id = await rules.site_of(pool, actor.company_id, device_id)
+    site_ids = await rules.sites_of(pool, actor.company_id, device_id)
     return [
         one
         for one in await list_rules(pool, actor)
-        if one.rule.covers(actor.company_id, site_id, device_id, epoch)
+        if one.rule.covers(actor.company_id, site_ids, device_id, epoch)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Alarms that stand now, on one page and on each device's, and their acknowledgement; sites."""
+"""Alarms that stand now, on one page and on each device's, and their acknowledgement."""
 
 from http import HTTPStatus
 from typing import Any, Final
@@ -10,10 +10,8 @@ from cloud.core.notice import Topic
 from cloud.core.notice_plan import Key
 from cloud.core.refusal import RefusedError
 from cloud.postgres.alarms import Standing
-from cloud.services import noticeboard, placing
+from cloud.services import noticeboard
 from cloud.services.notice_words import NAMES
-from cloud.web.notice_forms import number_of
-from cloud.web.problems import Problem, ProblemCode
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import page, see_other
 from cloud.web.state import POOL, actor_of, now_ms
@@ -78,90 +76,8 @@ async def acknowledge(request: web.Request) -> web.Response:
     return see_other(f"/devices/{back}" if back.isascii() and back.isdigit() else "/alarms")
 
 
-# --- sites --------------------------------------------------------------------------------------------------
-
-
-async def show_sites(request: web.Request) -> web.Response:
-    """The sites of the company."""
-    return await _sites(request, {}, {})
-
-
-async def _sites(request: web.Request, typed: dict[str, str], faults: dict[str, str]) -> web.Response:
-    actor = actor_of(request)
-    board = await noticeboard.look(request.app[POOL], actor, now_ms())
-    nowhere = sum(one.site_id == 0 for one in board.devices)
-    context = {
-        "sites": board.sites,
-        "nowhere": nowhere,
-        "may": actor.may(Action.NOTIFY),
-        "typed": typed,
-        "faults": faults,
-    }
-    return page(request, "sites.html", context, status=UNPROCESSABLE if faults else 200)
-
-
-async def add_site(request: web.Request) -> web.Response:
-    """A new one; next, its devices."""
-    form = await form_of(request)
-    try:
-        made = await placing.add_site(request.app[POOL], actor_of(request), form.get("name", ""), now_ms())
-    except RefusedError as refusal:
-        return await _sites(request, form, faults_of(refusal))
-    return see_other(f"/sites/{made}")
-
-
-async def show_site(request: web.Request) -> web.Response:
-    """One site: its name and its devices."""
-    return await _site(request, None, {})
-
-
-async def _site(request: web.Request, name: str | None, faults: dict[str, str]) -> web.Response:
-    actor, number = actor_of(request), number_of(request.match_info["site"])
-    board = await noticeboard.look(request.app[POOL], actor, now_ms())
-    site = next((one for one in board.sites if one.site_id == number), None)
-    if site is None:
-        raise Problem(ProblemCode.NOT_FOUND)
-    context = {
-        "site": site,
-        "name": site.name if name is None else name,
-        "devices": board.devices,
-        "site_names": {one.site_id: one.name for one in board.sites},
-        "may": actor.may(Action.NOTIFY),
-        "faults": faults,
-    }
-    return page(request, "site.html", context, status=UNPROCESSABLE if faults else 200)
-
-
-async def save_site(request: web.Request) -> web.Response:
-    """Its name, and which devices are there."""
-    form, actor, number = await form_of(request), actor_of(request), number_of(request.match_info["site"])
-    chosen = [int(field[7:]) for field in form if field.startswith("device_") and field[7:].isdecimal()]
-    if any(device_id >= 1 << 63 for device_id in chosen):
-        raise Problem(ProblemCode.BAD_REQUEST)
-    try:
-        await placing.rename_site(request.app[POOL], actor, number, form.get("name", ""), now_ms())
-    except RefusedError as refusal:
-        if refusal.field is None:
-            raise
-        return await _site(request, form.get("name", ""), faults_of(refusal))
-    await placing.place(request.app[POOL], actor, number, chosen, now_ms())
-    return see_other("/sites")
-
-
-async def remove_site(request: web.Request) -> web.Response:
-    """It goes; its devices stay the company's."""
-    number = number_of(request.match_info["site"])
-    await placing.remove_site(request.app[POOL], actor_of(request), number, now_ms())
-    return see_other("/sites")
-
-
 def add_routes(app: web.Application) -> None:
     """Register them."""
     router = app.router
     router.add_get("/alarms", show_alarms)
     router.add_post("/alarms", acknowledge)
-    router.add_get("/sites", show_sites)
-    router.add_post("/sites", add_site)
-    router.add_get("/sites/{site}", show_site)
-    router.add_post("/sites/{site}", save_site)
-    router.add_post("/sites/{site}/remove", remove_site)

@@ -30,6 +30,7 @@ from cloud.web import (
     claim_views,
     command_views,
     company_views,
+    device_list_views,
     device_views,
     login_views,
     mailbox_views,
@@ -42,6 +43,7 @@ from cloud.web import (
     safety_views,
     settings_views,
     sign_up_views,
+    site_views,
     system_views,
 )
 from cloud.web.api import routes as api
@@ -86,6 +88,7 @@ def make_app(settings: Settings) -> web.Application:
         system_views,
         login_views,
         partner_views,
+        device_list_views,
         device_views,
         settings_views,
         command_views,
@@ -101,6 +104,7 @@ def make_app(settings: Settings) -> web.Application:
         safety_views,
         company_views,
         alarm_views,
+        site_views,
         notice_views,
     ):
         views.add_routes(app)

@@ -1,4 +1,4 @@
-"""The list of devices, the page of one device, its table, and its live stream."""
+"""The page of one device, its table, and its live stream."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from cloud.core.device_state import DeviceView
 from cloud.postgres import commands, devices
 from cloud.services import charting, commanding, naming
 from cloud.services.naming import ProfileError, UnknownDeviceError
-from cloud.web import alarm_views, claim_lists, outage_facts, owner_facts, sse
+from cloud.web import alarm_views, outage_facts, owner_facts, sse
 from cloud.web.api.device_json import sample_json
 from cloud.web.command_facts import panel_facts
 from cloud.web.live import Snapshot
@@ -23,17 +23,6 @@ from cloud.web.state import HUB, PAGES, POOL, actor_of, now_ms, session_of
 
 BEAT_S: Final = 2.0
 RANGE_NAMES: Final = {600: "10 min", 3600: "1 h", 86_400: "24 h"}
-
-
-async def list_devices(request: web.Request) -> web.Response:
-    """All devices of the company; as a fragment when htmx asks."""
-    views = await devices.list_views(request.app[POOL], session_of(request).company_id)
-    at_ms = now_ms()
-    rows = [(view, summary_of(view, at_ms)) for view in views]
-    template = "_devices.html" if "HX-Request" in request.headers else "devices.html"
-    waiting = await claim_lists.newest_open(request)
-    shown = {"waiting": waiting[: claim_lists.SHOWN], "more_wait": len(waiting) > claim_lists.SHOWN}
-    return page(request, template, {"rows": rows, **shown})
 
 
 def device_id_of_path(request: web.Request) -> int:
@@ -214,7 +203,6 @@ def _partial(target: str, html: str) -> str:
 
 def add_routes(app: web.Application) -> None:
     """Register these views."""
-    app.router.add_get("/devices", list_devices)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}", show_device)
     app.router.add_post(r"/devices/{device_id:\d{1,19}}/profile", save_profile)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}/table", show_table)

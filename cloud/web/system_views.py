@@ -14,6 +14,8 @@ from cloud.web.responses import json_response, see_other
 from cloud.web.state import METRICS, POOL, visit_of
 
 READY_TIMEOUT_S: Final = 2.0
+SQUEEZED: Final = frozenset({".css", ".js", ".svg", ".txt"})
+"""Kinds of static files that become smaller."""
 
 
 @public
@@ -70,7 +72,11 @@ async def static_file(request: web.Request) -> web.StreamResponse:
         raise Problem(ProblemCode.NOT_FOUND)
     lasting = "v" in request.query or path.name.startswith("chunk-")
     cache = "public, max-age=31536000, immutable" if lasting else "no-cache"
-    return web.FileResponse(path, headers={"Cache-Control": cache})
+    response = web.FileResponse(path, headers={"Cache-Control": cache, "Vary": "Accept-Encoding"})
+    accepted = request.headers.get("Accept-Encoding", "")
+    if path.suffix in SQUEEZED and "gzip" in accepted and "Range" not in request.headers:
+        response.enable_compression(web.ContentCoding.gzip)  # pages are not: they hold tokens
+    return response
 
 
 def add_routes(app: web.Application) -> None:

@@ -54,6 +54,8 @@ async def rooms(portal: Portal) -> list[str]:
     return [
         "/devices",
         f"/devices/{owned.device_id}",
+        "/devices?q=modle:x",
+        "/devices?choose=1",
         f"/devices/{owned.device_id}/outages",
         f"/devices/{owned.device_id}/outages/{began_ms}",
         f"/devices/{owned.device_id}/settings",

@@ -28,7 +28,21 @@ from tests.support.rooms import PAGE_ONE, PAGE_TWO
 
 HARMLESS: Final[Mapping[str, str]] = {"path": "portal.css", "kind": "csv"}
 """Placeholders of paths that name nobody's things. All others are looked up in ``World.ids``."""
-QUERY: Final = frozenset({"range_s", "after", "result", "nonce", "from_ms", "to_ms", "before_ms", "before"})
+QUERY: Final = frozenset(
+    {
+        "range_s",
+        "after",
+        "result",
+        "nonce",
+        "from_ms",
+        "to_ms",
+        "before_ms",
+        "before",
+        "q",
+        "sort",
+        "limit",
+    }
+)
 """Query parameters that name nothing."""
 IDS: Final = frozenset({"company_id", "token", "hand_to", "company", "member", "invitation"})
 """Fields of bodies that name somebody's things: a request with one is refused."""
@@ -89,6 +103,7 @@ FIELDS: Final[Mapping[str, Any]] = {
     "from_ms": 3_999_999_000_000,
     "reason": "work",
     "site_name": "South",
+    "parent_id": None,
     "device_ids": [],
     "alarms": [{"device_id": "1", "topic": "overload"}],
 }
@@ -129,6 +144,7 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/reset/new/open": {"link": "x"},
     "/alarms": {"reason": "mine"},
     "/sites": {"name": "South"},
+    "/devices/move": {"device": THEIRS, "site": THEIRS},
     "/notifications/policies/new": {"name": "Mine", "topic_overload": "on", "to_role_owner": "on"},
     "/notifications/channels/new": {"kind": "webhook", "name": "x", "address": "nothing"},
     "/notifications/test": {"channel": THEIRS},

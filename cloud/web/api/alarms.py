@@ -3,19 +3,25 @@
 from http import HTTPStatus
 from typing import Annotated, Final
 
-import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from cloud.core.device_state import Condition
 from cloud.core.notice import Topic
 from cloud.core.notice_plan import Key
-from cloud.services import noticeboard, placing
+from cloud.core.site_tree import TOP
+from cloud.services import fleet, noticeboard, placing
 from cloud.web.api.kinds import DeviceId, Line, Ms, Number, device_number
 from cloud.web.api.operation import Section
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms
 
-SECTION: Final = Section("Alarms", "What is wrong now, who looks after it, and the sites where devices are.")
+SECTION: Final = Section(
+    "Alarms",
+    "What is wrong now, who looks after it, and the sites where devices are.",
+    reads=Scope.DEVICES_READ,
+    writes=Scope.DEVICES_WRITE,
+)
 CHANGES: Final = (ProblemCode.FORBIDDEN, ProblemCode.FIELD_INVALID)
 
 
@@ -62,21 +68,33 @@ class Acknowledged(Struct):
 
 
 class NewSite(Struct):
-    """A name that no other site of the company has."""
+    """A name that no other site beside it has, and the site that it is in; null: none."""
 
     site_name: Line
+    parent_id: Number | None = None
+
+
+class SiteChange(Struct):
+    """What changes; what is left out stays."""
+
+    site_name: Line | UnsetType = UNSET
+    parent_id: Number | UnsetType | None = UNSET
 
 
 class SiteOfCompany(Struct):
-    """A place, and how many devices are there."""
+    """A place, how many devices are there (``here``: not in sites below), and their most urgent state."""
 
     site_id: int
+    parent_id: int | None
     name: str
+    path: list[str]
     devices: int
+    here: int
+    worst: Condition | None
 
 
 class SitesOfCompany(Struct):
-    """By name."""
+    """As the tree has them: each behind the one that it is in."""
 
     sites: list[SiteOfCompany]
 
@@ -121,8 +139,21 @@ async def acknowledge(request: web.Request, body: Acknowledgement) -> Acknowledg
 @SECTION.operation("GET", "/sites")
 async def list_sites(request: web.Request) -> SitesOfCompany:
     """The company's sites."""
-    board = await noticeboard.look(request.app[POOL], actor_of(request), now_ms())
-    return SitesOfCompany([msgspec.convert(one, SiteOfCompany, from_attributes=True) for one in board.sites])
+    tree, sums = await fleet.at_sites(request.app[POOL], actor_of(request), now_ms())
+    return SitesOfCompany(
+        [
+            SiteOfCompany(
+                site_id=node.site_id,
+                parent_id=node.parent_id or None,
+                name=node.name,
+                path=list(node.path),
+                devices=sums[node.site_id].devices,
+                here=sums[node.site_id].here,
+                worst=sums[node.site_id].worst,
+            )
+            for node in tree.nodes
+        ]
+    )
 
 
 @SECTION.operation(
@@ -133,14 +164,23 @@ async def list_sites(request: web.Request) -> SitesOfCompany:
 )
 async def add_site(request: web.Request, body: NewSite) -> SiteOfCompany:
     """Make a site."""
-    made = await placing.add_site(request.app[POOL], actor_of(request), body.site_name, now_ms())
+    made = await placing.add_site(
+        request.app[POOL], actor_of(request), body.site_name, now_ms(), body.parent_id or TOP
+    )
     return await _found(request, made)
 
 
 @SECTION.operation("PATCH", "/sites/{site_id}", problems=CHANGES)
-async def rename_site(request: web.Request, site_id: Number, body: NewSite) -> SiteOfCompany:
-    """Give it another name."""
-    await placing.rename_site(request.app[POOL], actor_of(request), site_id, body.site_name, now_ms())
+async def change_site(request: web.Request, site_id: Number, body: SiteChange) -> SiteOfCompany:
+    """Give it another name, or put it into another site."""
+    await placing.change_site(
+        request.app[POOL],
+        actor_of(request),
+        site_id,
+        now_ms(),
+        name=None if body.site_name is UNSET else body.site_name,
+        parent_id=None if body.parent_id is UNSET else body.parent_id or TOP,
+    )
     return await _found(request, site_id)
 
 
@@ -153,13 +193,13 @@ async def _found(request: web.Request, site_id: int) -> SiteOfCompany:
 
 @SECTION.operation("DELETE", "/sites/{site_id}", problems=[ProblemCode.FORBIDDEN])
 async def remove_site(request: web.Request, site_id: Number) -> None:
-    """Remove it, with its policies and windows; its devices stay the company's."""
+    """Remove it, with its policies and windows; its devices and the sites in it move one level up."""
     await placing.remove_site(request.app[POOL], actor_of(request), site_id, now_ms())
 
 
 @SECTION.operation("GET", "/sites/{site_id}/devices")
 async def list_devices(request: web.Request, site_id: Number) -> DevicesOfSite:
-    """The devices at a site."""
+    """The devices at a site itself, not in those below."""
     await _found(request, site_id)
     board = await noticeboard.look(request.app[POOL], actor_of(request), now_ms())
     return DevicesOfSite([str(one.device_id) for one in board.devices if one.site_id == site_id])

@@ -40,9 +40,14 @@ class Device(Struct):
 
 
 class DeviceList(Struct):
-    """The devices of your company."""
+    """A page of the devices of your company that were searched for."""
 
     devices: list[Device]
+    found: Annotated[int, Meta(description="How many the search finds, on all pages.")] = 0
+    of: Annotated[int, Meta(description="How many your company has.")] = 0
+    next: Annotated[str | None, Meta(description="What `after` is for the next page; null at the end.")] = (
+        None
+    )
 
 
 class Event(Struct):

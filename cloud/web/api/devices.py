@@ -6,8 +6,9 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from cloud.core.device_state import DeviceView
+from cloud.core.site_tree import TOP
 from cloud.postgres import devices
-from cloud.services import charting, naming
+from cloud.services import charting, fleet, naming, placing
 from cloud.web.api.device_json import (
     Device,
     DeviceHistory,
@@ -17,13 +18,31 @@ from cloud.web.api.device_json import (
     event_json,
     history_json,
 )
-from cloud.web.api.kinds import DeviceId, Line, device_number
+from cloud.web.api.kinds import DeviceId, Line, Number, device_number
 from cloud.web.api.operation import Section
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms, session_of
 
 SECTION: Final = Section("Devices", "The UPSs of your company, and what they say.")
 Range = Annotated[Literal[600, 3600, 86400], Meta(description="How far back, in seconds.")]
+
+
+Search = Annotated[str, Meta(max_length=500, description="Words and filters, as on the page of devices.")]
+After = Annotated[str, Meta(max_length=2000, description="`next` of the page before.")]
+Limit = Annotated[int, Meta(ge=1, le=fleet.MOST, description="Devices of a page.")]
+
+
+class DeviceMove(Struct):
+    """Devices, and the site where they are from now on; null: at none."""
+
+    device_ids: Annotated[list[DeviceId], Meta(max_length=1000)]
+    site_id: Number | None
+
+
+class Moved(Struct):
+    """How many devices are there."""
+
+    count: int
 
 
 class UpsProfile(Struct):
@@ -33,12 +52,32 @@ class UpsProfile(Struct):
     description: Line = ""
 
 
-@SECTION.operation("GET", "/devices")
-async def list_devices(request: web.Request) -> DeviceList:
-    """All devices of the company."""
-    views = await devices.list_views(request.app[POOL], session_of(request).company_id)
+@SECTION.operation("GET", "/devices", problems=[ProblemCode.FIELD_INVALID])
+async def list_devices(
+    request: web.Request, q: Search = "", sort: Line = "", after: After = "", limit: Limit = 100
+) -> DeviceList:
+    """The devices of the company that a search finds (docs/devices.md), a page at a time."""
+    asked = fleet.Asked(q, sort, after, limit)
+    found = await fleet.look(request.app[POOL], actor_of(request), asked, now_ms())
     at_ms = now_ms()
-    return DeviceList([device_json(view, at_ms) for view in views])
+    return DeviceList(
+        [device_json(one.view, at_ms) for one in found.devices],
+        found=found.found,
+        of=found.there,
+        next=found.next or None,
+    )
+
+
+@SECTION.operation(
+    "POST",
+    "/devices/move",
+    problems=[ProblemCode.FORBIDDEN, ProblemCode.NOT_FOUND, ProblemCode.FIELD_INVALID],
+)
+async def move_devices(request: web.Request, body: DeviceMove) -> Moved:
+    """Say where devices are from now on; all others stay where they are."""
+    chosen = [device_number(one) for one in body.device_ids]
+    site_id = TOP if body.site_id is None else body.site_id
+    return Moved(await placing.move(request.app[POOL], actor_of(request), chosen, site_id, now_ms()))
 
 
 async def own(request: web.Request, device_id: str) -> DeviceView:

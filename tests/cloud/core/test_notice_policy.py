@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.core.notice import Topic
-from cloud.core.notice_policy import Area, Place, Policy, Quiet, Window
+from cloud.core.notice_policy import Area, Place, Policy, Quiet, Scope, Window, that_count
 
 
 def at(text: str, zone: str) -> int:
@@ -55,6 +55,21 @@ def test_what_is_urgent_comes_through_where_it_may() -> None:
     assert policy.quiet_until(Topic.ON_BATTERY, now_ms) is not None
     strict = Policy(1, Area(), frozenset(Topic), 0, quiet=Quiet(0, 1439, "UTC", lets_urgent=False))
     assert strict.quiet_until(Topic.LOW_BATTERY, now_ms) is not None
+
+
+def test_the_nearest_site_around_a_device_counts() -> None:
+    company, outer, inner, own = (
+        Policy(number, area, frozenset({Topic.FAULT}), 0)
+        for number, area in enumerate(
+            (Area(), Area(Scope.SITE, 7), Area(Scope.SITE, 8), Area(Scope.DEVICE, 1, 5)), start=1
+        )
+    )
+    inside, beside = Place(1, 5, 9, (7, 8)), Place(2, 5, 0)
+    assert that_count((company, outer, inner, own), inside, Topic.FAULT) == (own,)
+    assert that_count((company, outer, inner), inside, Topic.FAULT) == (inner,)
+    assert that_count((company, outer), inside, Topic.FAULT) == (outer,)
+    assert that_count((company, outer), beside, Topic.FAULT) == (company,)
+    assert that_count((company, outer, inner), inside, Topic.OVERLOAD) == ()
 
 
 def test_a_window_has_an_end() -> None:

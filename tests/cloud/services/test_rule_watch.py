@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from cloud.core.rule import Side
-from cloud.postgres import rule_watch, rules
+from cloud.postgres import rule_watch, rules, sites
 from cloud.postgres.pool import Pool, make_pool
 from cloud.postgres.telemetry import Store
 from cloud.services import rule_watch as service
@@ -227,6 +227,26 @@ async def test_a_rule_of_a_site_ends_for_a_device_that_leaves_it(
     await watch_of(pool).round()
     assert told(database) == [(ONE, RAISED, 3)]
     run(database, "UPDATE ownership SET site_id = NULL")
+    await watch_of(pool).round()
+    assert run(database, "SELECT detail ->> 'why' FROM event WHERE kind = %s", CLEARED) == [("moved",)]
+
+
+async def test_a_rule_of_a_site_is_about_the_sites_in_it(database: str, pool: Pool, store: Store) -> None:
+    company = company_of(database, ONE)
+    async with pool.connection() as connection, connection.transaction():
+        outer = await sites.insert(connection, company, "Berlin", 1)
+        assert outer is not None
+        inner = await sites.insert(connection, company, "Hall", 1, outer)
+        assert inner is not None
+        assert await sites.move(connection, company, [ONE], inner) == 1
+    await add_rule(pool, company, scope="site", scope_id=outer)
+    Feed(store, ONE).send([90] * 3)
+    await watch_of(pool).round()
+    assert told(database) == [(ONE, RAISED, 3)]
+    assert await rules.sites_of(pool, company, ONE) == [outer, inner]
+    async with pool.connection() as connection, connection.transaction():
+        assert await sites.update(connection, company, inner, "Hall", 0)
+    assert await rules.sites_of(pool, company, ONE) == [inner]
     await watch_of(pool).round()
     assert run(database, "SELECT detail ->> 'why' FROM event WHERE kind = %s", CLEARED) == [("moved",)]
 

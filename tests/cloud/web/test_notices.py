@@ -109,11 +109,13 @@ async def test_sites_have_devices_and_lose_them(ada: Somebody, building: Buildin
     path = made.headers["Location"]
     assert "name already" in (await ada.browser.post("/sites", {"name": "North building"})).text
     one, two = building.devices
-    form = {"name": "North", f"device_{one.device_id}": "on", f"device_{two.device_id}": "on"}
-    assert (await ada.browser.post(path, form)).status == 303
-    assert "2 devices" in (await ada.browser.get("/sites")).text
-    del form[f"device_{two.device_id}"]
-    await ada.browser.post(path, form)
+    assert (await ada.browser.post(path, {"name": "North"})).status == 303
+    site_id = path.rpartition("/")[2]
+    for device, count in ((one, "1 device<"), (two, "2 devices<")):
+        form = {"device": str(device.device_id), "site": site_id}
+        assert (await ada.browser.post("/devices/move", form)).status == 303
+        assert count in (await ada.browser.get("/sites")).text
+    await ada.browser.post("/devices/move", {"device": str(two.device_id), "site": ""})
     page = (await ada.browser.get("/sites")).text
     assert "1 device<" in page
     assert "1 device is at no site." in page

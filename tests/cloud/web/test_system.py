@@ -113,3 +113,15 @@ async def test_a_head_request_opens_no_stream(portal: Portal, ada: Somebody) -> 
     owned = await portal.own_device(ada.actor)
     assert (await ada.browser.ask("HEAD", f"/devices/{owned.device_id}/live")).status == 405
     assert (await ada.browser.ask("HEAD", f"/devices/{owned.device_id}")).status == 200
+
+
+async def test_static_files_are_squeezed_for_whoever_can_take_it(stranger: Visitor) -> None:
+    plain = await stranger.get("/static/portal.css", **{"Accept-Encoding": "identity"})
+    small = await stranger.get("/static/portal.css", **{"Accept-Encoding": "gzip"})
+    assert ("Content-Encoding" in plain.headers, small.headers["Content-Encoding"]) == (False, "gzip")
+    assert small.text == plain.text
+    assert small.headers["Vary"] == "Accept-Encoding"
+    part = await stranger.get("/static/portal.css", **{"Accept-Encoding": "gzip", "Range": "bytes=0-9"})
+    assert (part.status, part.text) == (206, plain.text[:10])
+    page = await stranger.get("/login", **{"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in page.headers, "a page holds a token"

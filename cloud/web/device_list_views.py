@@ -1,0 +1,202 @@
+"""The list of devices: search, states, sites, orders in its address; its rows live; a file; moving devices.
+
+The page asks again only for what is on its screen (``/devices/rows``); a short list is asked for as a whole,
+so that what comes and goes shows by itself.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from cloud.core import device_query
+from cloud.core.authz import Action
+from cloud.core.device_query import FILTERS, MAX_CHARS, Query, text_of
+from cloud.core.device_state import FACES
+from cloud.core.fleet import LABELS
+from cloud.core.refusal import RefusedError
+from cloud.core.site_tree import TOP, URGENCY, Tree
+from cloud.services import fleet, placing
+from cloud.services.fleet import Asked, Listed, Listing
+from cloud.web import claim_lists, device_file
+from cloud.web.alarm_views import number_of_device
+from cloud.web.notice_forms import number_of
+from cloud.web.problems import Problem, ProblemCode
+from cloud.web.responses import page, see_other
+from cloud.web.sentences import summary_of
+from cloud.web.state import POOL, actor_of, now_ms
+
+SHORT: Final = 25
+"""Devices of a company up to which its list is asked for as a whole."""
+ON_A_SCREEN: Final = 60
+SITES_SHOWN: Final = 24
+"""Sites above the list; the page of sites has all of them."""
+_IDS: Final = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,19}){0,59}", re.ASCII)
+
+
+def asked_of(request: web.Request) -> Asked:
+    """What the address asks for."""
+    query = request.query
+    return Asked(query.get("q", "")[: MAX_CHARS + 1], query.get("sort", ""), query.get("after", ""))
+
+
+def address(asked: Asked, **changes: str) -> str:
+    """The address of the list with these changes; a change begins at the first page."""
+    named = {"q": asked.query.strip(), "sort": asked.sort, **changes}
+    told = urlencode({name: value for name, value in named.items() if value})
+    return f"/devices?{told}" if told else "/devices"
+
+
+async def list_devices(request: web.Request) -> web.Response:
+    """A page of the company's devices; as a fragment when htmx asks."""
+    asked = asked_of(request)
+    try:
+        listing = await fleet.look(request.app[POOL], actor_of(request), asked, now_ms())
+    except RefusedError as refusal:
+        if refusal.field != "q":
+            raise Problem(ProblemCode.BAD_REQUEST, detail=str(refusal)) from None
+        return await _list(request, asked, None, str(refusal))
+    return await _list(request, asked, listing, "")
+
+
+async def _list(request: web.Request, asked: Asked, listing: Listing | None, fault: str) -> web.Response:
+    at_ms = now_ms()
+    listed = [] if listing is None else listing.devices
+    may_move = actor_of(request).may(Action.NOTIFY) and bool(listing and listing.tree.nodes)
+    context: dict[str, Any] = {
+        "asked": asked,
+        "fault": fault,
+        "listing": listing,
+        "rows": [(one, summary_of(one.view, at_ms)) for one in listed],
+        "link": _linking(asked),
+        "states": [] if listing is None else _states(asked, listing),
+        "place": None if listing is None else _place(asked, listing),
+        "orders": {order.value: label for order, label in LABELS.items()},
+        "filters": FILTERS,
+        "max_chars": MAX_CHARS,
+        "may_move": may_move,
+        "choosing": may_move and request.query.get("choose") == "1",
+        "moved": request.query.get("moved", "") if request.query.get("moved", "").isdecimal() else "",
+        "whole": listing is not None and listing.there <= SHORT,
+        "here": address(asked, after=asked.after),
+    }
+    if "HX-Request" in request.headers:
+        context["choosing"] = False
+    waiting = await claim_lists.newest_open(request) if not asked.after else []
+    context |= {"waiting": waiting[: claim_lists.SHOWN], "more_wait": len(waiting) > claim_lists.SHOWN}
+    template = "_devices.html" if "HX-Request" in request.headers else "devices.html"
+    return page(request, template, context)
+
+
+def _linking(asked: Asked) -> Callable[..., str]:
+    def link(**changes: str) -> str:
+        return address(asked, **changes)
+
+    return link
+
+
+def _states(asked: Asked, listing: Listing) -> list[dict[str, Any]]:
+    """The states of what was found, the worst first, each with the address that shows it alone."""
+    chosen = device_query.states_of(listing.query)
+    return [
+        {
+            "face": FACES[condition],
+            "count": listing.states[condition],
+            "current": chosen == {condition.value},
+            "href": address(asked, q=text_of(device_query.with_states(listing.query, [condition.value]))),
+        }
+        for condition in URGENCY
+        if condition in listing.states
+    ]
+
+
+def _place(asked: Asked, listing: Listing) -> dict[str, Any]:
+    """Where in the tree the list is: the way there, and the sites below."""
+    tree, sums = listing.tree, listing.sums
+    term = device_query.site_of(listing.query)
+    named = [] if term is None or term.site is None else tree.named(term.site)
+    at = named[0].site_id if len(named) == 1 else TOP
+    shown = tree.children(at) if at != TOP or term is None else []
+    return {
+        "line": [(node, _at(asked, listing.query, tree, node.site_id)) for node in tree.line(at)],
+        "below": [
+            (node, sums[node.site_id], _at(asked, listing.query, tree, node.site_id))
+            for node in shown[:SITES_SHOWN]
+        ],
+        "more": max(0, len(shown) - SITES_SHOWN),
+        "faces": FACES,
+        "all": address(asked, q=text_of(device_query.with_site(listing.query, ""))),
+    }
+
+
+def _at(asked: Asked, query: Query, tree: Tree, site_id: int) -> str:
+    return address(asked, q=text_of(device_query.with_site(query, tree.exact_name(site_id))))
+
+
+# --- rows that are on a screen ------------------------------------------------------------------------------
+
+
+async def show_rows(request: web.Request) -> web.Response:
+    """Rows of the list as they are now, each for its place on the page."""
+    text = request.query.get("ids", "")
+    if not _IDS.fullmatch(text):
+        raise Problem(ProblemCode.BAD_REQUEST, detail=f"ids names up to {ON_A_SCREEN} devices.")
+    numbers = list(dict.fromkeys(int(one) for one in text.split(".") if int(one) < 1 << 63))
+    found = await fleet.watch(request.app[POOL], actor_of(request), numbers)
+    return page(request, "_device_rows.html", _rows(found, numbers))
+
+
+def _rows(found: Sequence[Listed], numbers: Sequence[int]) -> dict[str, Any]:
+    at_ms = now_ms()
+    known = {one.view.device_id for one in found}
+    return {
+        "rows": [(one, summary_of(one.view, at_ms)) for one in found],
+        "gone": [number for number in numbers if number not in known],
+        "choosing": False,
+    }
+
+
+# --- moving -------------------------------------------------------------------------------------------------
+
+
+async def move_devices(request: web.Request) -> web.Response:
+    """The chosen devices, or all that the list's query finds, are at another site from now on."""
+    form, actor, pool = await request.post(), actor_of(request), request.app[POOL]
+    told = {name: str(form.get(name, "")) for name in ("q", "sort", "site", "all")}
+    site_id = number_of(told["site"]) if told["site"] else TOP
+    back = Asked(told["q"][:MAX_CHARS], told["sort"])
+    actor.must(Action.NOTIFY)
+    if told["all"]:
+        chosen = await fleet.numbers(pool, actor, back.query, now_ms())
+    else:
+        chosen = [_device_number(str(one)) for one in form.getall("device", [])]
+    if not chosen:
+        return see_other(address(back, choose="1"))
+    moved = await placing.move(pool, actor, chosen, site_id, now_ms(), strict=not told["all"])
+    return see_other(address(back, moved=str(moved)))
+
+
+def _device_number(text: str) -> int:
+    """Problem not_found for a text that cannot be one."""
+    try:
+        return number_of_device(text)
+    except ValueError:
+        raise Problem(ProblemCode.NOT_FOUND) from None
+
+
+# --- as a file ----------------------------------------------------------------------------------------------
+
+
+async def export_devices(request: web.Request) -> web.StreamResponse:
+    """The devices that the list shows, all pages of them, for a spreadsheet."""
+    return await device_file.stream(request, asked_of(request))
+
+
+def add_routes(app: web.Application) -> None:
+    """Register these views."""
+    app.router.add_get("/devices", list_devices)
+    app.router.add_get("/devices/rows", show_rows, allow_head=False)
+    app.router.add_get("/devices.csv", export_devices, allow_head=False)
+    app.router.add_post("/devices/move", move_devices)
