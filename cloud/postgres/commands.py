@@ -91,13 +91,17 @@ class Lately:
 async def rights(
     connection: Connection, session_hash: bytes, account_id: int, company_id: int
 ) -> Rights | None:
-    """Of this log-in; None where it has ended, or the person is no member (any more)."""
+    """Of this log-in, or of an API token, which proves nobody's presence; None where it has ended, or the
+    person is no member (any more).
+    """
     found = await connection.execute(
-        "SELECT m.role, totp.confirmed_ms IS NOT NULL, s.factor_ms FROM web_session s"
+        "SELECT m.role, totp.confirmed_ms IS NOT NULL, s.factor_ms FROM"
+        " (SELECT account_id, company_id, factor_ms FROM web_session WHERE session_hash = %(hash)s"
+        "  UNION ALL SELECT account_id, company_id, NULL FROM api_token WHERE token_hash = %(hash)s) s"
         " JOIN account a USING (account_id) JOIN membership m USING (company_id, account_id)"
         " LEFT JOIN totp USING (account_id)"
-        " WHERE s.session_hash = %s AND s.account_id = %s AND s.company_id = %s AND a.disabled_ms IS NULL",
-        [session_hash, account_id, company_id],
+        " WHERE s.account_id = %(account)s AND s.company_id = %(company)s AND a.disabled_ms IS NULL",
+        {"hash": session_hash, "account": account_id, "company": company_id},
     )
     row = await found.fetchone()
     return None if row is None else Rights(Role(row[0]), row[1], row[2])

@@ -96,6 +96,12 @@ async def company_views(pool: Pool, company_id: int, device_ids: Sequence[int]) 
     return {view.device_id: view for view in found}
 
 
+async def views_after(pool: Pool, company_id: int, after: int, limit: int) -> list[DeviceView]:
+    """So many devices a company owns, by number, behind this one."""
+    page = sql.SQL("o.company_id = %s AND o.device_id > %s ORDER BY o.device_id LIMIT %s")
+    return await _views(pool, page, [company_id, after, limit])
+
+
 async def find_view(pool: Pool, company_id: int, device_id: int) -> DeviceView | None:
     """A device, if this company owns it now."""
     found = await _views(pool, sql.SQL("o.device_id = %s AND o.company_id = %s"), [device_id, company_id])

@@ -152,6 +152,14 @@ _PERSON: Final[Sequence[tuple[str, str]]] = (
         ),
     ),
     (
+        "api_tokens",
+        (
+            "SELECT t.name, c.name AS company, t.scopes, t.created_ms, t.expires_ms, t.used_ms,"
+            " t.used_network FROM api_token t JOIN company c USING (company_id)"
+            " WHERE t.account_id = %(account)s ORDER BY t.token_id"
+        ),
+    ),
+    (
         "devices",
         (
             "SELECT o.device_id::text, d.product_id, d.model, d.sku, d.serial, d.firmware, o.name,"

@@ -3,6 +3,7 @@
 from typing import Final
 
 from cloud.core.account import FORGET_MS
+from cloud.core.api_token import KEPT_MS
 from cloud.postgres.pool import Pool
 
 HOUR_MS: Final = 3_600_000
@@ -18,6 +19,7 @@ _STATEMENTS: Final = (
     ("DELETE FROM login_step WHERE expires_ms <= %s", 0),
     ("DELETE FROM password_reset WHERE expires_ms <= %s", 0),
     ("DELETE FROM web_session WHERE expires_ms <= %s", 0),
+    ("DELETE FROM api_token WHERE expires_ms <= %s", KEPT_MS),
     ("DELETE FROM idempotency WHERE expires_ms <= %s", 0),
     # The count of mails is kept a day, so that nobody's pause begins anew every ten minutes.
     ("DELETE FROM mailed_code WHERE made_ms <= %s", DAY_MS),

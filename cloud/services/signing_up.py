@@ -183,9 +183,7 @@ async def register(
     return None
 
 
-def _parse(
-    kit: Kit, row: SignUpRow, form: Mapping[str, str]
-) -> tuple[dict[str, str] | None, dict[str, str]]:
+def _parse(kit: Kit, row: SignUpRow, form: Mapping[str, str]) -> tuple[dict[str, str] | None, dict[str, str]]:
     """Page two, None for invited people; and page one, whose names a partner only suggests. FormError."""
     company, profile, faults = None, dict(row.profile), {}
     for field in () if row.partner is None else ("first_name", "last_name"):

@@ -26,6 +26,8 @@ from cloud.services.vault import Vault, VaultError
 from cloud.web import (
     account_views,
     alarm_views,
+    api_views,
+    audit_views,
     claim_lists,
     claim_views,
     command_views,
@@ -45,6 +47,7 @@ from cloud.web import (
     sign_up_views,
     site_views,
     system_views,
+    token_views,
 )
 from cloud.web.api import routes as api
 from cloud.web.housekeeping import keeping_house, looking_after_owners
@@ -98,10 +101,13 @@ def make_app(settings: Settings) -> web.Application:
         claim_lists,
         claim_views,
         api,
+        api_views,
         sign_up_views,
         mailbox_views,
         account_views,
         safety_views,
+        token_views,
+        audit_views,
         company_views,
         alarm_views,
         site_views,

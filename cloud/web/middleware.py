@@ -2,8 +2,8 @@
 
 Order, outermost first: ``observe`` (request id, metrics, log) → ``forwarded`` (the person's address behind a
 proxy) → ``problems`` (errors become pages or problem+json) → ``bounded`` (where too many claims are in, the
-database is not asked who this is) → ``visitor`` (session, log-in needed unless the handler is ``public``) →
-``same_site`` (CSRF).
+database is not asked who this is) → ``visitor`` (session or API token, one of which is needed unless the
+handler is ``public``) → ``same_site`` (CSRF).
 Headers are set when a response is prepared, so streams and errors have them too.
 """
 
@@ -21,7 +21,7 @@ from cloud.core.authz import NotAllowedError
 from cloud.core.refusal import RefusedError
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services.passwords import BusyError
-from cloud.web import sessions
+from cloud.web import bearer, sessions
 from cloud.web.addresses import client_address, is_proxy
 from cloud.web.problems import BY_STATUS, Problem, ProblemCode
 from cloud.web.refusals import problem_of
@@ -187,6 +187,10 @@ async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     found = request.match_info
     if found.http_exception is not None or getattr(found.handler, "anonymous", False):
         return await handler(request)  # nobody needs to be known for these
+    token = bearer.token_of(request)
+    if token is not None:
+        request[VISIT] = await bearer.read_visit(request, token)
+        return await handler(request)
     request[VISIT] = await sessions.read_visit(request.app[POOL], request.app[SETTINGS], request, now_ms())
     if visit_of(request).session is None and not getattr(found.handler, "public", False):
         if request.method in SAFE_METHODS and not wants_json(request) and "HX-Request" not in request.headers:
@@ -216,9 +220,14 @@ def signed_link(handler: H) -> H:
 
 @web.middleware
 async def same_site(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse changes that another site asks for: by the browser's own headers, and by the form's token."""
-    found = request.match_info
-    is_signed = getattr(found.handler, "signed_link", False)
+    """Refuse changes that another site asks for: by the browser's own headers, and by the form's token.
+
+    Not those with an API token: no other site's page can send one.
+    """
+    found, visit = request.match_info, request.get(VISIT)
+    is_signed = getattr(found.handler, "signed_link", False) or (
+        visit is not None and visit.grant is not None
+    )
     if request.method not in SAFE_METHODS and found.http_exception is None and not is_signed:
         if not _from_here(request):
             raise Problem(ProblemCode.CROSS_SITE)

@@ -59,6 +59,9 @@ class ProblemCode(StrEnum):
     UPS_FAULT = "ups_fault"
     COMMAND_UNDER_WAY = "command_under_way"
     GROUP_NAME_WRONG = "group_name_wrong"
+    TOKEN_INVALID = "token_invalid"  # noqa: S105 - no token
+    SCOPE_NEEDED = "scope_needed"
+    PERSON_NEEDED = "person_needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +295,22 @@ KINDS: dict[ProblemCode, ProblemKind] = {
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The typed name is not that of the outlet group",
         "Nothing was sent.",
+    ),
+    ProblemCode.TOKEN_INVALID: ProblemKind(
+        HTTPStatus.UNAUTHORIZED,
+        "This token is not valid",
+        "It is not complete, has expired, was revoked, or its owner has left the company. Make a new one "
+        "under My Account, API tokens.",
+    ),
+    ProblemCode.SCOPE_NEEDED: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "The token lacks a scope",
+        "The member scope names it. Make a token that has it. Nothing was changed.",
+    ),
+    ProblemCode.PERSON_NEEDED: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "This needs a person",
+        "A token cannot prove that somebody is there: log in, and do it yourself. Nothing was changed.",
     ),
 }
 

@@ -13,6 +13,11 @@ from cloud.web.state import PAGES, REQUEST_ID, SETTINGS, VISIT, now_ms
 
 THEMES: Final = frozenset({"light", "dark"})
 PROBLEM_TYPE: Final = "application/problem+json"
+_CHALLENGES: Final = {
+    ProblemCode.TOKEN_INVALID: "invalid_token",
+    ProblemCode.SCOPE_NEEDED: "insufficient_scope",
+}
+"""Words of RFC 6750 for what is wrong with a token."""
 
 
 def page(
@@ -54,7 +59,9 @@ def see_other(location: str) -> web.Response:
 def wants_json(request: web.Request) -> bool:
     """Whether the caller is a program."""
     accept = request.headers.get("Accept", "")
-    return request.path.startswith("/api/") or (bool(accept) and "html" not in accept and "*/*" not in accept)
+    return request.path.startswith("/api/v") or (
+        bool(accept) and "html" not in accept and "*/*" not in accept
+    )
 
 
 def problem_response(request: web.Request, problem: Problem) -> web.Response:
@@ -81,6 +88,10 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
         )
     if problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.code in _CHALLENGES:
+        scope = problem.more.get("scope", "")
+        named = f', scope="{scope}"' if scope else ""
+        response.headers["WWW-Authenticate"] = f'Bearer error="{_CHALLENGES[problem.code]}"{named}'
     if problem.code is ProblemCode.LOGIN_NEEDED and "HX-Request" in request.headers:
         response.headers["HX-Redirect"] = "/login"
     return response

@@ -9,6 +9,7 @@ from aiohttp import web
 from cloud.config import Settings
 from cloud.core.authz import Actor
 from cloud.postgres.accounts import Session
+from cloud.postgres.api_tokens import Grant
 from cloud.postgres.pool import Pool
 from cloud.services.accounts import Authenticator
 from cloud.services.commanding import Commander
@@ -37,11 +38,13 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 @dataclass(slots=True)
 class Visit:
-    """Who makes this request, as its cookie says, and the form token of this visitor."""
+    """Who makes this request, as its cookie or API token says, and the form token of this visitor."""
 
     session: Session | None
     form_token: str
     new_cookie: str | None = None
+    grant: Grant | None = None
+    """What the request's API token allows; None without one."""
 
 
 VISIT: Final = web.RequestKey("visit", Visit)

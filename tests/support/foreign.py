@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
+from cloud.core.api_token import Scope
 from cloud.core.authz import Actor, Role
 from cloud.core.command import Order
 from cloud.core.rule_draft import Draft
 from cloud.postgres import accounts
+from cloud.postgres.accounts import Session
 from cloud.postgres.commands import CommandRow
 from cloud.postgres.notice_policies import PolicyRow, Target, WindowRow
-from cloud.services import commanding, companies, naming, noticeboard, offering, placing, ruling
+from cloud.services import api_tokens, commanding, companies, naming, noticeboard, offering, placing, ruling
 from cloud.web import sessions
 from cloud.web.bulk_views import BULK
 from cloud.web.state import COMMANDER, KIT
@@ -26,7 +28,11 @@ from tests.support.device import random_codes
 from tests.support.portal import PASSWORD, Portal, claim, now_ms
 from tests.support.rooms import PAGE_ONE, PAGE_TWO
 
-HARMLESS: Final[Mapping[str, str]] = {"path": "portal.css", "kind": "csv"}
+HARMLESS: Final[Mapping[str, str]] = {
+    "path": "portal.css",
+    "kind": "csv",
+    "operation": "devices.list_devices",
+}
 """Placeholders of paths that name nobody's things. All others are looked up in ``World.ids``."""
 QUERY: Final = frozenset(
     {
@@ -106,6 +112,8 @@ FIELDS: Final[Mapping[str, Any]] = {
     "parent_id": None,
     "device_ids": [],
     "alarms": [{"device_id": "1", "topic": "overload"}],
+    "scopes": ["devices:read"],
+    "expires_days": 7,
 }
 """Other fields of the API's bodies."""
 DAY_MS: Final = 86_400_000
@@ -138,6 +146,7 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/account/partner/disconnect": {},
     "/account/log-ins/end": {"name": THEIRS},
     "/account/log-ins/end-others": {},
+    "/account/tokens/new": {"name": "Mine", "scopes": "devices:read", "days": "7"},
     "/account/delete": {"hand_to": THEIRS},
     "/reset": {"email": "somebody@example.org"},
     "/reset/new": {"token": "x", "password": PASSWORD},
@@ -210,6 +219,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     watching = Draft(name="A rule of their own", subject="load_w", side="above", threshold=500)
     rule_id = await ruling.make(portal.pool, owner, watching, now_ms())
     arranged = await arrange(portal, owner)
+    token = await token_of(portal, cookie)
     ids = {
         **arranged,
         "device_id": str(owned.device_id),
@@ -229,6 +239,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         "command_id": ordered.command_id,
         "at_ms": str(outage_ms),
         "name": b64url(sessions.hash_of(cookie)),
+        "token_id": str(token),
     }
     marks = (
         "Cellar rack",
@@ -236,6 +247,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         "A rule of their own",
         *("A site of their own", "A policy of their own", "A channel of their own", "work of their own"),
         "a cause of their own",
+        "A token of their own",
         "Example Clinic",
         "ada@example.org",
         "grace@example.org",
@@ -272,13 +284,26 @@ async def arrange(portal: Portal, owner: Actor) -> dict[str, str]:
     return {name: str(n) for kind, n in numbers.items() for name in (kind, f"{kind}_id")}
 
 
-async def order(portal: Portal, cookie: str, device_id: int) -> CommandRow:
-    """A command that somebody's log-in has sent to their device."""
+async def log_in_of(portal: Portal, cookie: str) -> Session:
+    """A live log-in."""
     session = await accounts.find_session(
         portal.pool, sessions.hash_of(cookie), now_ms=now_ms(), idle_ms=DAY_MS
     )
     if session is None:
         raise AssertionError("the log-in is live")
+    return session
+
+
+async def token_of(portal: Portal, cookie: str) -> int:
+    """A token that somebody's log-in has made; its number."""
+    session = await log_in_of(portal, cookie)
+    made = await api_tokens.make(portal.app[KIT], session, "A token of their own", list(Scope), 7, now_ms())
+    return made.token_id
+
+
+async def order(portal: Portal, cookie: str, device_id: int) -> CommandRow:
+    """A command that somebody's log-in has sent to their device."""
+    session = await log_in_of(portal, cookie)
     what = Order(CommandKind.IDENTIFY)
     return await commanding.request(
         portal.app[COMMANDER], session, device_id, what, str(uuid.uuid4()), now_ms()
@@ -300,6 +325,7 @@ THINGS: Final[Mapping[str, LiteralString]] = {
     "person": "SELECT * FROM account WHERE account_id = %(account)s",
     "invitations": "SELECT * FROM invitation WHERE company_id = %(company)s",
     "commands": "SELECT * FROM v_command WHERE company_id = %(company)s",
+    "tokens": "SELECT token_id, name, scopes FROM api_token WHERE company_id = %(company)s",
     "jobs": "SELECT job_id, state <> 'interrupted' FROM bulk_job WHERE company_id = %(company)s",
     "partners": "SELECT * FROM partner_identity WHERE account_id = %(account)s",
     "log-ins": "SELECT session_hash, company_id FROM web_session WHERE account_id = %(account)s",

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from cloud.core.api_token import Scope
 from cloud.core.device_state import Condition
 from cloud.core.notice import Topic
 from cloud.core.notice_plan import Key

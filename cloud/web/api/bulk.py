@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.bulk import MAX_ROWS, ROWS_PER_S, Result, TooManyRowsError
 from cloud.services import bulk_claiming
 from cloud.services.bulk_claiming import Begun
@@ -21,7 +22,12 @@ from cloud.web.bulk_views import BULK, MAX_LIST_BYTES, name_of
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms
 
-SECTION: Final = Section("Bulk claims", f"Up to {MAX_ROWS} devices a list, {ROWS_PER_S:.0f} a second.")
+SECTION: Final = Section(
+    "Bulk claims",
+    f"Up to {MAX_ROWS} devices a list, {ROWS_PER_S:.0f} a second.",
+    reads=Scope.CLAIMS,
+    writes=Scope.CLAIMS,
+)
 PAGE: Final = 1000
 JOBS: Final = 50
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.authz import Action
 from cloud.core.device import Device, KeyState, MatterKind, live_keys
 from cloud.postgres import open_claims
@@ -27,7 +28,9 @@ from cloud.web.state import POOL, actor_of, now_ms
 from protocol.errors import IdentityError
 from protocol.identity import ProductId, ProductKey, fingerprint_of
 
-SECTION: Final = Section("Claims", "A device becomes yours by the two codes of its label.")
+SECTION: Final = Section(
+    "Claims", "A device becomes yours by the two codes of its label.", reads=Scope.CLAIMS, writes=Scope.CLAIMS
+)
 MAX_BODY_BYTES: Final = 4096
 PAGE: Final = 200
 

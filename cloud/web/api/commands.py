@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.command import Group, GroupState, Order, State
 from cloud.core.schedule import MAX_DAYS, MIN_DAYS, Schedule
 from cloud.postgres.commands import MAX_ROWS, CommandRow
@@ -20,7 +21,12 @@ from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import COMMANDER, POOL, actor_of, now_ms, session_of
 from protocol.commands import OUTLET_KINDS, CommandKind
 
-SECTION: Final = Section("Commands", "Switch outlet groups, test, calibrate, mute, identify.")
+SECTION: Final = Section(
+    "Commands",
+    "Switch outlet groups, test, calibrate, mute, identify.",
+    reads=Scope.DEVICES_READ,
+    writes=Scope.CONTROL,
+)
 CommandId = Annotated[str, Meta(max_length=64, description="Name of a command.")]
 REFUSED: Final = (
     ProblemCode.FORBIDDEN,

@@ -7,17 +7,23 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.authz import Role
 from cloud.postgres.companies import Invitation as InvitationRow
 from cloud.services import companies
 from cloud.web import sessions
 from cloud.web.api import once
 from cloud.web.api.kinds import Email, Line, Ms, Number, Token
-from cloud.web.api.operation import Section, json_of
+from cloud.web.api.operation import PERSON, Section, json_of
 from cloud.web.problems import ProblemCode
 from cloud.web.state import KIT, SETTINGS, actor_of, now_ms, session_of
 
-SECTION: Final = Section("Company", "The company you act for, and who belongs to it.")
+SECTION: Final = Section(
+    "Company",
+    "The company you act for, and who belongs to it.",
+    reads=Scope.COMPANY_READ,
+    writes=Scope.COMPANY_WRITE,
+)
 
 
 class CompanyDetails(Struct):
@@ -123,7 +129,7 @@ class Joined(Struct):
 # --- details ------------------------------------------------------------------------------------------------
 
 
-@SECTION.operation("GET", "/companies")
+@SECTION.operation("GET", "/companies", scope=PERSON)
 async def list_mine(request: web.Request) -> MyCompanies:
     """The companies you belong to."""
     found = await companies.mine(request.app[KIT], actor_of(request).account_id)
@@ -230,7 +236,7 @@ async def withdraw_invitation(request: web.Request, invitation_id: Number) -> No
     await companies.withdraw(request.app[KIT], actor_of(request), invitation_id, now_ms())
 
 
-@SECTION.operation("POST", "/invitations/look", problems=[ProblemCode.LINK_INVALID])
+@SECTION.operation("POST", "/invitations/look", scope=PERSON, problems=[ProblemCode.LINK_INVALID])
 async def look_at_invitation(request: web.Request, body: InvitationCode) -> Invited:
     """Who invites you. Changes nothing."""
     found = await companies.look_at_invitation(request.app[KIT], body.token, now_ms())
@@ -240,6 +246,7 @@ async def look_at_invitation(request: web.Request, body: InvitationCode) -> Invi
 @SECTION.operation(
     "POST",
     "/invitations/accept",
+    scope=PERSON,
     problems=[ProblemCode.LINK_INVALID, ProblemCode.OTHER_ADDRESS, ProblemCode.ALREADY_MEMBER],
 )
 async def accept_invitation(request: web.Request, body: InvitationCode) -> Joined:

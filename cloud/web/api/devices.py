@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.device_state import DeviceView
 from cloud.core.site_tree import TOP
 from cloud.postgres import devices
@@ -23,7 +24,12 @@ from cloud.web.api.operation import Section
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms, session_of
 
-SECTION: Final = Section("Devices", "The UPSs of your company, and what they say.")
+SECTION: Final = Section(
+    "Devices",
+    "The UPSs of your company, and what they say.",
+    reads=Scope.DEVICES_READ,
+    writes=Scope.DEVICES_WRITE,
+)
 Range = Annotated[Literal[600, 3600, 86400], Meta(description="How far back, in seconds.")]
 
 

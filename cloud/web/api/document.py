@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from cloud.core.api_token import MEANINGS, Scope
 from cloud.web.api import once
 from cloud.web.api.kinds import ProblemDetails
 from cloud.web.api.operation import JSON_TYPE, PREFIX, Operation, Section
@@ -18,8 +19,9 @@ JSON = dict[str, Any]
 
 OPENAPI: Final = "3.1.0"
 ABOUT: Final = (
-    "What the pages do, for programs. Log in with `POST /api/v1/session` and keep its cookie; every request "
-    "that is no GET carries the form token as `X-Form-Token`. Ids of devices are texts, times are unix "
+    "What the pages do, for programs. Send an API token as `Authorization: Bearer …`; or log in with `POST "
+    "/api/v1/session` and keep its cookie: then every request that is no GET carries the form token as "
+    "`X-Form-Token`. Ids of devices are texts, times are unix "
     "milliseconds, and what goes wrong is `application/problem+json` whose `code` never changes its meaning."
 )
 KEY_TEXT: Final = (
@@ -60,6 +62,12 @@ def make(sections: Sequence[Section], brand: str, cookie: str) -> JSON:
                     "in": "header",
                     "name": FORM_HEADER,
                     "description": "`GET /api/v1/form-token` tells it; it changes with each log-in.",
+                },
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API token with the scope that is named, and with its owner's role: "
+                    + " ".join(f"`{scope}`: {meaning}" for scope, meaning in MEANINGS.items()),
                 },
             },
         },
@@ -109,7 +117,9 @@ def _security(one: Operation) -> list[JSON]:
     needed: JSON = {} if one.public else {"session": []}
     if one.method != "GET":
         needed["form_token"] = []
-    return [needed]
+    if set(one.scopes) == set(Scope):
+        return [needed, {"token": []}]
+    return [needed, *({"token": [scope.value]} for scope in one.scopes)]
 
 
 def _parameters(one: Operation, schemas: _Schemas) -> list[JSON]:
@@ -140,7 +150,9 @@ def problems_of(one: Operation) -> list[ProblemCode]:
     """Every code this operation may answer with, its own first."""
     codes = [*one.problems, ProblemCode.DATABASE_UNAVAILABLE, ProblemCode.INTERNAL]
     if not one.public:
-        codes.append(ProblemCode.LOGIN_NEEDED)
+        codes += [ProblemCode.LOGIN_NEEDED, ProblemCode.TOKEN_INVALID, ProblemCode.PERSON_NEEDED]
+    if one.scopes:
+        codes.append(ProblemCode.SCOPE_NEEDED)
     if one.method != "GET":
         codes += [ProblemCode.CROSS_SITE, ProblemCode.FORM_EXPIRED]
     if one.body is not None:

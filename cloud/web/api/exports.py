@@ -24,16 +24,17 @@ from typing import Annotated, Any, Final, Literal
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from cloud.postgres import accounts, exports
+from cloud.core.api_token import Scope
+from cloud.postgres import accounts, api_tokens, exports
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services import exporting
 from cloud.services.exporting import MAX_MS, RightsLostError, Row, Wanted
 from cloud.services.naming import UnknownDeviceError
 from cloud.web.api.kinds import DeviceId, Ms, device_number
-from cloud.web.api.operation import JSON_TYPE, Section
+from cloud.web.api.operation import JSON_TYPE, PERSON, Section
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.sessions import IDLE_MS
-from cloud.web.state import KIT, POOL, actor_of, now_ms, session_of
+from cloud.web.state import KIT, POOL, actor_of, now_ms, session_of, visit_of
 
 MAX_EXPORTS: Final = 8
 MAX_EXPORTS_OF_ACCOUNT: Final = 2
@@ -42,7 +43,9 @@ RETRY_AFTER_S: Final = 10
 RUNNING: Final = web.AppKey("exports_running", Counter[int])
 
 
-SECTION: Final = Section("Export", "What your devices have reported in your time, as files; your data.")
+SECTION: Final = Section(
+    "Export", "What your devices have reported in your time, as files; your data.", reads=Scope.DEVICES_READ
+)
 MEDIA: Final = (JSON_TYPE, "text/csv")
 
 Kind = Annotated[Literal["csv", "json"], Meta(description="Kind of file.")]
@@ -142,7 +145,7 @@ async def _export(
             "Content-Disposition": f'attachment; filename="{product_id}-{part.what}.{part.kind}"',
         }
     )
-    with _place(request):
+    with place(request):
         pages = read(request.app[POOL], actor_of(request), wanted, lambda: _has_rights(request))
         async with contextlib.aclosing(pages):  # type: ignore[type-var]  # an async generator, as typed above
             await _stream(request, response, shape, pages)
@@ -169,8 +172,11 @@ async def _stream(
 
 
 async def _has_rights(request: web.Request) -> bool:
-    """Whether the log-in is still what it was when the export began."""
+    """Whether the log-in or token is still what it was when the export began."""
     session = session_of(request)
+    if visit_of(request).grant is not None:
+        found = await api_tokens.rights(request.app[POOL], session.session_hash, now_ms())
+        return found == (session.company_id, session.role)
     rights = await accounts.session_rights(
         request.app[POOL], [session.session_hash], now_ms=now_ms(), idle_ms=IDLE_MS
     )
@@ -178,7 +184,7 @@ async def _has_rights(request: web.Request) -> bool:
 
 
 @contextlib.contextmanager
-def _place(request: web.Request) -> Iterator[None]:
+def place(request: web.Request) -> Iterator[None]:
     """One of the exports that may run at once. Problem (too_many)."""
     running, account_id = request.app[RUNNING], session_of(request).account_id
     if running[account_id] >= MAX_EXPORTS_OF_ACCOUNT or running.total() >= MAX_EXPORTS:
@@ -212,7 +218,7 @@ class _Csv:
         return self._text([("time", *self._columns)])
 
     def rows(self, page: Sequence[Row]) -> str:
-        return self._text([(_iso(row[0]), *map(_cell, row)) for row in page])
+        return self._text([(iso(row[0]), *map(_cell, row)) for row in page])
 
     def tail(self) -> str:
         return ""
@@ -256,7 +262,7 @@ class _Json:
 _Shape = _Csv | _Json
 
 
-def _iso(ts_ms: int) -> str:
+def iso(ts_ms: int) -> str:
     """2026-11-21T08:00:00.123Z."""
     return datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
@@ -273,10 +279,12 @@ def _cell(value: Any) -> object:
 # --- oneself ------------------------------------------------------------------------------------------------
 
 
-@SECTION.operation("GET", "/account/data", answer=dict[str, Any], problems=[ProblemCode.TOO_MANY])
+@SECTION.operation(
+    "GET", "/account/data", answer=dict[str, Any], scope=PERSON, problems=[ProblemCode.TOO_MANY]
+)
 async def export_person(request: web.Request) -> web.Response:
     """*Download my data*."""
-    with _place(request):
+    with place(request):
         found = await exporting.about_person(request.app[KIT], session_of(request).account_id)
         response = web.Response(
             body=await asyncio.to_thread(_encoded, {"made_ms": now_ms(), **found}),

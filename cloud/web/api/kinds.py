@@ -33,6 +33,7 @@ class ProblemDetails(Struct, kw_only=True):
     request_id: Annotated[str, Meta(description="Names the request in the logs.")]
     faults: Annotated[dict[str, str], Meta(description="Field → what is wrong with it.")] = {}
     missing: Annotated[list[str], Meta(description="Safety steps that a command lacks, by code.")] = []
+    scope: Annotated[str, Meta(description="scope_needed: what the token lacks.")] = ""
     challenge: Annotated[str, Meta(description="work_needed: what is to be solved.")] = ""
     bits: Annotated[int, Meta(description="work_needed: how hard it is.")] = 0
     puzzles: Annotated[int, Meta(description="work_needed: how many parts it has.")] = 0

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.notice import Topic
 from cloud.postgres.notice_policies import PolicyRow, Target, WindowRow
 from cloud.services import noticeboard
@@ -18,7 +19,12 @@ from cloud.web.api.operation import Section
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import KIT, POOL, SETTINGS, actor_of, now_ms
 
-SECTION: Final = Section("Notifications", "Who is told what, by which channel, and what was sent.")
+SECTION: Final = Section(
+    "Notifications",
+    "Who is told what, by which channel, and what was sent.",
+    reads=Scope.NOTIFICATIONS,
+    writes=Scope.NOTIFICATIONS,
+)
 
 Minute = Annotated[int, Meta(ge=0, lt=1440, description="Minute of the day.")]
 Step = Annotated[int, Meta(ge=0, le=1, description="1: told when nobody has acknowledged in time.")]
@@ -241,6 +247,7 @@ async def list_channels(request: web.Request) -> Channels:
     "POST",
     "/notifications/channels",
     statuses={HTTPStatus.CREATED: "It can be named in policies."},
+    has_secret=True,
     problems=[*CHANGES, ProblemCode.TOO_MANY],
 )
 async def add_channel(request: web.Request, body: NewChannel) -> MadeChannel:

@@ -10,17 +10,20 @@ from typing import Final
 from aiohttp import web
 from msgspec import Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.device import Device
 from cloud.postgres.owners import OfferRow
 from cloud.services import offering
 from cloud.web.api import once
 from cloud.web.api.kinds import Ms, Token
-from cloud.web.api.operation import Section, json_of
+from cloud.web.api.operation import PERSON, Section, json_of
 from cloud.web.api.ownership import HELD, Ownership, fresh, ownership_of
 from cloud.web.problems import ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms
 
-SECTION: Final = Section("Offers", "Devices that others want to give to you.")
+SECTION: Final = Section(
+    "Offers", "Devices that others want to give to you.", reads=Scope.OWNERSHIP, writes=Scope.OWNERSHIP
+)
 REFUSED: Final = (ProblemCode.UNKNOWN_OFFER, ProblemCode.OFFER_FOR_ANOTHER, ProblemCode.FORBIDDEN)
 
 
@@ -72,6 +75,7 @@ async def look(request: web.Request, body: OfferCode) -> Offer:
 @SECTION.operation(
     "POST",
     "/offers/accept",
+    scope=PERSON,
     problems=[ProblemCode.FACTOR_NEEDED, ProblemCode.OWN_DEVICE, ProblemCode.NOTHING_OPEN, *HELD, *REFUSED],
 )
 async def accept(request: web.Request, body: OfferCode) -> Ownership:

@@ -20,6 +20,8 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from aiohttp import web
 
+from cloud.core.api_token import Scope
+from cloud.web import bearer
 from cloud.web.api import once
 from cloud.web.api.failures import translated
 from cloud.web.middleware import Handler, public
@@ -29,6 +31,8 @@ from cloud.web.state import SETTINGS
 PREFIX: Final = "/api/v1"
 JSON_TYPE: Final = "application/json"
 MAX_BODY_BYTES: Final = 16 * 1024
+PERSON: Final[tuple[Scope, ...]] = ()
+"""The scope of what only somebody who is logged in may do."""
 
 _PLACEHOLDER: Final = re.compile(r"{(\w+)}")
 _PLACE: Final = re.compile(r" - at `\$?\.?([^`]*)`$")
@@ -72,6 +76,9 @@ class Operation:
     statuses: Mapping[HTTPStatus, str]
     problems: tuple[ProblemCode, ...]
     public: bool
+    scopes: tuple[Scope, ...]
+    """A token needs one of these; with none, no token will do."""
+    has_secret: bool
     tag: str
     max_bytes: int
     marks: tuple[Mark, ...]
@@ -89,17 +96,23 @@ class Operation:
 
     @property
     def keeps_answers(self) -> bool:
-        """Whether an Idempotency-Key means something here: without an account answers are kept for nobody."""
-        return self.method == "POST" and not self.public
+        """Whether an Idempotency-Key means something here: without an account answers are kept for nobody,
+        and secrets are never kept.
+        """
+        return self.method == "POST" and not self.public and not self.has_secret
 
 
 @dataclass(slots=True)
 class Section:
-    """The operations of one subject."""
+    """The operations of one subject. ``reads`` and ``writes``: what a token needs for those that say nothing
+    of their own; without one they need somebody who is logged in.
+    """
 
     tag: str
     meaning: str
     operations: list[Operation] = field(default_factory=list)
+    reads: Scope | None = None
+    writes: Scope | None = None
 
     def operation(
         self,
@@ -110,6 +123,8 @@ class Section:
         problems: Sequence[ProblemCode] = (),
         answer: Any = None,
         is_public: bool = False,
+        scope: Scope | Sequence[Scope] | None = None,
+        has_secret: bool = False,
         max_bytes: int = MAX_BODY_BYTES,
         marks: Sequence[Mark] = (),
         media: Sequence[str] = (JSON_TYPE,),
@@ -117,8 +132,12 @@ class Section:
         """Register a function. ``statuses``: meaning of each status it answers with, the usual one first;
         ``problems``: what may go wrong beside what always may; ``answer``: type, where the function makes the
         response itself; ``marks``: for its handler; ``media``: types of an answer that may be long, and is
-        therefore not given to HEAD.
+        therefore not given to HEAD; ``scope``: which one a token needs, if not the section's; any of several,
+        or ``PERSON``; ``has_secret``: the answer must not be kept.
         """
+        usual_scope = self.reads if method == "GET" else self.writes
+        needed = usual_scope if scope is None else scope
+        scopes = (needed,) if isinstance(needed, Scope) else tuple(needed or ())
 
         def register(function: F) -> F:
             hints = typing.get_type_hints(function, include_extras=True)
@@ -154,9 +173,11 @@ class Section:
                     statuses=statuses or usual,
                     problems=tuple(problems),
                     public=is_public,
+                    scopes=() if is_public else scopes,
+                    has_secret=has_secret,
                     tag=self.tag,
                     max_bytes=max_bytes,
-                    marks=(*marks, public) if is_public else tuple(marks),
+                    marks=(*marks, public) if is_public else (*marks, bearer.accepting(scopes)),
                     media=tuple(media),
                 )
             )
@@ -189,7 +210,7 @@ def _handler(operation: Operation) -> Handler:
             arguments["body"] = _decoded(decoder, sent)
 
         async def act() -> web.StreamResponse:
-            with translated(request.app[SETTINGS].brand):
+            with bearer.without_person(request), translated(request.app[SETTINGS].brand):
                 return answered(operation, await operation.function(request, **arguments))
 
         if operation.keeps_answers:

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.outage import Ending, Outage
 from cloud.services import outages
 from cloud.web.api.device_json import DeviceHistory, history_json
@@ -14,7 +15,9 @@ from cloud.web.api.operation import Section
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import POOL, now_ms
 
-SECTION: Final = Section("Outages", "Times on battery, each with its runtime curve.")
+SECTION: Final = Section(
+    "Outages", "Times on battery, each with its runtime curve.", reads=Scope.DEVICES_READ
+)
 AtMs = Annotated[str, Meta(pattern="^[0-9]{1,15}$", description="at_ms of the outage.")]
 BeforeMs = Annotated[
     int, Meta(ge=0, le=outages.END_OF_TIME_MS, description="Only what began before; for the next page.")

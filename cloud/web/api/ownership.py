@@ -11,18 +11,24 @@ from typing import Annotated, Final
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.authz import Actor
 from cloud.core.device import Device, MatterKind, State
 from cloud.postgres.pool import Pool
 from cloud.services import offering, owning
 from cloud.web.api import once
 from cloud.web.api.kinds import DeviceId, Email, Kid, Ms, Number, device_number
-from cloud.web.api.operation import Section, json_of
+from cloud.web.api.operation import PERSON, Section, json_of
 from cloud.web.problems import ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms, session_of
 from protocol.identity import fingerprint_of
 
-SECTION: Final = Section("Ownership", "Keeping, giving away and defending a device.")
+SECTION: Final = Section(
+    "Ownership",
+    "Keeping, giving away and defending a device.",
+    reads=Scope.DEVICES_READ,
+    writes=Scope.OWNERSHIP,
+)
 
 HELD: Final = (ProblemCode.STOLEN, ProblemCode.CLONE_SUSPECTED, ProblemCode.RELEASING)
 REFUSED: Final = (ProblemCode.FORBIDDEN, ProblemCode.NOTHING_OPEN, *HELD)
@@ -151,7 +157,7 @@ async def show(request: web.Request, device_id: DeviceId) -> Ownership:
     return ownership_of(number, await owning.look(pool, actor, number, at_ms), actor)
 
 
-@SECTION.operation("POST", "/devices/{device_id}/release", problems=GUARDED)
+@SECTION.operation("POST", "/devices/{device_id}/release", scope=PERSON, problems=GUARDED)
 async def release(request: web.Request, device_id: DeviceId) -> Ownership:
     """Give the device up: then it is nobody's, and whoever holds its label may claim it.
 
@@ -169,6 +175,7 @@ async def keep(request: web.Request, device_id: DeviceId) -> Ownership:
 @SECTION.operation(
     "POST",
     "/devices/{device_id}/offer",
+    scope=PERSON,
     statuses={HTTPStatus.CREATED: "It is offered; the mail is on its way."},
     problems=[ProblemCode.FIELD_INVALID, *GUARDED],
 )
@@ -195,7 +202,7 @@ async def withdraw_offer(request: web.Request, device_id: DeviceId) -> Ownership
     return await act(request, device_id, offering.withdraw_offer(*who(request, device_id)))
 
 
-@SECTION.operation("POST", "/devices/{device_id}/key-requests/{kid}/approve", problems=GUARDED)
+@SECTION.operation("POST", "/devices/{device_id}/key-requests/{kid}/approve", scope=PERSON, problems=GUARDED)
 async def approve_key(request: web.Request, device_id: DeviceId, kid: Kid) -> Ownership:
     """It is ours: the device goes on with this key, and the old one is void."""
     pool, actor, number, at_ms = who(request, device_id)
@@ -229,13 +236,13 @@ async def mark_stolen(request: web.Request, device_id: DeviceId) -> Ownership:
     return await act(request, device_id, owning.mark_stolen(*who(request, device_id)))
 
 
-@SECTION.operation("DELETE", "/devices/{device_id}/stolen", problems=GUARDED)
+@SECTION.operation("DELETE", "/devices/{device_id}/stolen", scope=PERSON, problems=GUARDED)
 async def lift_stolen(request: web.Request, device_id: DeviceId) -> Ownership:
     """We have it back."""
     return await act(request, device_id, owning.lift_stolen(*who(request, device_id), fresh=fresh(request)))
 
 
-@SECTION.operation("DELETE", "/devices/{device_id}/clone-suspicion", problems=GUARDED)
+@SECTION.operation("DELETE", "/devices/{device_id}/clone-suspicion", scope=PERSON, problems=GUARDED)
 async def clear_clone(request: web.Request, device_id: DeviceId) -> Ownership:
     """There is no clone."""
     return await act(request, device_id, owning.clear_clone(*who(request, device_id), fresh=fresh(request)))

@@ -18,6 +18,8 @@ from cloud.web.api import (
     devices,
     document,
     exports,
+    listings,
+    metrics,
     notifications,
     offers,
     outages,
@@ -26,6 +28,7 @@ from cloud.web.api import (
     session,
     settings,
     system,
+    tokens,
 )
 from cloud.web.api.operation import PREFIX, Section, add_route
 from cloud.web.middleware import anonymous
@@ -33,6 +36,7 @@ from cloud.web.state import SETTINGS
 
 SECTIONS: Final[Sequence[Section]] = (
     session.SECTION,
+    tokens.SECTION,
     account.SECTION,
     company.SECTION,
     devices.SECTION,
@@ -46,7 +50,9 @@ SECTIONS: Final[Sequence[Section]] = (
     bulk.SECTION,
     ownership.SECTION,
     offers.SECTION,
+    listings.SECTION,
     exports.SECTION,
+    metrics.SECTION,
     system.SECTION,
 )
 
@@ -55,13 +61,13 @@ SECTIONS: Final[Sequence[Section]] = (
 async def show_document(request: web.Request) -> web.Response:
     """The OpenAPI document."""
     chosen = request.app[SETTINGS]
-    body = _document(chosen.brand, sessions.cookie_name(chosen))
+    body = document_of(chosen.brand, sessions.cookie_name(chosen))
     return web.Response(body=body, content_type="application/json", charset="utf-8")
 
 
 @cache
-def _document(brand: str, cookie: str) -> bytes:
-    """Made when it is first asked for: it takes longer than all the rest of a portal's start."""
+def document_of(brand: str, cookie: str) -> bytes:
+    """As JSON. Made when it is first asked for: it takes longer than all the rest of a portal's start."""
     return msgspec.json.encode(document.make(SECTIONS, brand, cookie))
 
 
@@ -69,6 +75,7 @@ def add_routes(app: web.Application) -> None:
     """Register all of it."""
     app.router.add_get(f"{PREFIX}/openapi.json", show_document)
     exports.prepare(app)
+    metrics.prepare(app)
     for section in SECTIONS:
         for operation in section.operations:
             add_route(app, operation)

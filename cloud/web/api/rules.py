@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.rule import SUBJECTS, Side, shown_unit
 from cloud.core.rule_draft import Draft
 from cloud.postgres.rules import Deed, Listed
@@ -18,6 +19,8 @@ from cloud.web.state import POOL, actor_of, now_ms
 SECTION: Final = Section(
     "Rules",
     "Threshold rules: an event `rule_raised` when a value stays beyond a threshold, and `rule_cleared`.",
+    reads=Scope.DEVICES_READ,
+    writes=Scope.DEVICES_WRITE,
 )
 MAX_DEEDS: Final = 200
 RuleId = Annotated[int, Meta(ge=0, lt=1 << 53, description="Number of a rule.")]

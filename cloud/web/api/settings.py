@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from cloud.core.api_token import Scope
 from cloud.core.settings import ChangeState, Origin, SettingState
 from cloud.postgres.settings import Change
 from cloud.services import settings
@@ -15,7 +16,12 @@ from cloud.web.problems import ProblemCode
 from cloud.web.state import COMMANDER, POOL, actor_of, now_ms
 from protocol.settings import MAX_REPORTED, Home, Kind
 
-SECTION: Final = Section("Settings", "What a device is set to, and what it is to be set to.")
+SECTION: Final = Section(
+    "Settings",
+    "What a device is set to, and what it is to be set to.",
+    reads=Scope.DEVICES_READ,
+    writes=Scope.DEVICES_WRITE,
+)
 Value = Annotated[bool | int | float | Line | None, Meta(description="As its kind says.")]
 
 

@@ -50,11 +50,17 @@ async def test_operations_say_what_they_do_need_and_may_answer(stranger: Visitor
         for method, one in methods.items():
             assert one["summary"], path
             assert {"503", "500"} < set(one["responses"]), path
-            (security,) = one["security"]
+            security, *by_token = one["security"]
             assert ("form_token" in security) == (method != "get"), path
+            assert all(set(other) == {"token"} for other in by_token), path
+            assert ("session" in security) >= bool(by_token), path
+            assert ("`scope_needed`" in one["responses"].get("403", {}).get("description", "")) == bool(
+                by_token
+            ), path
             assert ("401" in one["responses"]) >= ("session" in security), path
             keyed = any(parameter["name"] == "Idempotency-Key" for parameter in one["parameters"])
-            assert keyed == (method == "post" and "session" in security), path
+            tells_secret = one["operationId"] in {"api_tokens.make_token", "notifications.add_channel"}
+            assert keyed == (method == "post" and "session" in security and not tells_secret), path
             assert ("requestBody" in one) <= (method != "get"), path
 
 
@@ -67,3 +73,34 @@ async def test_problem_codes_are_listed(stranger: Visitor) -> None:
     claim = found["paths"][f"{PREFIX}/claims"]["post"]["responses"]
     assert "`work_needed`" in claim["429"]["description"]
     assert set(claim["409"]["content"]) == {"application/json", "application/problem+json"}
+
+
+async def test_tokens_need_the_scope_of_their_subject(stranger: Visitor) -> None:
+    paths = (await document(stranger))["paths"]
+
+    def scopes(method: str, path: str) -> list[str]:
+        alternatives = paths[PREFIX + path][method]["security"][1:]
+        return [scope for one in alternatives for scope in one["token"]]
+
+    assert scopes("get", "/devices") == ["devices:read"]
+    assert scopes("patch", "/devices/{device_id}/settings") == ["devices:write"]
+    assert scopes("post", "/devices/{device_id}/commands") == ["control"]
+    assert scopes("get", "/metrics") == ["metrics:read"]
+    assert scopes("put", "/company") == ["company:write"]
+    assert scopes("get", "/company/audit") == ["audit:read"]
+    assert scopes("post", "/claims") == ["claims"]
+    personal = {
+        (method, path.removeprefix(PREFIX))
+        for path, methods in paths.items()
+        for method, one in methods.items()
+        if len(one["security"]) == 1 and "session" in one["security"][0]
+    }
+    assert {
+        ("post", "/tokens"),
+        ("post", "/account/deletion"),
+        ("put", "/account/password"),
+        ("post", "/session/proof"),
+        ("post", "/devices/{device_id}/release"),
+        ("post", "/offers/accept"),
+    } <= personal
+    assert paths[f"{PREFIX}/token"]["get"]["security"][1:] == [{"token": []}]

@@ -21,6 +21,9 @@ OPEN = {
     "/readyz",
     "/metrics",
     "/favicon.ico",
+    "/api",
+    "/api/try",
+    "/api/operations/{operation}",
     "/api/v1/keys",
     "/api/v1/time",
     "/api/v1/openapi.json",
@@ -57,7 +60,7 @@ def routes(app: web.Application) -> Iterator[tuple[str, str]]:
             yield route.method, route.resource.canonical
 
 
-NUMBERS = {"at_ms": "1", "rule_id": "1"}
+NUMBERS = {"at_ms": "1", "rule_id": "1", "token_id": "1"}
 """Placeholders that take a number only."""
 
 

@@ -143,6 +143,7 @@ async def test_a_foreign_thing_is_answered_like_one_that_is_not(
             for name in (kind, f"{kind}_id")
         },
         "name": "A" * 43,
+        "token_id": "999999",
         "token": "0" * 8 + "-0000-4000-8000-" + "0" * 12 + ".x",
     }
     missing = World({**world.ids, **nobodys}, ())
