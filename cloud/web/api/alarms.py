@@ -17,7 +17,12 @@ from cloud.web.api.operation import Section
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms
 
-SECTION: Final = Section("Alarms", "What is wrong now, who looks after it, and the sites where devices are.")
+SECTION: Final = Section(
+    "Alarms",
+    "What is wrong now, who looks after it, and the sites where devices are.",
+    reads=Scope.DEVICES_READ,
+    writes=Scope.DEVICES_WRITE,
+)
 CHANGES: Final = (ProblemCode.FORBIDDEN, ProblemCode.FIELD_INVALID)
 
 
