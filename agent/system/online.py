@@ -121,6 +121,7 @@ class Online:
             database = await self._store.until(lambda now: now is not None)
             if database is None:
                 continue
+            before = _news(database)  # what is new while the answer is on its way is told next
             try:
                 state = await self.exchange()
             except (UplinkError, SystemRefusedError, StateError) as error:
@@ -136,11 +137,10 @@ class Online:
                 delay_s = min(max(float(state.next_s), SOONEST_S), LATEST_S)
                 if is_pressed(self._store.database, self._clock.wall_ms()):
                     delay_s = min(delay_s, WHILE_PRESSED_S)
-            await self._pause(delay_s)
+            await self._pause(delay_s, before)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, before: tuple[object, ...]) -> None:
         """Wait, but not once there is something that the cloud should know now."""
-        before = _news(self._store.value)
         try:
             async with asyncio.timeout(seconds):
                 await self._store.until(lambda now: _news(now) != before)

@@ -34,7 +34,7 @@ from tests.agent.system_rig import Rig, until
 from tests.support.system_cloud import SystemCloud
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -65,6 +65,7 @@ class PortalPeer:
     state: SystemState | None = None
     refuse: bytes = b""
     answer: bytes = b""
+    during: Callable[[], Awaitable[object]] | None = None
     reports: list[SystemReport] = field(default_factory=list)
     installation: Installation = field(init=False)
     _server: asyncio.Server | None = None
@@ -88,6 +89,9 @@ class PortalPeer:
             lengths = [line for line in head.lower().split("\r\n") if line.startswith("content-length:")]
             body = await reader.readexactly(int(lengths[0].partition(":")[2]) if lengths else 0)
             status, answer = self._answer(head.split()[1], body)
+            if self.during is not None:
+                during, self.during = self.during, None
+                await during()
             writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer)
             await writer.drain()
         writer.close()
@@ -154,6 +158,19 @@ async def test_counters_and_known_versions_survive_a_restart(server: Rig, portal
     assert portal.reports[-1].counter > seen
     assert portal.reports[-1].known == 7
     assert (await server.shown())["registration"]["number"] == "ABCDEF"
+
+
+async def test_what_is_new_while_an_answer_is_on_its_way_is_told_next(
+    tmp_path: Path, portal: PortalPeer
+) -> None:
+    """Not a minute later, when the next report is due anyway."""
+    portal.state = state(1, stand=Stand.UNREGISTERED)
+    async with Rig(tmp_path / "two", portal.installation, online=True) as rig:
+        store = rig.server.store
+        portal.during = lambda: store.change(lambda now: replace(now, attachment_counter=7))
+        await rig.do("create", kind="standalone", name="two")
+        await until("told", lambda: portal.reports and portal.reports[-1].attachment)
+        assert len(portal.reports) == 2
 
 
 async def test_register_now_gives_the_page_s_link_and_keeps_no_secret(
