@@ -36,7 +36,8 @@ SYSTEM_KEY_BYTES: Final = 32  # X25519, RFC 7748
 SYSTEM_ID_LENGTH: Final = 43
 WRITTEN_LENGTH: Final = 45
 """Characters of a System ID with its two check characters, as it is shown to people."""
-MAX_REPORT_BYTES: Final = 65_536
+MAX_REPORT_BYTES: Final = 524_288
+"""Takes as many attached servers and UPSs as may be, each with its own sealed or signed word."""
 MAX_STATE_BYTES: Final = 65_536
 MAX_ATTACHED: Final = 500
 MAX_UPS: Final = 500

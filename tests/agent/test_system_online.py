@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.clock import SystemClock
 from agent.errors import StateError, SystemRefusedError, UplinkDownError
@@ -17,6 +18,8 @@ from agent.system.portal import Portal
 from agent.time_service import TimeService
 from protocol.identity import kid_of
 from protocol.system import (
+    MAX_ATTACHED,
+    MAX_UPS,
     Attachment,
     Registration,
     Source,
@@ -28,7 +31,7 @@ from protocol.system import (
     UpsUnder,
     Waiting,
 )
-from protocol.system_keys import cloud_secret, read_envelope, unseal
+from protocol.system_keys import cloud_secret, make_system_key, read_envelope, seal, unseal
 from tests.agent.gateway_peer import GatewayPeer
 from tests.agent.system_rig import Rig, until
 from tests.support.system_cloud import SystemCloud
@@ -250,6 +253,25 @@ async def test_a_shadow_shows_its_lead_s_and_says_so(server: Rig, portal: Portal
     await server.server.online.exchange()
     shown = await server.shown()
     assert (shown["from"], shown["from_id"], shown["registration"]["number"]) == ("lead", "L" * 43, "ABCDEF")
+
+
+def test_the_largest_report_fits() -> None:
+    """As many attached servers and UPSs as the protocol allows."""
+    cloud, (key, system_id) = SystemCloud(), make_system_key(X25519PrivateKey.generate)
+    number = cloud.version
+    secret = cloud_secret(key, cloud.key().pub, system_id, number)
+    word = Attachment(system_id=system_id.value, to=system_id.value, counter=2**53 - 1)
+    report = SystemReport(
+        system_id=system_id.value,
+        counter=2**53 - 1,
+        nonce=bytes(16),
+        name="n" * 200,
+        licences=("l" * 200,) * 100,
+        attached=(seal(word, system_id, secret, number),) * MAX_ATTACHED,
+        ups=(UpsUnder(device_id=str(2**63 - 1), kid=kid_of(bytes(32)), signature=bytes(64)),) * MAX_UPS,
+    )
+    found, _answer = cloud.exchange(seal(report, system_id, secret, number))
+    assert found == report
 
 
 # --- trouble ------------------------------------------------------------------------------------------------
