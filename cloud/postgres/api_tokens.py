@@ -61,9 +61,10 @@ async def find(pool: Pool, token_hash: bytes, *, network: str, now_ms: int) -> G
         await cursor.execute(
             "SELECT token_id, t.name, scopes, t.used_ms, t.expires_ms, account_id,"
             " company_id, email, first_name, last_name, company.name AS company_name, role,"
-            " totp.confirmed_ms IS NOT NULL AS two_factor FROM api_token t"
+            " two_factor, factor_due_ms FROM api_token t"
             " JOIN account USING (account_id) JOIN company USING (company_id)"
-            " JOIN membership USING (company_id, account_id) LEFT JOIN totp USING (account_id)"
+            " JOIN membership USING (company_id, account_id) JOIN account_factor USING (account_id)"
+            " JOIN member_factor USING (company_id, account_id)"
             " WHERE token_hash = %s AND t.expires_ms > %s AND disabled_ms IS NULL",
             [token_hash, now_ms],
         )
@@ -89,6 +90,7 @@ async def find(pool: Pool, token_hash: bytes, *, network: str, now_ms: int) -> G
         role=Role(row["role"]),
         factor_ms=None,
         two_factor=row["two_factor"],
+        factor_due_ms=row["factor_due_ms"],
     )
     return Grant(row["token_id"], row["name"], frozenset(map(Scope, row["scopes"])), session)
 
@@ -99,8 +101,10 @@ async def rights(pool: Pool, token_hash: bytes, now_ms: int) -> tuple[int, str] 
         found = await connection.execute(
             "SELECT company_id, role FROM api_token t JOIN account USING (account_id)"
             " JOIN membership USING (company_id, account_id)"
-            " WHERE token_hash = %s AND expires_ms > %s AND disabled_ms IS NULL",
-            [token_hash, now_ms],
+            " JOIN member_factor USING (company_id, account_id)"
+            " WHERE token_hash = %s AND expires_ms > %s AND disabled_ms IS NULL"
+            " AND coalesce(factor_due_ms > %s, true)",
+            [token_hash, now_ms, now_ms],
         )
         row = await found.fetchone()
     return None if row is None else (row[0], row[1])

@@ -95,11 +95,11 @@ async def rights(
     person is no member (any more).
     """
     found = await connection.execute(
-        "SELECT m.role, totp.confirmed_ms IS NOT NULL, s.factor_ms FROM"
+        "SELECT m.role, f.two_factor, s.factor_ms FROM"
         " (SELECT account_id, company_id, factor_ms FROM web_session WHERE session_hash = %(hash)s"
         "  UNION ALL SELECT account_id, company_id, NULL FROM api_token WHERE token_hash = %(hash)s) s"
         " JOIN account a USING (account_id) JOIN membership m USING (company_id, account_id)"
-        " LEFT JOIN totp USING (account_id)"
+        " JOIN account_factor f USING (account_id)"
         " WHERE s.account_id = %(account)s AND s.company_id = %(company)s AND a.disabled_ms IS NULL",
         {"hash": session_hash, "account": account_id, "company": company_id},
     )

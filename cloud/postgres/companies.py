@@ -5,7 +5,7 @@ company's row first, so that two of them see each other one after the other (a c
 owner). ``NOTIFY account`` hints that somebody's rights have changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, LiteralString
 
@@ -86,6 +86,9 @@ class Invitation:
     created_ms: int
     expires_ms: int
     ended_ms: int | None
+    ended_how: str | None
+    sent_ms: int
+    """When its newest mail was written."""
 
     def is_open(self, now_ms: int) -> bool:
         """Whether it can be accepted."""
@@ -153,8 +156,8 @@ async def members(connection: Connection, company_id: int) -> list[Member]:
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             "SELECT account_id, email, first_name, last_name, role, membership.created_ms,"
-            " totp.confirmed_ms IS NOT NULL AS two_factor FROM membership JOIN account USING (account_id)"
-            " LEFT JOIN totp USING (account_id) WHERE company_id = %s"
+            " two_factor FROM membership JOIN account USING (account_id)"
+            " JOIN account_factor USING (account_id) WHERE company_id = %s"
             " ORDER BY array_position(ARRAY['owner', 'admin', 'operator', 'viewer'], role),"
             " lower(last_name), lower(first_name), account_id",
             [company_id],
@@ -235,7 +238,9 @@ async def hint(connection: Connection, account_id: int) -> None:
 
 _INVITATION: Final[LiteralString] = (
     "SELECT invitation_id, company_id, company.name AS company_name, i.email, i.email_norm, i.role,"
-    " account.first_name || ' ' || account.last_name AS inviter, i.created_ms, i.expires_ms, i.ended_ms"
+    " account.first_name || ' ' || account.last_name AS inviter, i.created_ms, i.expires_ms, i.ended_ms,"
+    " i.ended_how, coalesce((SELECT max(l.sent_ms) FROM invitation_link l"
+    " WHERE l.invitation_id = i.invitation_id), i.created_ms) AS sent_ms"
     " FROM invitation i JOIN company USING (company_id) JOIN account ON account_id = i.invited_by"
 )
 
@@ -267,8 +272,8 @@ async def insert_invitation(connection: Connection, new: NewInvitation) -> int |
         "expires": new.expires_ms,
     }
     await connection.execute(
-        "UPDATE invitation SET ended_ms = %(now)s WHERE company_id = %(company)s AND email_norm = %(norm)s"
-        " AND ended_ms IS NULL AND expires_ms <= %(now)s",
+        "UPDATE invitation SET ended_ms = %(now)s, ended_how = 'expired' WHERE company_id = %(company)s"
+        " AND email_norm = %(norm)s AND ended_ms IS NULL AND expires_ms <= %(now)s",
         values,
     )
     cursor = await connection.execute(
@@ -286,11 +291,13 @@ async def insert_invitation(connection: Connection, new: NewInvitation) -> int |
 async def invitations_since(
     connection: Connection, company_id: int, email_norm: str, since_ms: int
 ) -> tuple[int, int]:
-    """How many a company has sent after ``since_ms``, ended or not: to everybody, and to this address."""
+    """How many mails a company has sent after ``since_ms``: to everybody, and to this address."""
     cursor = await connection.execute(
-        "SELECT count(*), count(*) FILTER (WHERE email_norm = %s) FROM invitation"
-        " WHERE company_id = %s AND created_ms > %s",
-        [email_norm, company_id, since_ms],
+        "SELECT count(*), count(*) FILTER (WHERE email_norm = %(norm)s) FROM ("
+        "SELECT email_norm FROM invitation WHERE company_id = %(company)s AND created_ms > %(since)s"
+        " UNION ALL SELECT email_norm FROM invitation JOIN invitation_link USING (invitation_id)"
+        " WHERE company_id = %(company)s AND sent_ms > %(since)s) sent",
+        {"norm": email_norm, "company": company_id, "since": since_ms},
     )
     row = await cursor.fetchone()
     return (0, 0) if row is None else (int(row[0]), int(row[1]))
@@ -300,26 +307,45 @@ async def find_invitation(
     connection: Connection, *, token_hash: bytes | None = None, invitation_id: int | None = None
 ) -> Invitation | None:
     """The invitation of a link or of a number, locked until the transaction ends."""
+    if token_hash is not None:
+        cursor = await connection.execute(
+            "SELECT invitation_id FROM invitation_link WHERE token_hash = %s", [token_hash]
+        )
+        row = await cursor.fetchone()
+        invitation_id = invitation_id if row is None else int(row[0])
     found = await _invitations(
         connection,
-        f"{_INVITATION} WHERE i.token_hash = %s OR i.invitation_id = %s FOR UPDATE OF i",
-        [token_hash, invitation_id],
+        f"{_INVITATION} WHERE i.token_hash = %(token)s OR i.invitation_id = %(number)s FOR UPDATE OF i",
+        {"token": token_hash, "number": invitation_id},
     )
     return found[0] if found else None
 
 
-async def open_invitations(connection: Connection, company_id: int, now_ms: int) -> list[Invitation]:
-    """What a company is waiting for, newest first."""
+async def add_invitation_link(
+    connection: Connection, invitation_id: int, token_hash: bytes, *, now_ms: int, expires_ms: int
+) -> None:
+    """A further mail of an invitation that is held: its links live until then, those of before too."""
+    await connection.execute(
+        "INSERT INTO invitation_link (token_hash, invitation_id, sent_ms) VALUES (%s, %s, %s)",
+        [token_hash, invitation_id, now_ms],
+    )
+    await connection.execute(
+        "UPDATE invitation SET expires_ms = %s WHERE invitation_id = %s", [expires_ms, invitation_id]
+    )
+
+
+async def pending_invitations(connection: Connection, company_id: int) -> list[Invitation]:
+    """What nobody has answered yet, newest first; those whose time is over, too."""
     return await _invitations(
         connection,
-        f"{_INVITATION} WHERE i.company_id = %s AND i.ended_ms IS NULL AND i.expires_ms > %s"
+        f"{_INVITATION} WHERE i.company_id = %(company)s AND i.ended_ms IS NULL"
         " ORDER BY i.invitation_id DESC",
-        [company_id, now_ms],
+        {"company": company_id},
     )
 
 
 async def _invitations(
-    connection: Connection, statement: LiteralString, values: Sequence[object]
+    connection: Connection, statement: LiteralString, values: Mapping[str, object]
 ) -> list[Invitation]:
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(statement, values)
@@ -329,8 +355,10 @@ async def _invitations(
 async def end_invitation(
     connection: Connection, invitation_id: int, now_ms: int, accepted_by: int | None = None
 ) -> None:
-    """It was accepted or withdrawn."""
+    """It was accepted or, by nobody, withdrawn."""
+    how = "withdrawn" if accepted_by is None else "accepted"
     await connection.execute(
-        "UPDATE invitation SET ended_ms = %s, accepted_by = %s WHERE invitation_id = %s AND ended_ms IS NULL",
-        [now_ms, accepted_by, invitation_id],
+        "UPDATE invitation SET ended_ms = %s, ended_how = %s, accepted_by = %s"
+        " WHERE invitation_id = %s AND ended_ms IS NULL",
+        [now_ms, how, accepted_by, invitation_id],
     )

@@ -121,10 +121,8 @@ _PERSON: Final[Sequence[tuple[str, str]]] = (
         (
             "SELECT email, first_name, last_name, language, time_zone, location, address, city, zip_code,"
             " state_province, phone, promotions, privacy_ms, privacy_version,"
-            " created_ms, password_ms, email_verified_ms,"
-            " EXISTS (SELECT 1 FROM totp WHERE totp.account_id = account.account_id"
-            "   AND confirmed_ms IS NOT NULL) AS two_factor"
-            " FROM account WHERE account_id = %(account)s"
+            " created_ms, password_ms, email_verified_ms, two_factor"
+            " FROM account JOIN account_factor USING (account_id) WHERE account_id = %(account)s"
         ),
     ),
     (
@@ -149,6 +147,13 @@ _PERSON: Final[Sequence[tuple[str, str]]] = (
         (
             "SELECT created_ms, seen_ms, expires_ms, address, user_agent FROM web_session"
             " WHERE account_id = %(account)s ORDER BY created_ms"
+        ),
+    ),
+    (
+        "passkeys",
+        (
+            "SELECT name, rp_id AS made_for, transports, created_ms, used_ms FROM passkey"
+            " WHERE account_id = %(account)s ORDER BY created_ms, passkey_id"
         ),
     ),
     (

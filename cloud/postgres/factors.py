@@ -1,8 +1,13 @@
-"""Second factors, recovery codes, log-ins that wait for one, and the count of wrong ones."""
+"""Second factors, recovery codes, log-ins that wait for one, and the count of wrong ones.
+
+Passkeys have :mod:`cloud.postgres.passkeys`. Whether an account has any second factor is what the view
+``account_factor`` says; from when on its company lets it in only to set one up, ``member_factor``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from cloud.core.account import FORGET_MS
@@ -58,11 +63,38 @@ async def confirm(connection: Connection, account_id: int, sealed: bytes, now_ms
     return done.rowcount == 1
 
 
+async def has_any(connection: Connection, account_id: int) -> bool:
+    """Whether an account has a second factor of any kind."""
+    cursor = await connection.execute(
+        "SELECT 1 FROM account_factor WHERE account_id = %s AND two_factor", [account_id]
+    )
+    return await cursor.fetchone() is not None
+
+
 async def remove(connection: Connection, account_id: int) -> bool:
-    """Turn it off, recovery codes and all; False where it was off."""
-    await connection.execute("DELETE FROM recovery_code WHERE account_id = %s", [account_id])
-    done = await connection.execute("DELETE FROM totp WHERE account_id = %s", [account_id])
+    """Turn it off: app, passkeys, recovery codes and all; False where it was off."""
+    was_on = await has_any(connection, account_id)
+    for table in ("recovery_code", "passkey", "totp"):
+        await connection.execute(
+            sql.SQL("DELETE FROM {} WHERE account_id = %s").format(sql.Identifier(table)), [account_id]
+        )
+    return was_on
+
+
+async def remove_totp(connection: Connection, account_id: int) -> bool:
+    """Remove the app; False where it was not on."""
+    done = await connection.execute(
+        "DELETE FROM totp WHERE account_id = %s AND confirmed_ms IS NOT NULL", [account_id]
+    )
     return done.rowcount == 1
+
+
+async def remove_leftovers(connection: Connection, account_id: int) -> bool:
+    """Without any second factor recovery codes stand for nothing: they go. True where it is so."""
+    if await has_any(connection, account_id):
+        return False
+    await connection.execute("DELETE FROM recovery_code WHERE account_id = %s", [account_id])
+    return True
 
 
 async def put_recovery_codes(connection: Connection, account_id: int, hashes: Sequence[bytes]) -> None:
@@ -111,6 +143,26 @@ async def insert_login_step(
         " VALUES (%s, %s, %s, %s, %s)",
         [token_hash, account_id, company_id, now_ms, expires_ms],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LoginStep:
+    """A log-in that waits for its second factor, and what it could be."""
+
+    account_id: int
+    app: bool
+    passkey: bool
+
+
+async def find_login_step(connection: Connection, token_hash: bytes, now_ms: int) -> LoginStep | None:
+    """A log-in that still waits."""
+    async with connection.cursor(row_factory=class_row(LoginStep)) as cursor:
+        await cursor.execute(
+            "SELECT account_id, app, passkey FROM login_step JOIN account_factor USING (account_id)"
+            " WHERE token_hash = %s AND expires_ms > %s AND tries < %s",
+            [token_hash, now_ms, LOGIN_STEP_TRIES],
+        )
+        return await cursor.fetchone()
 
 
 async def count_login_try(connection: Connection, token_hash: bytes, now_ms: int) -> tuple[int, int] | None:

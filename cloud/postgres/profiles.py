@@ -55,8 +55,8 @@ async def find(pool: Pool, account_id: int) -> Profile | None:
         await cursor.execute(
             sql.SQL(
                 "SELECT account_id, email, promotions, account.created_ms, password_ms,"
-                " totp.confirmed_ms IS NOT NULL AS two_factor, {} FROM account"
-                " LEFT JOIN totp USING (account_id) WHERE account_id = %s AND deleted_ms IS NULL"
+                " two_factor, {} FROM account"
+                " JOIN account_factor USING (account_id) WHERE account_id = %s AND deleted_ms IS NULL"
             ).format(sql.SQL(", ").join(map(sql.Identifier, FIELDS))),
             [account_id],
         )
@@ -239,6 +239,7 @@ async def erase(connection: Connection, account_id: int, now_ms: int) -> None:
         "web_session",
         "login_step",
         "totp",
+        "passkey",
         "recovery_code",
         "password_reset",
         "email_change",

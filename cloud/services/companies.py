@@ -9,10 +9,13 @@ AccountError (``str``: "Please enter email address", "You have entered an invali
 re-enter the email address."), RefusedError already_invited. A person who has an account gets the same mail
 and logs in by the link.
 
+``resend`` mails an invitation again, ``withdraw`` makes its links void. How much is mailed is bounded per
+address, company and day, for resent and withdrawn ones too.
+
 The link is ``/join#TOKEN``: the page posts the token. ``look_at_invitation`` says who invites (RefusedError
-link_invalid); without a log-in go on to sign-up with ``signing_up.begin(…, invitation=token)``; with one,
-``accept`` (RefusedError other_address, already_member, link_invalid) makes the person a member and lets
-this log-in act for the company.
+link_invalid, link_withdrawn); without a log-in go on to sign-up with ``signing_up.begin(…,
+invitation=token)``; with one, ``accept`` (RefusedError other_address, already_member and those of the link)
+makes the person a member and lets this log-in act for the company.
 
 ``remove`` ends a membership and every log-in that acts for the company by it; devices stay with the
 company. A person without any company left gets an empty one of their own and can log in again. Open live
@@ -58,9 +61,9 @@ async def change_details(kit: Kit, actor: Actor, form: Mapping[str, str], now_ms
     chosen = {field: getattr(present, field) for field in kit.choices}
     values = parse_company(form, choices_with(kit.choices, chosen))
     async with kit.pool.connection() as connection, connection.transaction():
-        await _role(connection, actor, Action.COMPANY)
+        await role_now(connection, actor, Action.COMPANY)
         await companies.update(connection, actor.company_id, values)
-        await _audit(connection, "company_changed", actor, now_ms, fields=sorted(values))
+        await audit(connection, "company_changed", actor, now_ms, fields=sorted(values))
 
 
 # --- members ------------------------------------------------------------------------------------------------
@@ -76,12 +79,12 @@ async def members(kit: Kit, actor: Actor) -> list[Member]:
 async def change_role(kit: Kit, actor: Actor, account_id: int, role: Role, now_ms: int) -> None:
     """Another role for a member. RefusedError role_not_allowed, last_owner, not_found."""
     async with kit.pool.connection() as connection, connection.transaction():
-        mine = await _role(connection, actor, Action.MEMBERS)
+        mine = await role_now(connection, actor, Action.MEMBERS)
         people = await companies.members(connection, actor.company_id)
         member = _find(people, account_id)
         must_change_role(mine, member.role, role, owners=_owners(people))
         await companies.set_role(connection, actor.company_id, account_id, role)
-        await _audit(
+        await audit(
             connection, "role_changed", actor, now_ms, member=account_id, before=member.role, after=role
         )
 
@@ -90,7 +93,7 @@ async def remove(kit: Kit, actor: Actor, account_id: int, now_ms: int) -> None:
     """Remove a member, or leave. RefusedError role_not_allowed, last_owner, not_found."""
     async with kit.pool.connection() as connection, connection.transaction():
         leaving = account_id == actor.account_id
-        mine = await _role(connection, actor, Action.SEE if leaving else Action.MEMBERS)
+        mine = await role_now(connection, actor, Action.SEE if leaving else Action.MEMBERS)
         people = await companies.members(connection, actor.company_id)
         member = _find(people, account_id)
         if leaving and len(people) == 1:
@@ -99,7 +102,7 @@ async def remove(kit: Kit, actor: Actor, account_id: int, now_ms: int) -> None:
         # Another company may be removing the same person: the second sees that none is left.
         await companies.lock_account(connection, account_id)
         await companies.remove_member(connection, actor.company_id, account_id)
-        await _audit(connection, "member_removed", actor, now_ms, member=account_id, role=member.role)
+        await audit(connection, "member_removed", actor, now_ms, member=account_id, role=member.role)
         await _give_home(connection, member, now_ms)
         name = await companies.name_of(connection, actor.company_id)
         what = f"You are no longer a member of {name}."
@@ -136,10 +139,9 @@ async def invite(kit: Kit, actor: Actor, email: str, role: Role, now_ms: int) ->
     address = Email.parse(email)
     token = new_token()
     async with kit.pool.connection() as connection, connection.transaction():
-        must_invite(await _role(connection, actor, Action.MEMBERS), role)
-        if len(await companies.open_invitations(connection, actor.company_id, now_ms)) >= (
-            MAX_OPEN_INVITATIONS
-        ):
+        must_invite(await role_now(connection, actor, Action.MEMBERS), role)
+        waiting = await companies.pending_invitations(connection, actor.company_id)
+        if sum(one.is_open(now_ms) for one in waiting) >= MAX_OPEN_INVITATIONS:
             raise RefusedError(RefusalCode.TOO_MANY_OPEN)
         new = companies.NewInvitation(
             company_id=actor.company_id,
@@ -154,29 +156,19 @@ async def invite(kit: Kit, actor: Actor, email: str, role: Role, now_ms: int) ->
         number = await companies.insert_invitation(connection, new)
         if number is None:
             raise RefusedError(RefusalCode.ALREADY_INVITED, field="email")
-        await _must_not_flood(connection, new)
+        await _must_not_flood(connection, new.company_id, new.email_norm, now_ms)
         found = await companies.find_invitation(connection, invitation_id=number)
         if found is None:
             raise RefusedError(RefusalCode.NOT_FOUND)
-        await _audit(connection, "invited", actor, now_ms, invitation=number, role=role)
-        letter = letters.invitation(
-            kit,
-            address.value,
-            inviter=found.inviter,
-            company=found.company_name,
-            token=token,
-            now_ms=now_ms,
-        )
-        await outbox.put(connection, letter)
+        await audit(connection, "invited", actor, now_ms, invitation=number, role=role)
+        await _mail_invitation(kit, connection, found, token, now_ms)
         await witness.tell(connection, found)
     return found
 
 
-async def _must_not_flood(connection: Connection, new: companies.NewInvitation) -> None:
-    """RefusedError too_fast where the one just written is too many for a day; the rollback removes it."""
-    sent, sent_here = await companies.invitations_since(
-        connection, new.company_id, new.email_norm, new.now_ms - DAY_MS
-    )
+async def _must_not_flood(connection: Connection, company_id: int, email_norm: str, now_ms: int) -> None:
+    """RefusedError too_fast where the mail just written is too many for a day; the rollback removes it."""
+    sent, sent_here = await companies.invitations_since(connection, company_id, email_norm, now_ms - DAY_MS)
     if sent_here > MAX_INVITATIONS_EACH_A_DAY:
         text = "This address was invited several times today. Please try again tomorrow."
         raise RefusedError(RefusalCode.TOO_FAST, text=text, field="email")
@@ -185,11 +177,55 @@ async def _must_not_flood(connection: Connection, new: companies.NewInvitation) 
         raise RefusedError(RefusalCode.TOO_FAST, text=text)
 
 
-async def invitations(kit: Kit, actor: Actor, now_ms: int) -> list[Invitation]:
-    """The company's open ones, newest first."""
+async def invitations(kit: Kit, actor: Actor) -> list[Invitation]:
+    """Those that nobody has answered, newest first; ``is_open`` says whether their time is over."""
     actor.must(Action.MEMBERS)
     async with kit.pool.connection() as connection:
-        return await companies.open_invitations(connection, actor.company_id, now_ms)
+        return await companies.pending_invitations(connection, actor.company_id)
+
+
+async def resend(kit: Kit, actor: Actor, invitation_id: int, now_ms: int) -> Invitation:
+    """Mail an invitation again, with a link of its own and all its time. The links of before work on.
+
+    RefusedError not_found; too_fast where the address, or everybody together, has got too many.
+    """
+    token = new_token()
+    async with kit.pool.connection() as connection, connection.transaction():
+        # The invitation first, then the company: the order of those who accept it.
+        found = await companies.find_invitation(connection, invitation_id=invitation_id)
+        mine = await role_now(connection, actor, Action.MEMBERS)
+        if found is None or found.company_id != actor.company_id or found.ended_ms is not None:
+            raise RefusedError(RefusalCode.NOT_FOUND)
+        must_invite(mine, found.role)
+        await companies.add_invitation_link(
+            connection,
+            invitation_id,
+            hash_of(token),
+            now_ms=now_ms,
+            expires_ms=now_ms + INVITATION_LIFE_MS,
+        )
+        await _must_not_flood(connection, actor.company_id, found.email_norm, now_ms)
+        await audit(connection, "invitation_resent", actor, now_ms, invitation=invitation_id)
+        await _mail_invitation(kit, connection, found, token, now_ms)
+        again = await companies.find_invitation(connection, invitation_id=invitation_id)
+        if again is None:
+            raise RefusedError(RefusalCode.NOT_FOUND)
+        await witness.tell(connection, again)
+    return again
+
+
+async def _mail_invitation(
+    kit: Kit, connection: Connection, found: Invitation, token: str, now_ms: int
+) -> None:
+    letter = letters.invitation(
+        kit,
+        found.email,
+        inviter=found.inviter,
+        company=found.company_name,
+        token=token,
+        now_ms=now_ms,
+    )
+    await outbox.put(connection, letter)
 
 
 async def withdraw(kit: Kit, actor: Actor, invitation_id: int, now_ms: int) -> None:
@@ -197,23 +233,23 @@ async def withdraw(kit: Kit, actor: Actor, invitation_id: int, now_ms: int) -> N
     async with kit.pool.connection() as connection, connection.transaction():
         # The invitation first, then the company: the order of those who accept it.
         found = await companies.find_invitation(connection, invitation_id=invitation_id)
-        await _role(connection, actor, Action.MEMBERS)
-        if found is None or found.company_id != actor.company_id or not found.is_open(now_ms):
+        await role_now(connection, actor, Action.MEMBERS)
+        if found is None or found.company_id != actor.company_id or found.ended_ms is not None:
             raise RefusedError(RefusalCode.NOT_FOUND)
         await companies.end_invitation(connection, invitation_id, now_ms)
-        await _audit(connection, "invitation_withdrawn", actor, now_ms, invitation=invitation_id)
+        await audit(connection, "invitation_withdrawn", actor, now_ms, invitation=invitation_id)
 
 
 async def look_at_invitation(kit: Kit, token: str, now_ms: int) -> Invitation:
     """Who invites whom, for the holder of the link. RefusedError link_invalid."""
     async with kit.pool.connection() as connection, connection.transaction():
-        return await _open_invitation(connection, token, now_ms)
+        return await invitation_of_link(connection, hash_of(token), now_ms)
 
 
 async def accept(kit: Kit, session: Session, token: str, now_ms: int) -> int:
     """Join by an invitation sent to the address of this account; the company's number."""
     async with kit.pool.connection() as connection, connection.transaction():
-        found = await _open_invitation(connection, token, now_ms)
+        found = await invitation_of_link(connection, hash_of(token), now_ms)
         if Email.parse(session.email).folded != found.email_norm:
             raise RefusedError(RefusalCode.OTHER_ADDRESS)
         await companies.lock(connection, found.company_id)
@@ -236,8 +272,11 @@ async def accept(kit: Kit, session: Session, token: str, now_ms: int) -> int:
     return found.company_id
 
 
-async def _open_invitation(connection: Connection, token: str, now_ms: int) -> Invitation:
-    found = await companies.find_invitation(connection, token_hash=hash_of(token))
+async def invitation_of_link(connection: Connection, token_hash: bytes, now_ms: int) -> Invitation:
+    """That of a mailed link, locked. RefusedError link_invalid, link_withdrawn."""
+    found = await companies.find_invitation(connection, token_hash=token_hash)
+    if found is not None and found.ended_how == "withdrawn":
+        raise RefusedError(RefusalCode.LINK_WITHDRAWN)
     if found is None or not found.is_open(now_ms):
         raise RefusedError(RefusalCode.LINK_INVALID)
     return found
@@ -246,7 +285,7 @@ async def _open_invitation(connection: Connection, token: str, now_ms: int) -> I
 # --- helpers ------------------------------------------------------------------------------------------------
 
 
-async def _role(connection: Connection, actor: Actor, action: Action) -> Role:
+async def role_now(connection: Connection, actor: Actor, action: Action) -> Role:
     """The actor's role as it is now, with the company's members held still. NotAllowedError."""
     await companies.lock(connection, actor.company_id)
     role = await companies.role_of(connection, actor.company_id, actor.account_id)
@@ -267,7 +306,8 @@ def _owners(people: list[Member]) -> int:
     return sum(member.role is Role.OWNER for member in people)
 
 
-async def _audit(connection: Connection, kind: str, actor: Actor, now_ms: int, **detail: object) -> None:
+async def audit(connection: Connection, kind: str, actor: Actor, now_ms: int, **detail: object) -> None:
+    """A line of the audit trail about the actor's company."""
     await accounts.record(
         connection,
         kind,

@@ -3,6 +3,8 @@
 Links carry their secret in the fragment, which no server log and no referrer ever holds.
 """
 
+from datetime import UTC, datetime
+
 from cloud.core.mail import Mail
 from cloud.core.membership import INVITATION_LIFE_MS
 from cloud.core.one_time_code import LIFE_MS
@@ -119,6 +121,20 @@ def invitation(kit: Kit, to: str, *, inviter: str, company: str, token: str, now
         "invitation",
         now_ms,
         expires_ms=now_ms + INVITATION_LIFE_MS,
+    )
+
+
+def factor_required(kit: Kit, to: str, company: str, due_ms: int, now_ms: int) -> Mail:
+    """To a member without a second factor, when the company begins to ask for one."""
+    due = datetime.fromtimestamp(due_ms / 1000, UTC)
+    return Mail(
+        to,
+        f"{company} requires Two-Factor Authentication on {kit.brand}",
+        f"{company} requires Two-Factor Authentication of all its members.\n\nPlease turn it on before"
+        f" {due:%Y-%m-%d %H:%M} UTC: {kit.portal_url}/account/two-factor\nAfter that you can log in only to"
+        " turn it on.\n",
+        "factor_required",
+        now_ms,
     )
 
 

@@ -1,13 +1,17 @@
 """Two-Factor Authentication: turning it on, recovery codes, log-in with it, proving oneself again.
 
+Of its two methods the authenticator app is here, passkeys are in :mod:`cloud.services.passkeys`. The first of
+either kind turns it on and makes the recovery codes; when the last one goes, it is off.
+
 Turning it on (*My Profile → Two-Factor Authentication → Turn On*, or offered right after sign-up):
 
 1. ``start(kit, account_id, fresh=…, now_ms)`` → Enrolment with ``uri`` for the QR code and ``secret`` to
    type. It may be repeated; nothing is on yet. RefusedError factor_on, fresh_needed.
-2. ``confirm(kit, account_id, session_hash, code, now_ms)`` → ten recovery codes, shown this once.
-   RefusedError factor_wrong, factor_on, too_fast.
+2. ``confirm(kit, account_id, session_hash, code, now_ms)`` → ten recovery codes, shown this once; none where
+   there was a passkey, and with it recovery codes, before. RefusedError factor_wrong, factor_on, too_fast.
 
-``status``, ``new_recovery_codes`` and ``turn_off`` are the page's other parts; the last two need ``fresh``.
+``status``, ``new_recovery_codes``, ``remove_app`` and ``turn_off`` are the page's other parts; all but the
+first need ``fresh``.
 
 Log-in: ``Authenticator.authenticate`` gives an Identity; where it says ``needs_factor`` there is no session
 yet: ``begin_login`` → token (for a hidden field or a cookie), then ``finish_login(kit, token, code, …)``
@@ -30,8 +34,10 @@ from typing import Final
 from cloud.core import second_factor as core
 from cloud.core.account import PASSWORD_MAX_CHARS, Email, Pace, delay_ms
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.postgres import accounts, companies, factors, outbox, profiles
+from cloud.postgres import accounts, companies, factors, outbox, passkeys, profiles
 from cloud.postgres.accounts import Session
+from cloud.postgres.factors import LoginStep
+from cloud.postgres.passkeys import Passkey
 from cloud.postgres.transaction import Connection
 from cloud.services import letters
 from cloud.services.accounts import Identity
@@ -57,25 +63,29 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Whether it is on, since when, and how many recovery codes are left."""
+    """Whether it is on, since when, by what, and how many recovery codes are left."""
 
     on: bool
     since_ms: int | None
     recovery_codes_left: int
+    app_since_ms: int | None = None
+    passkeys: tuple[Passkey, ...] = ()
 
 
 async def status(kit: Kit, account_id: int) -> Status:
     """What the profile page shows."""
     async with kit.pool.connection() as connection:
         row = await factors.find(connection, account_id)
+        keys = await passkeys.of_account(connection, account_id)
         left = await factors.recovery_codes_left(connection, account_id)
-    since_ms = None if row is None else row.confirmed_ms
-    return Status(since_ms is not None, since_ms, left)
+    app_ms = None if row is None else row.confirmed_ms
+    times = [one.created_ms for one in keys] + ([] if app_ms is None else [app_ms])
+    return Status(bool(times), min(times, default=None), left, app_ms, tuple(keys))
 
 
 async def start(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> Enrolment:
     """Make a new secret; nothing is on before ``confirm``."""
-    _must_be_fresh(fresh)
+    must_be_fresh(fresh)
     secret = base64.b32encode(os.urandom(core.SECRET_BYTES)).decode()
     sealed = kit.vault.seal(PURPOSE, account_id, secret.encode())
     async with kit.pool.connection() as connection, connection.transaction():
@@ -88,7 +98,8 @@ async def start(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> Enrol
 async def confirm(kit: Kit, account_id: int, session_hash: bytes, code: str, now_ms: int) -> list[str]:
     """Turn it on with the app's first code; the recovery codes, which nobody can read again.
 
-    What other log-ins of this account have proved by password alone counts no longer.
+    Empty where there was another factor before: its recovery codes stay good. What other log-ins of this
+    account have proved by password alone counts no longer.
     """
     async with kit.pool.connection() as connection:
         row = await factors.find(connection, account_id)
@@ -96,38 +107,74 @@ async def confirm(kit: Kit, account_id: int, session_hash: bytes, code: str, now
         raise RefusedError(RefusalCode.FACTOR_OFF)
     if row.confirmed_ms is not None:
         raise RefusedError(RefusalCode.FACTOR_ON)
-    await check(kit, account_id, code, now_ms)
+    await check(kit, account_id, code, now_ms, confirming=True)
     async with kit.pool.connection() as connection, connection.transaction():
+        await companies.lock_account(connection, account_id)
+        is_first = not await factors.has_any(connection, account_id)
         if not await factors.confirm(connection, account_id, row.secret_sealed, now_ms):
             raise RefusedError(RefusalCode.FACTOR_WRONG, field="code")
-        codes = await _make_recovery_codes(kit, connection, account_id)
-        await factors.forget_factor_times(connection, account_id)
-        await factors.set_factor_time(connection, session_hash, account_id, now_ms)
-        what = "Two-Factor Authentication was turned on."
-        await _tell(kit, connection, account_id, "factor_on", what, now_ms)
+        if is_first:
+            codes = await turned_on(kit, connection, account_id, session_hash, now_ms)
+        else:
+            codes = []
+            what = "An authenticator app was added."
+            await tell(kit, connection, account_id, "app_added", what, now_ms)
+    return codes
+
+
+async def turned_on(
+    kit: Kit, connection: Connection, account_id: int, session_hash: bytes, now_ms: int
+) -> list[str]:
+    """What goes with an account's first factor, in the transaction that writes it; the recovery codes."""
+    codes = await _make_recovery_codes(kit, connection, account_id)
+    await factors.forget_factor_times(connection, account_id)
+    await factors.set_factor_time(connection, session_hash, account_id, now_ms)
+    what = "Two-Factor Authentication was turned on."
+    await tell(kit, connection, account_id, "factor_on", what, now_ms)
     return codes
 
 
 async def new_recovery_codes(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> list[str]:
     """Ten new recovery codes, shown this once; the old ones are void. RefusedError factor_off."""
-    _must_be_fresh(fresh)
+    must_be_fresh(fresh)
     async with kit.pool.connection() as connection, connection.transaction():
-        row = await factors.find(connection, account_id)
-        if row is None or row.confirmed_ms is None:
+        await companies.lock_account(connection, account_id)
+        if not await factors.has_any(connection, account_id):
             raise RefusedError(RefusalCode.FACTOR_OFF)
         codes = await _make_recovery_codes(kit, connection, account_id)
-        await _tell(kit, connection, account_id, "recovery_codes", "New recovery codes were made.", now_ms)
+        await tell(kit, connection, account_id, "recovery_codes", "New recovery codes were made.", now_ms)
     return codes
 
 
-async def turn_off(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> None:
-    """Turn it off. RefusedError factor_off, fresh_needed."""
-    _must_be_fresh(fresh)
+async def remove_app(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> None:
+    """Remove the authenticator app; without a passkey that turns it all off. RefusedError factor_off."""
+    must_be_fresh(fresh)
     async with kit.pool.connection() as connection, connection.transaction():
+        await companies.lock_account(connection, account_id)
+        if not await factors.remove_totp(connection, account_id):
+            raise RefusedError(RefusalCode.FACTOR_OFF)
+        what = "The authenticator app was removed."
+        await removed(kit, connection, account_id, "app_removed", what, now_ms)
+
+
+async def removed(
+    kit: Kit, connection: Connection, account_id: int, kind: str, what: str, now_ms: int
+) -> None:
+    """What goes with the end of a factor, in the transaction that removes it: perhaps it was the last one."""
+    if await factors.remove_leftovers(connection, account_id):
+        what = f"{what} Two-Factor Authentication is turned off now."
+    await tell(kit, connection, account_id, kind, what, now_ms)
+
+
+async def turn_off(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> None:
+    """Turn it off: app, passkeys and recovery codes. RefusedError factor_off, fresh_needed."""
+    must_be_fresh(fresh)
+    async with kit.pool.connection() as connection, connection.transaction():
+        await companies.lock_account(connection, account_id)
         if not await factors.remove(connection, account_id):
             raise RefusedError(RefusalCode.FACTOR_OFF)
         what = "Two-Factor Authentication was turned off."
-        await _tell(kit, connection, account_id, "factor_off", what, now_ms)
+        await tell(kit, connection, account_id, "factor_off", what, now_ms)
 
 
 async def turn_off_as_operator(kit: Kit, email: str, now_ms: int) -> None:
@@ -146,25 +193,26 @@ async def turn_off_as_operator(kit: Kit, email: str, now_ms: int) -> None:
         await profiles.end_log_ins(connection, account_id)
         await companies.hint(connection, account_id)
         what = "Two-Factor Authentication was turned off by the operator."
-        await _tell(kit, connection, account_id, "factor_off_by_operator", what, now_ms)
+        await tell(kit, connection, account_id, "factor_off_by_operator", what, now_ms)
 
 
-async def check(kit: Kit, account_id: int, typed: str, now_ms: int) -> str:
+async def check(kit: Kit, account_id: int, typed: str, now_ms: int, *, confirming: bool = False) -> str:
     """Spend a code of the app or a recovery code; ``totp`` or ``recovery``.
 
     RefusedError factor_wrong, too_fast. Tries of one account go one by one: many at once are no faster.
+    ``confirming``: a code of an app that is not on yet, and nothing else.
     """
     subject = f"account {account_id}"
     async with kit.pool.connection() as connection, connection.transaction():
         failures = await _pace(connection, subject, now_ms)
-        found = await _spend(kit, connection, account_id, typed, now_ms)
+        found = await _spend(kit, connection, account_id, typed, now_ms, confirming=confirming)
         await factors.set_attempts(connection, SCOPE, subject, 0 if found else failures + 1, now_ms)
         if found == RECOVERY_PURPOSE:
             what = "A recovery code was used."
-            await _tell(kit, connection, account_id, "recovery_used", what, now_ms)
+            await tell(kit, connection, account_id, "recovery_used", what, now_ms)
         elif found is None and failures + 1 == TELL_AFTER:
             what = "Somebody who knows your password has entered wrong codes."
-            await _tell(kit, connection, account_id, "factor_guessed", what, now_ms)
+            await tell(kit, connection, account_id, "factor_guessed", what, now_ms)
     if found is None:
         raise RefusedError(RefusalCode.FACTOR_WRONG, field="code")
     return found
@@ -187,17 +235,35 @@ async def begin_login(kit: Kit, identity: Identity, now_ms: int) -> str:
 
 async def finish_login(kit: Kit, token: str, typed: str, now_ms: int) -> Identity:
     """Check the second factor of a log-in; the token is spent by a right one."""
-    token_hash = hash_of(token)
+    identity = await count_login_try(kit, token, now_ms)
+    await check(kit, identity.account_id, typed, now_ms)
+    await spend_login_step(kit, token)
+    return identity
+
+
+async def login_step(kit: Kit, token: str, now_ms: int) -> LoginStep:
+    """By what a log-in may be finished. RefusedError login_gone."""
     async with kit.pool.connection() as connection:
-        found = await factors.count_login_try(connection, token_hash, now_ms)
+        found = await factors.find_login_step(connection, hash_of(token), now_ms)
     if found is None:
         raise RefusedError(RefusalCode.LOGIN_GONE)
-    account_id, company_id = found
-    await check(kit, account_id, typed, now_ms)
+    return found
+
+
+async def count_login_try(kit: Kit, token: str, now_ms: int) -> Identity:
+    """Whose log-in is being finished; the try counts, whatever comes of it. RefusedError login_gone."""
     async with kit.pool.connection() as connection:
-        if not await factors.delete_login_step(connection, token_hash):
+        found = await factors.count_login_try(connection, hash_of(token), now_ms)
+    if found is None:
+        raise RefusedError(RefusalCode.LOGIN_GONE)
+    return Identity(*found)
+
+
+async def spend_login_step(kit: Kit, token: str) -> None:
+    """It becomes a log-in, once. RefusedError login_gone."""
+    async with kit.pool.connection() as connection:
+        if not await factors.delete_login_step(connection, hash_of(token)):
             raise RefusedError(RefusalCode.LOGIN_GONE)
-    return Identity(account_id, company_id)
 
 
 async def step_up(kit: Kit, session: Session, *, code: str = "", password: str = "", now_ms: int) -> None:
@@ -206,6 +272,11 @@ async def step_up(kit: Kit, session: Session, *, code: str = "", password: str =
         await check(kit, session.account_id, code, now_ms)
     else:
         await check_password(kit, session.account_id, password, now_ms)
+    await proved(kit, session, "factor" if session.two_factor else "password", now_ms)
+
+
+async def proved(kit: Kit, session: Session, by: str, now_ms: int) -> None:
+    """Who is logged in here has just shown who they are: the log-in is fresh."""
     async with kit.pool.connection() as connection, connection.transaction():
         await factors.set_factor_time(connection, session.session_hash, session.account_id, now_ms)
         await accounts.record(
@@ -214,7 +285,7 @@ async def step_up(kit: Kit, session: Session, *, code: str = "", password: str =
             now_ms=now_ms,
             account_id=session.account_id,
             company_id=session.company_id,
-            detail={"by": "factor" if session.two_factor else "password"},
+            detail={"by": by},
         )
 
 
@@ -232,7 +303,8 @@ async def check_password(kit: Kit, account_id: int, password: str, now_ms: int) 
     await accounts.clear_failures(kit.pool, SCOPE, [subject])
 
 
-def _must_be_fresh(fresh: bool) -> None:
+def must_be_fresh(fresh: bool) -> None:
+    """RefusedError fresh_needed."""
     if not fresh:
         raise RefusedError(RefusalCode.FRESH_NEEDED)
 
@@ -246,17 +318,19 @@ async def _pace(connection: Connection, subject: str, now_ms: int) -> int:
     return failures
 
 
-async def _spend(kit: Kit, connection: Connection, account_id: int, typed: str, now_ms: int) -> str | None:
+async def _spend(
+    kit: Kit, connection: Connection, account_id: int, typed: str, now_ms: int, *, confirming: bool
+) -> str | None:
     code, recovery = core.parse_totp(typed), core.parse_recovery(typed)
     if code is not None:
         row = await factors.find(connection, account_id)
-        if row is None:
+        if row is None or (row.confirmed_ms is None) is not confirming:
             return None
         secret = kit.vault.open(PURPOSE, account_id, row.secret_sealed).decode()
         step = core.matching_step(secret, code, now_ms=now_ms, last_step=row.last_step)
         spent = step is not None and await factors.use_step(connection, account_id, step)
         return PURPOSE if spent else None
-    if recovery is not None:
+    if recovery is not None and not confirming:
         wanted = _recovery_hash(kit, account_id, recovery)
         if await factors.use_recovery_code(connection, account_id, wanted, now_ms):
             return RECOVERY_PURPOSE
@@ -274,7 +348,7 @@ async def _make_recovery_codes(kit: Kit, connection: Connection, account_id: int
     return codes
 
 
-async def _tell(kit: Kit, connection: Connection, account_id: int, kind: str, what: str, now_ms: int) -> None:
+async def tell(kit: Kit, connection: Connection, account_id: int, kind: str, what: str, now_ms: int) -> None:
     """Audit line and mail about a change of the account's safety."""
     email = await accounts.email_of(connection, account_id)
     await accounts.record(connection, kind, now_ms=now_ms, account_id=account_id)

@@ -41,6 +41,7 @@ from cloud.postgres.sign_ups import SignUpRow
 from cloud.postgres.transaction import Connection
 from cloud.services import letters, mail_pace, mailed_code
 from cloud.services.accounts import Identity, network_of
+from cloud.services.companies import invitation_of_link
 from cloud.services.kit import Kit, hash_of, new_token
 
 SCOPE: Final = "sign_up"
@@ -124,9 +125,7 @@ async def _pace(kit: Kit, network: str, now_ms: int) -> None:
 async def open_invitation(kit: Kit, email: Email, token: str, now_ms: int) -> int:
     """The number of the open invitation of this link. RefusedError link_invalid, other_address."""
     async with kit.pool.connection() as connection, connection.transaction():
-        found = await companies.find_invitation(connection, token_hash=hash_of(token))
-    if found is None or not found.is_open(now_ms):
-        raise RefusedError(RefusalCode.LINK_INVALID)
+        found = await invitation_of_link(connection, hash_of(token), now_ms)
     if found.email_norm != email.folded:
         raise RefusedError(RefusalCode.OTHER_ADDRESS, field="email")
     return found.invitation_id

@@ -10,13 +10,14 @@ from cloud.core.location import LOCATIONS
 from cloud.core.membership import manageable
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import CONTACT, LABELS, REQUIRED, choices_with
-from cloud.services import companies
+from cloud.services import companies, factor_policy
 from cloud.web import sessions, tickets
 from cloud.web.account_views import secret_of
-from cloud.web.middleware import public
+from cloud.web.middleware import public, sets_up_factor
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.refusals import FORM, branded, faults_of, form_of
+from cloud.web.refusals import FORM, branded, faults_of, form_of, number_of
 from cloud.web.responses import page, see_other
+from cloud.web.safety_views import confirm_first, is_fresh
 from cloud.web.state import KIT, SETTINGS, actor_of, now_ms, session_of, visit_of
 from cloud.web.tickets import Ticket
 
@@ -33,6 +34,7 @@ MEANINGS: Final = {
     Role.OPERATOR: "adds devices and names them",
     Role.VIEWER: "sees everything, changes nothing",
 }
+GRACES: Final = {0: "at once", 1: "1 day", **{n: f"{n} days" for n in factor_policy.GRACE_DAYS if n > 1}}
 
 
 async def show_company(request: web.Request) -> web.Response:
@@ -46,7 +48,10 @@ async def _company(request: web.Request, faults: dict[str, str]) -> web.Response
     context: dict[str, Any] = {
         "company": await companies.details(kit, actor),
         "members": await companies.members(kit, actor),
-        "invitations": await companies.invitations(kit, actor, now_ms()) if manages else [],
+        "invitations": await companies.invitations(kit, actor) if manages else [],
+        "factor": await factor_policy.read(kit, actor),
+        "graces": GRACES,
+        "usual_grace": factor_policy.USUAL_GRACE_DAYS,
         "mine": await companies.mine(kit, actor.account_id),
         "actor": actor,
         "manages": manages,
@@ -63,7 +68,7 @@ async def change_role(request: web.Request) -> web.Response:
     form = await form_of(request)
     try:
         await companies.change_role(
-            request.app[KIT], actor_of(request), _number(form, "member"), _role(form), now_ms()
+            request.app[KIT], actor_of(request), number_of(form, "member"), _role(form), now_ms()
         )
     except RefusedError as refusal:
         if refusal.code is RefusalCode.LAST_OWNER:
@@ -75,7 +80,7 @@ async def change_role(request: web.Request) -> web.Response:
 async def remove(request: web.Request) -> web.Response:
     """Remove a member, or leave. Whoever leaves is logged out of this company at once."""
     form, actor = await form_of(request), actor_of(request)
-    member = _number(form, "member")
+    member = number_of(form, "member")
     try:
         await companies.remove(request.app[KIT], actor, member, now_ms())
     except RefusedError as refusal:
@@ -89,18 +94,29 @@ async def remove(request: web.Request) -> web.Response:
     return response
 
 
+async def set_factor_policy(request: web.Request) -> web.Response:
+    """Require a second factor of all members, or no longer."""
+    form, kit, session = await form_of(request), request.app[KIT], session_of(request)
+    fresh = is_fresh(request)
+    try:
+        if form.get("required") == "yes":
+            grace_days = number_of(form, "grace_days")
+            await factor_policy.require(kit, session, grace_days=grace_days, fresh=fresh, now_ms=now_ms())
+        else:
+            await factor_policy.lift(kit, session, fresh=fresh, now_ms=now_ms())
+    except RefusedError as refusal:
+        if refusal.code is RefusalCode.FRESH_NEEDED:
+            return confirm_first("/company")
+        return await _company(request, faults_of(refusal))
+    return see_other("/company#second-factor")
+
+
+@sets_up_factor
 async def switch(request: web.Request) -> web.Response:
     """Act for another of one's companies."""
     form = await form_of(request)
-    await companies.switch(request.app[KIT], session_of(request), _number(form, "company"))
+    await companies.switch(request.app[KIT], session_of(request), number_of(form, "company"))
     return see_other("/devices")
-
-
-def _number(form: dict[str, str], field: str) -> int:
-    text = form.get(field, "")
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise Problem(ProblemCode.BAD_REQUEST)
-    return int(text)
 
 
 def _role(form: dict[str, str]) -> Role:
@@ -182,10 +198,22 @@ async def show_invited(request: web.Request) -> web.Response:
     return page(request, "invited.html")
 
 
+async def resend(request: web.Request) -> web.Response:
+    """Mail an invitation again."""
+    form = await form_of(request)
+    try:
+        await companies.resend(request.app[KIT], actor_of(request), number_of(form, "invitation"), now_ms())
+    except RefusedError as refusal:
+        if refusal.code is RefusalCode.TOO_FAST:
+            return await _company(request, {FORM: str(refusal)})
+        raise
+    return see_other("/company/invited")
+
+
 async def withdraw(request: web.Request) -> web.Response:
     """Make an invitation's link void."""
     form = await form_of(request)
-    await companies.withdraw(request.app[KIT], actor_of(request), _number(form, "invitation"), now_ms())
+    await companies.withdraw(request.app[KIT], actor_of(request), number_of(form, "invitation"), now_ms())
     return see_other("/company")
 
 
@@ -255,7 +283,9 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/company/invite", show_invite)
     app.router.add_post("/company/invite", invite)
     app.router.add_get("/company/invited", show_invited)
+    app.router.add_post("/company/resend", resend)
     app.router.add_post("/company/withdraw", withdraw)
+    app.router.add_post("/company/second-factor", set_factor_policy)
     app.router.add_get("/join", show_link)
     app.router.add_post("/join", open_link)
     app.router.add_get("/join/accept", show_invitation)

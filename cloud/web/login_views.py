@@ -1,10 +1,11 @@
 """Log-in, with its second step where the account has Two-Factor Authentication, and log-out."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from aiohttp import web
 
-from cloud.core.refusal import RefusalCode, RefusedError
+from cloud.core.refusal import TEXTS, RefusalCode, RefusedError
 from cloud.services import second_factor
 from cloud.services.accounts import Identity
 from cloud.web import log_in as logging_in
@@ -12,6 +13,7 @@ from cloud.web import sessions, tickets
 from cloud.web.middleware import public
 from cloud.web.partner_provider import PARTNER
 from cloud.web.partner_words import problem_words
+from cloud.web.passkey_facts import passkey_facts
 from cloud.web.problems import KINDS, Problem, ProblemCode
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import local_path, page, see_other
@@ -61,10 +63,11 @@ async def admit(request: web.Request, identity: Identity, target: str) -> web.Re
         tickets.give(response, request, Ticket.LOGIN, step)
         tickets.give_next(response, request, target)
         return response
-    return await _let_in(request, identity, target)
+    return await let_in(request, identity, target)
 
 
-async def _let_in(request: web.Request, identity: Identity, target: str) -> web.Response:
+async def let_in(request: web.Request, identity: Identity, target: str) -> web.Response:
+    """Begin the log-in and go on."""
     cookie = await logging_in.begin(request, identity)
     response = see_other(target)
     sessions.set_cookie(response, request.app[SETTINGS], cookie, lasting=True)
@@ -85,10 +88,22 @@ def _again(
 
 @public
 async def show_second_step(request: web.Request) -> web.Response:
-    """Ask for the code of the authenticator, or a recovery code."""
-    if not tickets.read(request, Ticket.LOGIN):
-        return see_other("/login")
-    return page(request, "login_verify.html", {"faults": {}})
+    """Ask for a passkey, the code of the authenticator, or a recovery code."""
+    return await _second_step(request, {}) or see_other("/login")
+
+
+async def _second_step(
+    request: web.Request, faults: Mapping[str, str], status: int = 200
+) -> web.Response | None:
+    """The page of a log-in that waits for its second factor; None where it waits no longer."""
+    kit = request.app[KIT]
+    try:
+        step = await second_factor.login_step(kit, tickets.read(request, Ticket.LOGIN), now_ms())
+    except RefusedError:
+        return None
+    return page(
+        request, "login_verify.html", {**passkey_facts(kit), "faults": faults, "step": step}, status=status
+    )
 
 
 @public
@@ -100,17 +115,27 @@ async def finish(request: web.Request) -> web.Response:
             request.app[KIT], tickets.read(request, Ticket.LOGIN), form.get("code", ""), now_ms()
         )
     except RefusedError as refusal:
-        request.app[METRICS].logins.labels("failed").inc()
-        gone = refusal.code is RefusalCode.LOGIN_GONE
-        context: dict[str, object] = {"faults": faults_of(refusal)}
-        if gone:
-            context = {"email": "", "error": str(refusal), "target": HOME, "ended": False}
-        status = HTTPStatus.UNAUTHORIZED.value
-        response = page(request, "login.html" if gone else "login_verify.html", context, status=status)
-        if refusal.after_s is not None:
-            response.headers["Retry-After"] = str(refusal.after_s)
-        return response
-    response = await _let_in(request, identity, tickets.read_next(request, HOME))
+        return await show_refused(request, refusal)
+    return await finish_by(request, identity)
+
+
+async def show_refused(request: web.Request, refusal: RefusedError) -> web.Response:
+    """The second step once more; the first one where there have been too many tries."""
+    request.app[METRICS].logins.labels("failed").inc()
+    status = HTTPStatus.UNAUTHORIZED.value
+    response = await _second_step(request, faults_of(refusal), status)
+    if response is None:
+        error = TEXTS[RefusalCode.LOGIN_GONE]
+        context = {"email": "", "error": error, "target": HOME, "ended": False}
+        response = page(request, "login.html", context, status=status)
+    if refusal.after_s is not None:
+        response.headers["Retry-After"] = str(refusal.after_s)
+    return response
+
+
+async def finish_by(request: web.Request, identity: Identity) -> web.Response:
+    """The second step was right: to where somebody wanted to go."""
+    response = await let_in(request, identity, tickets.read_next(request, HOME))
     for ticket in (Ticket.LOGIN, Ticket.NEXT):
         tickets.take(response, request, ticket)
     return response

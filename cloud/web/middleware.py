@@ -3,7 +3,7 @@
 Order, outermost first: ``observe`` (request id, metrics, log) → ``forwarded`` (the person's address behind a
 proxy) → ``problems`` (errors become pages or problem+json) → ``bounded`` (where too many claims are in, the
 database is not asked who this is) → ``visitor`` (session or API token, one of which is needed unless the
-handler is ``public``) → ``same_site`` (CSRF).
+handler is ``public``) → ``equipped`` (a second factor where the company requires one) → ``same_site`` (CSRF).
 Headers are set when a response is prepared, so streams and errors have them too.
 """
 
@@ -47,6 +47,7 @@ HSTS: Final = "max-age=31536000"
 FORM_FIELD: Final = "form_token"
 FORM_HEADER: Final = "X-Form-Token"
 SLOW_S: Final = 1.0
+FACTOR_PAGE: Final = "/account/two-factor"
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -203,6 +204,25 @@ async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
+def sets_up_factor(handler: H) -> H:
+    """Mark a handler that leads to a second factor: it answers those, too, whose company waits for theirs."""
+    handler.sets_up_factor = True  # type: ignore[attr-defined]  # a mark that the middleware equipped reads
+    return handler
+
+
+@web.middleware
+async def equipped(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let those whose company requires a second factor, and whose time for it is over, do nothing else."""
+    visit, found = request.get(VISIT), request.match_info
+    due_ms = None if visit is None or visit.session is None else visit.session.factor_due_ms
+    is_open = any(getattr(found.handler, mark, False) for mark in ("sets_up_factor", "public"))
+    if due_ms is None or now_ms() < due_ms or is_open or found.http_exception is not None:
+        return await handler(request)
+    if request.method in SAFE_METHODS and not wants_json(request) and "HX-Request" not in request.headers:
+        raise web.HTTPSeeOther(FACTOR_PAGE)
+    raise Problem(ProblemCode.FACTOR_REQUIRED, more={"missing": ["second_factor"]})
+
+
 def anonymous(handler: H) -> H:
     """Mark a handler that needs neither log-in nor session: health, keys, time, files."""
     handler.anonymous = True  # type: ignore[attr-defined]  # a mark that the visitor middleware reads
@@ -256,5 +276,5 @@ def _from_here(request: web.Request) -> bool:
     return netloc is not None and netloc.lower() == request.host.lower()
 
 
-ALL: Final = (observe, forwarded, problems, bounded, visitor, same_site)
+ALL: Final = (observe, forwarded, problems, bounded, visitor, equipped, same_site)
 """In the order in which a request passes them."""

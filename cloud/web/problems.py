@@ -62,6 +62,14 @@ class ProblemCode(StrEnum):
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - no token
     SCOPE_NEEDED = "scope_needed"
     PERSON_NEEDED = "person_needed"
+    FACTOR_REQUIRED = "factor_required"
+    LOGIN_GONE = "login_gone"
+    PASSKEYS_UNAVAILABLE = "passkeys_unavailable"
+    PASSKEY_EXPIRED = "passkey_expired"
+    PASSKEY_WRONG = "passkey_wrong"
+    PASSKEY_COPIED = "passkey_copied"
+    PASSKEY_KNOWN = "passkey_known"
+    LINK_WITHDRAWN = "link_withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +319,44 @@ KINDS: dict[ProblemCode, ProblemKind] = {
         HTTPStatus.FORBIDDEN,
         "This needs a person",
         "A token cannot prove that somebody is there: log in, and do it yourself. Nothing was changed.",
+    ),
+    ProblemCode.FACTOR_REQUIRED: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "Your company requires Two-Factor Authentication",
+        "Turn it on first: My Account, View Profile, Two-Factor Authentication, Turn On.",
+    ),
+    ProblemCode.LOGIN_GONE: ProblemKind(
+        HTTPStatus.UNAUTHORIZED,
+        "This log-in took too long",
+        "Begin again with email address and password.",
+    ),
+    ProblemCode.PASSKEYS_UNAVAILABLE: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "Passkeys do not work at the address of this portal",
+        "They need a name and https. Use an authenticator app.",
+    ),
+    ProblemCode.PASSKEY_EXPIRED: ProblemKind(
+        HTTPStatus.CONFLICT,
+        "There is no challenge for this answer",
+        "It ran out, or was answered before. Ask for a new one.",
+    ),
+    ProblemCode.PASSKEY_WRONG: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "The passkey proves nothing here",
+        "It is somebody else's, was made for another address, or nobody was verified. Nothing was changed.",
+    ),
+    ProblemCode.PASSKEY_COPIED: ProblemKind(
+        HTTPStatus.FORBIDDEN,
+        "There may be a copy of this passkey",
+        "Its counter has gone back. Use another method, then remove it.",
+    ),
+    ProblemCode.PASSKEY_KNOWN: ProblemKind(
+        HTTPStatus.CONFLICT, "This passkey is registered already", "Nothing was changed."
+    ),
+    ProblemCode.LINK_WITHDRAWN: ProblemKind(
+        HTTPStatus.NOT_FOUND,
+        "This invitation was withdrawn",
+        "Ask who invited you for a new one.",
     ),
 }
 

@@ -1,5 +1,6 @@
 """Refusals of the account services: as faults beside form fields, or as problems."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from cloud.web.wording import brand_words
 FORM: Final = "form"
 """The key of a fault that belongs to no field."""
 MAX_FIELD_CHARS: Final = 2000
+MAX_DIGITS: Final = 18
 
 _PROBLEMS: Final = {
     RefusalCode.NOT_FOUND: ProblemCode.NOT_FOUND,
@@ -36,6 +38,13 @@ _PROBLEMS: Final = {
     RefusalCode.ALREADY_MEMBER: ProblemCode.ALREADY_MEMBER,
     RefusalCode.LAST_OWNER: ProblemCode.LAST_OWNER,
     RefusalCode.ROBOT_CHECK: ProblemCode.ROBOT_CHECK,
+    RefusalCode.LOGIN_GONE: ProblemCode.LOGIN_GONE,
+    RefusalCode.PASSKEYS_UNAVAILABLE: ProblemCode.PASSKEYS_UNAVAILABLE,
+    RefusalCode.PASSKEY_EXPIRED: ProblemCode.PASSKEY_EXPIRED,
+    RefusalCode.PASSKEY_WRONG: ProblemCode.PASSKEY_WRONG,
+    RefusalCode.PASSKEY_COPIED: ProblemCode.PASSKEY_COPIED,
+    RefusalCode.PASSKEY_KNOWN: ProblemCode.PASSKEY_KNOWN,
+    RefusalCode.LINK_WITHDRAWN: ProblemCode.LINK_WITHDRAWN,
 }
 
 
@@ -43,6 +52,14 @@ async def form_of(request: web.Request) -> dict[str, str]:
     """The fields of a posted form, each capped; files are ignored."""
     posted = await request.post()
     return {name: value[:MAX_FIELD_CHARS] for name, value in posted.items() if isinstance(value, str)}
+
+
+def number_of(form: Mapping[str, str], field: str) -> int:
+    """A number in a hidden field. Problem bad_request."""
+    text = form.get(field, "")
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
+        raise Problem(ProblemCode.BAD_REQUEST)
+    return int(text)
 
 
 def faults_of(refusal: RefusedError) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Two-Factor Authentication, proving oneself again, log-ins, and *Delete My Account*."""
 
 import io
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
@@ -10,15 +11,18 @@ from aiohttp import web
 from markupsafe import Markup
 
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.services import account_deletion, profile, second_factor
+from cloud.services import account_deletion, companies, profile, second_factor
 from cloud.web import sessions, tickets
-from cloud.web.middleware import public
+from cloud.web.middleware import public, sets_up_factor
+from cloud.web.passkey_facts import passkey_facts
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import local_path, page, see_other
 from cloud.web.state import KIT, SETTINGS, now_ms, session_of
 
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 TWO_FACTOR: Final = "/account/two-factor"
+METHOD: Final = f"{TWO_FACTOR}/method"
+NEW: Final = f"{TWO_FACTOR}/passkeys/new"
 DELETE: Final = "/account/delete"
 
 
@@ -32,12 +36,19 @@ def is_fresh(request: web.Request) -> bool:
     return session_of(request).is_fresh(now_ms())
 
 
+@sets_up_factor
 async def show_confirm(request: web.Request) -> web.Response:
     """Please confirm that it is you."""
-    target = local_path(request.query.get("next", ""), "/account")
-    return page(request, "confirm.html", {"faults": {}, "target": target})
+    return confirm_page(request, local_path(request.query.get("next", ""), "/account"), {})
 
 
+def confirm_page(request: web.Request, target: str, faults: Mapping[str, str]) -> web.Response:
+    """Ask for a factor, or the password, and go on to ``target``."""
+    context = {**passkey_facts(request.app[KIT]), "faults": faults, "target": target}
+    return page(request, "confirm.html", context, status=UNPROCESSABLE if faults else 200)
+
+
+@sets_up_factor
 async def confirm(request: web.Request) -> web.Response:
     """Check the password or, with Two-Factor Authentication, a code."""
     form = await form_of(request)
@@ -51,24 +62,40 @@ async def confirm(request: web.Request) -> web.Response:
             now_ms=now_ms(),
         )
     except RefusedError as refusal:
-        context = {"faults": faults_of(refusal), "target": target}
-        return page(request, "confirm.html", context, status=UNPROCESSABLE)
+        return confirm_page(request, target, faults_of(refusal))
     return see_other(target)
 
 
 # --- Two-Factor Authentication ------------------------------------------------------------------------------
 
 
+@sets_up_factor
 async def show_two_factor(request: web.Request) -> web.Response:
     """Whether it is on, and what can be done."""
-    status = await second_factor.status(request.app[KIT], session_of(request).account_id)
-    return page(request, "two_factor.html", {"status": status})
+    return await two_factor_page(request, {})
 
 
+async def two_factor_page(request: web.Request, faults: Mapping[str, str]) -> web.Response:
+    """The methods of an account. Whoever may see nothing else can still go to another company."""
+    kit, session = request.app[KIT], session_of(request)
+    due_ms = session.factor_due_ms
+    context = {
+        "status": await second_factor.status(kit, session.account_id),
+        "mine": [] if due_ms is None else await companies.mine(kit, session.account_id),
+        "faults": faults,
+        **passkey_facts(kit),
+    }
+    return page(request, "two_factor.html", context, status=UNPROCESSABLE if faults else 200)
+
+
+@sets_up_factor
 async def start(request: web.Request) -> web.Response:
-    """Turn On: the QR code for the authenticator app."""
+    """The method that was chosen: a passkey has its own page, an app gets its QR code."""
+    form = await form_of(request)
+    if form.get("method") == "passkey":
+        return see_other(NEW)
     if not is_fresh(request):
-        return confirm_first(TWO_FACTOR)
+        return confirm_first(METHOD)
     enrolment = await second_factor.start(
         request.app[KIT], session_of(request).account_id, fresh=True, now_ms=now_ms()
     )
@@ -94,6 +121,7 @@ def _fours(text: str) -> list[str]:
     return [text[at : at + 4] for at in range(0, len(text), 4)]
 
 
+@sets_up_factor
 async def confirm_two_factor(request: web.Request) -> web.Response:
     """The first code of the app turns it on; shows the recovery codes, this once."""
     form, session = await form_of(request), session_of(request)
@@ -106,13 +134,21 @@ async def confirm_two_factor(request: web.Request) -> web.Response:
             return see_other(TWO_FACTOR)
         context = {"qr": "", "uri": "", "secret": "", "faults": faults_of(refusal)}
         return page(request, "two_factor_start.html", context, status=UNPROCESSABLE)
+    return show_codes(request, codes)
+
+
+def show_codes(request: web.Request, codes: Sequence[str]) -> web.Response:
+    """The recovery codes of a first factor, this once; a further factor has made none."""
     # Where somebody wanted to go before they signed up, be it to a label's codes that wait in their browser.
     target = tickets.read_next(request, TWO_FACTOR)
+    if not codes:
+        return see_other(TWO_FACTOR)
     response = page(request, "recovery_codes.html", {"codes": codes, "first": True, "target": target})
     tickets.take(response, request, tickets.Ticket.NEXT)
     return response
 
 
+@sets_up_factor
 async def make_recovery_codes(request: web.Request) -> web.Response:
     """New recovery codes; the old ones are void."""
     if not is_fresh(request):
@@ -121,6 +157,16 @@ async def make_recovery_codes(request: web.Request) -> web.Response:
         request.app[KIT], session_of(request).account_id, fresh=True, now_ms=now_ms()
     )
     return page(request, "recovery_codes.html", {"codes": codes, "first": False, "target": TWO_FACTOR})
+
+
+async def remove_app(request: web.Request) -> web.Response:
+    """Remove the authenticator app; passkeys stay."""
+    if not is_fresh(request):
+        return confirm_first(TWO_FACTOR)
+    await second_factor.remove_app(
+        request.app[KIT], session_of(request).account_id, fresh=True, now_ms=now_ms()
+    )
+    return see_other(TWO_FACTOR)
 
 
 async def turn_off(request: web.Request) -> web.Response:
@@ -209,6 +255,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(TWO_FACTOR + "/start", start)
     app.router.add_post(TWO_FACTOR + "/confirm", confirm_two_factor)
     app.router.add_post(TWO_FACTOR + "/recovery-codes", make_recovery_codes)
+    app.router.add_post(TWO_FACTOR + "/app/remove", remove_app)
     app.router.add_post(TWO_FACTOR + "/off", turn_off)
     app.router.add_get("/account/log-ins", show_log_ins)
     app.router.add_post("/account/log-ins/end", end_log_in)

@@ -13,7 +13,7 @@ from cloud.core.api_token import Scope
 from cloud.core.authz import Actor, Role
 from cloud.core.command import Order
 from cloud.core.rule_draft import Draft
-from cloud.postgres import accounts
+from cloud.postgres import accounts, passkeys
 from cloud.postgres.accounts import Session
 from cloud.postgres.commands import CommandRow
 from cloud.postgres.notice_policies import PolicyRow, Target, WindowRow
@@ -53,6 +53,10 @@ QUERY: Final = frozenset(
 IDS: Final = frozenset({"company_id", "token", "hand_to", "company", "member", "invitation"})
 """Fields of bodies that name somebody's things: a request with one is refused."""
 FIELDS: Final[Mapping[str, Any]] = {
+    "credential": {"id": "x", "rawId": "x", "type": "public-key", "response": {}},
+    "step": "x",
+    "required": True,
+    "grace_days": 7,
     **{name: value for name, value in PAGE_TWO.items() if name not in {"privacy", "promotions"}},
     "product_id": "AAAAAAAAAAAA",
     "product_key": "BBBBBBBBBBBBBB",
@@ -141,6 +145,12 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/account/two-factor/start": {},
     "/account/two-factor/confirm": WRONG,
     "/account/two-factor/recovery-codes": {},
+    "/account/two-factor/app/remove": {},
+    "/account/two-factor/passkeys": {"name": "Phone", "credential": "{}"},
+    "/account/two-factor/passkeys/rename": {"passkey": THEIRS, "name": "x"},
+    "/account/two-factor/passkeys/remove": {"passkey": THEIRS},
+    "/account/confirm/passkey": {"credential": "{}"},
+    "/login/passkey": {"credential": "{}"},
     "/account/two-factor/off": {},
     "/account/partner/connect": {},
     "/account/partner/disconnect": {},
@@ -164,6 +174,8 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/company/details": PAGE_TWO,
     "/company/invite": {"email": "somebody@example.org", "role": "viewer"},
     "/company/withdraw": {"invitation": THEIRS},
+    "/company/resend": {"invitation": THEIRS},
+    "/company/second-factor": {"required": "yes", "grace_days": "7"},
     "/join": {"link": "x"},
     "/join/accept": {},
 }
@@ -211,6 +223,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
             "INSERT INTO membership (company_id, account_id, role, created_ms) VALUES (%s, %s, 'viewer', 0)",
             [owner.company_id, colleague.account_id],
         )
+    passkey_id = await give_passkey(portal, colleague.account_id)
     invitation = await companies.invite(kit, owner, "frank@example.org", Role.VIEWER, now_ms())
     listed = random_codes()[0].value  # with a key that cannot be, so that the job leaves no claim behind
     job = await portal.app[BULK].submit(owner, f"{listed},short", now_ms())
@@ -233,6 +246,8 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         "hand_to": str(owner.company_id),
         "account_id": str(colleague.account_id),
         "member": str(colleague.account_id),
+        "passkey_id": str(passkey_id),
+        "passkey": str(passkey_id),
         "invitation_id": str(invitation.invitation_id),
         "invitation": str(invitation.invitation_id),
         "token": made.token,
@@ -245,6 +260,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         "Cellar rack",
         "By the boiler",
         "A rule of their own",
+        "A passkey of their own",
         *("A site of their own", "A policy of their own", "A channel of their own", "work of their own"),
         "a cause of their own",
         "A token of their own",
@@ -264,6 +280,25 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         ordered.command_id,
     )
     return World(ids, marks)
+
+
+async def give_passkey(portal: Portal, account_id: int) -> int:
+    """A passkey of a colleague: one of their own would be asked for at each log-in."""
+    new = passkeys.NewPasskey(
+        account_id=account_id,
+        credential_id=b"c" * 16,
+        public_key=b"",
+        sign_count=0,
+        transports=[],
+        name="A passkey of their own",
+        rp_id="localhost",
+        now_ms=now_ms(),
+    )
+    async with portal.pool.connection() as connection:
+        made = await passkeys.insert(connection, new)
+    if made is None:
+        raise AssertionError("the passkey is new")
+    return made
 
 
 async def arrange(portal: Portal, owner: Actor) -> dict[str, str]:
@@ -324,6 +359,7 @@ THINGS: Final[Mapping[str, LiteralString]] = {
     "company": "SELECT * FROM company WHERE company_id = %(company)s",
     "person": "SELECT * FROM account WHERE account_id = %(account)s",
     "invitations": "SELECT * FROM invitation WHERE company_id = %(company)s",
+    "passkeys": "SELECT p.* FROM passkey p JOIN membership USING (account_id) WHERE company_id = %(company)s",
     "commands": "SELECT * FROM v_command WHERE company_id = %(company)s",
     "tokens": "SELECT token_id, name, scopes FROM api_token WHERE company_id = %(company)s",
     "jobs": "SELECT job_id, state <> 'interrupted' FROM bulk_job WHERE company_id = %(company)s",

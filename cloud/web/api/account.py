@@ -18,6 +18,7 @@ from cloud.web.account_views import LANGUAGES
 from cloud.web.api.kinds import Email, Line, Ms, Number, Password
 from cloud.web.api.operation import Section, json_of
 from cloud.web.api.ownership import fresh
+from cloud.web.middleware import sets_up_factor
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import KIT, SETTINGS, now_ms, session_of
 
@@ -173,7 +174,7 @@ async def change(request: web.Request, body: ProfileChange) -> Profile:
     return await _profile(request)
 
 
-@SECTION.operation("GET", "/account/second-factor")
+@SECTION.operation("GET", "/account/second-factor", marks=[sets_up_factor])
 async def show_second_factor(request: web.Request) -> SecondFactor:
     """Whether Two-Factor Authentication is on."""
     found = await second_factor.status(request.app[KIT], session_of(request).account_id)

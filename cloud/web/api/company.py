@@ -10,11 +10,13 @@ from msgspec import Meta, Struct
 from cloud.core.api_token import Scope
 from cloud.core.authz import Role
 from cloud.postgres.companies import Invitation as InvitationRow
-from cloud.services import companies
+from cloud.services import companies, factor_policy
 from cloud.web import sessions
 from cloud.web.api import once
 from cloud.web.api.kinds import Email, Line, Ms, Number, Token
 from cloud.web.api.operation import PERSON, Section, json_of
+from cloud.web.api.ownership import fresh
+from cloud.web.middleware import sets_up_factor
 from cloud.web.problems import ProblemCode
 from cloud.web.state import KIT, SETTINGS, actor_of, now_ms, session_of
 
@@ -81,6 +83,22 @@ class RoleChange(Struct):
     role: Role
 
 
+class FactorPolicy(Struct):
+    """Whether all members need a second factor."""
+
+    required: bool
+    since_ms: Annotated[int | None, Meta(description="Unix ms.")]
+    grace_days: int
+    without: Annotated[int, Meta(description="Members who have none yet.")]
+
+
+class FactorWish(Struct):
+    """Whether to require it, and how many days members have for it: 0, 1, 7, 14 or 30."""
+
+    required: bool
+    grace_days: Annotated[int, Meta(ge=0, le=30)] = factor_policy.USUAL_GRACE_DAYS
+
+
 class NewInvitation(Struct):
     """Whom to invite."""
 
@@ -89,18 +107,19 @@ class NewInvitation(Struct):
 
 
 class Invitation(Struct):
-    """An open invitation. The code of its link is in the mail alone."""
+    """An invitation that nobody has answered. The code of its link is in the mail alone."""
 
     invitation_id: int
     email: str
     role: Role
     inviter: str
     created_ms: Ms
+    sent_ms: Annotated[int, Meta(description="Unix ms of its newest mail.")]
     expires_ms: Ms
 
 
 class Invitations(Struct):
-    """The company's open ones, newest first."""
+    """Those that nobody has answered, newest first; past `expires_ms` their links work no longer."""
 
     invitations: list[Invitation]
 
@@ -129,7 +148,7 @@ class Joined(Struct):
 # --- details ------------------------------------------------------------------------------------------------
 
 
-@SECTION.operation("GET", "/companies", scope=PERSON)
+@SECTION.operation("GET", "/companies", scope=PERSON, marks=[sets_up_factor])
 async def list_mine(request: web.Request) -> MyCompanies:
     """The companies you belong to."""
     found = await companies.mine(request.app[KIT], actor_of(request).account_id)
@@ -194,6 +213,39 @@ async def remove(request: web.Request, account_id: Number) -> web.Response:
     return response
 
 
+@SECTION.operation("GET", "/company/second-factor")
+async def show_factor_policy(request: web.Request) -> FactorPolicy:
+    """Whether the company requires Two-Factor Authentication of all its members."""
+    return msgspec.convert(
+        await factor_policy.read(request.app[KIT], actor_of(request)), FactorPolicy, from_attributes=True
+    )
+
+
+@SECTION.operation(
+    "PUT",
+    "/company/second-factor",
+    scope=PERSON,
+    problems=[
+        ProblemCode.FACTOR_OFF,
+        ProblemCode.FACTOR_NEEDED,
+        ProblemCode.FIELD_INVALID,
+        ProblemCode.FORBIDDEN,
+    ],
+)
+async def set_factor_policy(request: web.Request, body: FactorWish) -> FactorPolicy:
+    """Require Two-Factor Authentication of all members, or no longer.
+
+    `factor_off`: your own account has none yet. Members without it have the days of grace; after them every
+    operation but those that set it up answers `factor_required`.
+    """
+    kit, session, is_fresh = request.app[KIT], session_of(request), fresh(request)
+    if body.required:
+        await factor_policy.require(kit, session, grace_days=body.grace_days, fresh=is_fresh, now_ms=now_ms())
+    else:
+        await factor_policy.lift(kit, session, fresh=is_fresh, now_ms=now_ms())
+    return await show_factor_policy(request)
+
+
 # --- invitations --------------------------------------------------------------------------------------------
 
 
@@ -203,8 +255,8 @@ def _invitation_of(row: InvitationRow) -> Invitation:
 
 @SECTION.operation("GET", "/company/invitations", problems=[ProblemCode.FORBIDDEN])
 async def list_invitations(request: web.Request) -> Invitations:
-    """The company's open invitations."""
-    found = await companies.invitations(request.app[KIT], actor_of(request), now_ms())
+    """The company's pending invitations."""
+    found = await companies.invitations(request.app[KIT], actor_of(request))
     return Invitations([_invitation_of(row) for row in found])
 
 
@@ -230,13 +282,33 @@ async def invite(request: web.Request, body: NewInvitation) -> Invitation:
     return _invitation_of(await once.done(request, InvitationRow, answer, doing))
 
 
+@SECTION.operation(
+    "POST",
+    "/company/invitations/{invitation_id}/resend",
+    problems=[ProblemCode.TOO_MANY, ProblemCode.FORBIDDEN],
+)
+async def resend_invitation(request: web.Request, invitation_id: Number) -> Invitation:
+    """Mail an invitation again, with all its time. Three mails a day to one address."""
+
+    def answer(row: InvitationRow) -> web.Response:
+        return json_of(_invitation_of(row), HTTPStatus.OK)
+
+    doing = companies.resend(request.app[KIT], actor_of(request), invitation_id, now_ms())
+    return _invitation_of(await once.done(request, InvitationRow, answer, doing))
+
+
 @SECTION.operation("DELETE", "/company/invitations/{invitation_id}", problems=[ProblemCode.FORBIDDEN])
 async def withdraw_invitation(request: web.Request, invitation_id: Number) -> None:
     """Make an invitation's link void."""
     await companies.withdraw(request.app[KIT], actor_of(request), invitation_id, now_ms())
 
 
-@SECTION.operation("POST", "/invitations/look", scope=PERSON, problems=[ProblemCode.LINK_INVALID])
+@SECTION.operation(
+    "POST",
+    "/invitations/look",
+    scope=PERSON,
+    problems=[ProblemCode.LINK_INVALID, ProblemCode.LINK_WITHDRAWN],
+)
 async def look_at_invitation(request: web.Request, body: InvitationCode) -> Invited:
     """Who invites you. Changes nothing."""
     found = await companies.look_at_invitation(request.app[KIT], body.token, now_ms())
@@ -247,7 +319,12 @@ async def look_at_invitation(request: web.Request, body: InvitationCode) -> Invi
     "POST",
     "/invitations/accept",
     scope=PERSON,
-    problems=[ProblemCode.LINK_INVALID, ProblemCode.OTHER_ADDRESS, ProblemCode.ALREADY_MEMBER],
+    problems=[
+        ProblemCode.LINK_INVALID,
+        ProblemCode.LINK_WITHDRAWN,
+        ProblemCode.OTHER_ADDRESS,
+        ProblemCode.ALREADY_MEMBER,
+    ],
 )
 async def accept_invitation(request: web.Request, body: InvitationCode) -> Joined:
     """Join the company; this log-in acts for it from now on."""

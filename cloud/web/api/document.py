@@ -11,7 +11,7 @@ from cloud.core.api_token import MEANINGS, Scope
 from cloud.web.api import once
 from cloud.web.api.kinds import ProblemDetails
 from cloud.web.api.operation import JSON_TYPE, PREFIX, Operation, Section
-from cloud.web.middleware import FORM_HEADER
+from cloud.web.middleware import FORM_HEADER, sets_up_factor
 from cloud.web.problems import KINDS, ProblemCode
 from cloud.web.responses import PROBLEM_TYPE
 
@@ -151,6 +151,8 @@ def problems_of(one: Operation) -> list[ProblemCode]:
     codes = [*one.problems, ProblemCode.DATABASE_UNAVAILABLE, ProblemCode.INTERNAL]
     if not one.public:
         codes += [ProblemCode.LOGIN_NEEDED, ProblemCode.TOKEN_INVALID, ProblemCode.PERSON_NEEDED]
+        if sets_up_factor not in one.marks:
+            codes.append(ProblemCode.FACTOR_REQUIRED)
     if one.scopes:
         codes.append(ProblemCode.SCOPE_NEEDED)
     if one.method != "GET":

@@ -32,7 +32,11 @@ class ProblemDetails(Struct, kw_only=True):
     code: ProblemCode
     request_id: Annotated[str, Meta(description="Names the request in the logs.")]
     faults: Annotated[dict[str, str], Meta(description="Field → what is wrong with it.")] = {}
-    missing: Annotated[list[str], Meta(description="Safety steps that a command lacks, by code.")] = []
+    missing: Annotated[list[str], Meta(description="Steps that are missing, by code.")] = []
+    step: Annotated[str, Meta(description="factor_needed of a log-in: names it, to go on by a passkey.")] = ""
+    methods: Annotated[
+        list[str], Meta(description="factor_needed of a log-in: app, recovery_code, passkey.")
+    ] = []
     scope: Annotated[str, Meta(description="scope_needed: what the token lacks.")] = ""
     challenge: Annotated[str, Meta(description="work_needed: what is to be solved.")] = ""
     bits: Annotated[int, Meta(description="work_needed: how hard it is.")] = 0

@@ -128,7 +128,7 @@ async def test_two_invitations_at_once_are_one(kit: Kit, head: Actor) -> None:
         return_exceptions=True,
     )
     assert sum(not isinstance(one, BaseException) for one in results) == 1
-    assert len(await companies.invitations(kit, head, NOW)) == 1
+    assert len(await companies.invitations(kit, head)) == 1
 
 
 async def test_an_invitation_ends_by_time_or_by_hand(kit: Kit, head: Actor) -> None:
@@ -138,9 +138,10 @@ async def test_an_invitation_ends_by_time_or_by_hand(kit: Kit, head: Actor) -> N
     assert await refusal_of(companies.look_at_invitation(kit, first, late)) is RefusalCode.LINK_INVALID
     await companies.invite(kit, head, "eve@example.org", Role.VIEWER, late)
     second = await mailed_token(kit.pool, "eve@example.org")
-    (found,) = await companies.invitations(kit, head, late)
+    (found,) = await companies.invitations(kit, head)
     await companies.withdraw(kit, head, found.invitation_id, late)
-    assert await refusal_of(companies.look_at_invitation(kit, second, late)) is RefusalCode.LINK_INVALID
+    assert await refusal_of(companies.look_at_invitation(kit, second, late)) is RefusalCode.LINK_WITHDRAWN
+    assert await refusal_of(companies.look_at_invitation(kit, first, late)) is RefusalCode.LINK_INVALID
     assert await refusal_of(companies.withdraw(kit, head, found.invitation_id, late)) is (
         RefusalCode.NOT_FOUND
     )
@@ -275,7 +276,7 @@ async def test_accepting_and_withdrawing_at_once_is_one_of_the_two(kit: Kit, hea
     for _ in range(companies.MAX_INVITATIONS_EACH_A_DAY):
         await companies.invite(kit, head, "eve@example.org", Role.VIEWER, NOW)
         link = await mailed_token(kit.pool, "eve@example.org")
-        (found,) = await companies.invitations(kit, head, NOW)
+        (found,) = await companies.invitations(kit, head)
         accepted, withdrawn = await asyncio.gather(
             companies.accept(kit, session, link, NOW),
             companies.withdraw(kit, head, found.invitation_id, NOW),
@@ -286,6 +287,50 @@ async def test_accepting_and_withdrawing_at_once_is_one_of_the_two(kit: Kit, hea
         if isinstance(accepted, int):
             await companies.remove(kit, head, identity.account_id, NOW)
             session = await log_in(kit, identity, NOW)
+
+
+async def test_an_invitation_is_sent_again_with_all_its_time(kit: Kit, head: Actor) -> None:
+    invited = await companies.invite(kit, head, "eve@example.org", Role.VIEWER, NOW)
+    first = await mailed_token(kit.pool, "eve@example.org")
+    late = NOW + INVITATION_LIFE_MS
+    (found,) = await companies.invitations(kit, head)
+    assert (found.sent_ms, found.is_open(late)) == (NOW, False)
+    again = await companies.resend(kit, head, invited.invitation_id, late)
+    assert (again.invitation_id, again.sent_ms, again.expires_ms) == (
+        invited.invitation_id,
+        late,
+        late + INVITATION_LIFE_MS,
+    )
+    second = await mailed_token(kit.pool, "eve@example.org")
+    assert second != first
+    for link in (first, second):  # whichever of the two mails is found
+        assert (await companies.look_at_invitation(kit, link, late)).invitation_id == invited.invitation_id
+    assert (await audit_kinds(kit, head.account_id))[-1] == "invitation_resent"
+    await companies.withdraw(kit, head, invited.invitation_id, late)
+    for link in (first, second):
+        look = companies.look_at_invitation(kit, link, late)
+        assert await refusal_of(look) is RefusalCode.LINK_WITHDRAWN
+    resend = companies.resend(kit, head, invited.invitation_id, late)
+    assert await refusal_of(resend) is RefusalCode.NOT_FOUND
+
+
+async def test_sending_again_is_bounded_and_for_those_who_may_invite(kit: Kit, head: Actor) -> None:
+    invited = await companies.invite(kit, head, "eve@example.org", Role.OWNER, NOW)
+    for number in range(1, companies.MAX_INVITATIONS_EACH_A_DAY):
+        await companies.resend(kit, head, invited.invitation_id, NOW + number)
+    with pytest.raises(RefusedError, match="tomorrow") as caught:
+        await companies.resend(kit, head, invited.invitation_id, NOW + 9)
+    assert caught.value.code is RefusalCode.TOO_FAST
+    (found,) = await companies.invitations(kit, head)
+    assert found.sent_ms < NOW + 9  # the refused one left nothing
+    await companies.resend(kit, head, invited.invitation_id, NOW + companies.DAY_MS)
+    admin = await add_member(kit, head, "sam@example.org", Role.ADMIN)
+    as_admin = companies.resend(kit, admin, invited.invitation_id, NOW + 2 * companies.DAY_MS)
+    assert await refusal_of(as_admin) is RefusalCode.ROLE_NOT_ALLOWED
+    stranger = await add_person(kit, "bob@example.org", NOW)
+    theirs = Actor(stranger.account_id, stranger.company_id, Role.OWNER)
+    foreign = companies.resend(kit, theirs, invited.invitation_id, NOW + 2 * companies.DAY_MS)
+    assert await refusal_of(foreign) is RefusalCode.NOT_FOUND
 
 
 async def _invite_and_withdraw(kit: Kit, head: Actor, email: str, now_ms: int) -> None:
@@ -299,7 +344,7 @@ async def test_withdrawing_makes_no_room_for_another_mail_to_the_same_address(ki
     with pytest.raises(RefusedError, match="tomorrow") as caught:
         await companies.invite(kit, head, "EVE@example.org", Role.VIEWER, NOW + 9)
     assert (caught.value.code, caught.value.field) == (RefusalCode.TOO_FAST, "email")
-    assert await companies.invitations(kit, head, NOW + 9) == []
+    assert await companies.invitations(kit, head) == []
     await companies.invite(kit, head, "grace@example.org", Role.VIEWER, NOW + 9)
     await companies.invite(kit, head, "eve@example.org", Role.VIEWER, NOW + companies.DAY_MS)
 

@@ -14,7 +14,9 @@ NEW_PASSWORD = "Brand new horse 9"
 async def turn_on(browser: Visitor) -> tuple[str, list[str]]:
     """Two-Factor Authentication for who is logged in: the secret and the recovery codes."""
     page = await browser.get("/account/two-factor")
-    assert "Choose your preferred verification method" in page.text
+    assert ">Turn On</button>" in page.text
+    page = await browser.get("/account/two-factor/method")
+    assert "Choose your preferred verification method for two-factor authentication" in page.text
     started = await browser.post("/account/two-factor/start", {"method": "app"})
     assert "<svg" in started.text
     found = re.search(r'class="code secret">([A-Z2-7 ]+)<', started.text)

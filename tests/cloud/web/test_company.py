@@ -109,7 +109,7 @@ async def test_an_invitation_is_for_its_address_and_can_be_withdrawn(
     assert (await eve.browser.post("/company/withdraw", {"invitation": found[1]})).status == 404
     assert (await ada.browser.post("/company/withdraw", {"invitation": found[1]})).status == 303
     answer = await eve.browser.get("/join/accept")
-    assert (answer.status, "has expired, has been used" in answer.text) == (422, True)
+    assert (answer.status, "This invitation was withdrawn." in answer.text) == (422, True)
     await eve.browser.get("/join")
     assert (await eve.browser.post("/join", {"link": "x"})).status == 422
 
@@ -140,6 +140,25 @@ async def test_roles_are_changed_and_members_removed(portal: Portal, ada: Somebo
         await grace.log_in("grace@example.org")
         assert (await grace.get(f"/devices/{owned.device_id}")).status == 404
     assert (await ada.browser.get(f"/devices/{owned.device_id}")).status == 200
+
+
+async def test_an_invitation_is_sent_again(portal: Portal, ada: Somebody, eve: Somebody) -> None:
+    await invite(ada, "grace@example.org")
+    first = await mailed_link(portal, "grace@example.org", "invitation")
+    page = (await ada.browser.get("/company")).text
+    assert 'class="badge">pending' in page
+    found = re.search(r'name="invitation" value="(\d+)"', page)
+    assert found is not None
+    assert (await eve.browser.post("/company/resend", {"invitation": found[1]})).status == 404
+    for _ in range(2):
+        answer = await ada.browser.post("/company/resend", {"invitation": found[1]})
+        assert answer.headers["Location"] == "/company/invited"
+    assert await mailed_link(portal, "grace@example.org", "invitation") != first
+    answer = await ada.browser.post("/company/resend", {"invitation": found[1]})
+    assert (answer.status, "invited several times today" in answer.text) == (422, True)
+    async with portal.pool.connection() as connection:
+        await connection.execute("UPDATE invitation SET expires_ms = 1")
+    assert 'class="badge warn">expired' in (await ada.browser.get("/company")).text
 
 
 @pytest.mark.parametrize("form", [{"member": "x", "role": "viewer"}, {"member": "1", "role": "king"}])

@@ -136,6 +136,8 @@ async def test_a_foreign_thing_is_answered_like_one_that_is_not(
         "company_id": "999999",
         "company": "999999",
         "invitation_id": "999999",
+        "passkey_id": "999999",
+        "passkey": "999999",
         "invitation": "999999",
         **{
             name: "999999"
