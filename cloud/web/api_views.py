@@ -4,12 +4,14 @@ Nobody needs to be logged in to read them, as with the document they are made fr
 from the reader's browser straight to the operation, with the log-in or a token.
 """
 
+import re
 from functools import cache
 from typing import Final
 from urllib.parse import quote, urlencode
 
 import msgspec
 from aiohttp import web
+from markupsafe import Markup, escape
 
 from cloud.core.api_token import MEANINGS
 from cloud.web import sessions
@@ -21,6 +23,7 @@ from cloud.web.responses import page, see_other
 from cloud.web.state import SETTINGS
 
 MAX_WORDS_CHARS: Final = 100
+_CODE: Final = re.compile(r"`([^`]+)`")
 
 
 @cache
@@ -45,8 +48,14 @@ async def show_api(request: web.Request) -> web.Response:
         "count": len(found.entries),
         "meanings": MEANINGS,
         "url": request.app[SETTINGS].portal_url,
+        "coded": coded,
     }
     return page(request, "api.html", context)
+
+
+def coded(text: str) -> Markup:
+    """A text of the document with its `code` as such."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just now
 
 
 def _entry(request: web.Request, name: str) -> Entry:
@@ -60,7 +69,8 @@ def _entry(request: web.Request, name: str) -> Entry:
 async def show_operation(request: web.Request) -> web.Response:
     """One operation."""
     entry = _entry(request, request.match_info["operation"])
-    context = {"entry": entry, "meanings": MEANINGS, "url": request.app[SETTINGS].portal_url}
+    url = request.app[SETTINGS].portal_url
+    context = {"entry": entry, "meanings": MEANINGS, "url": url, "coded": coded}
     return page(request, "api_operation.html", context)
 
 

@@ -78,7 +78,7 @@ async def rooms(portal: Portal) -> list[str]:
         "/company/audit",
         "/account/tokens/new",
         "/api",
-        "/api/operations/devices.show_history",
+        "/api/operations/outages.list_outages",
         "/api/operations/notifications.add_policy",
         "/sites",
         f"/sites/{arranged['site']}",

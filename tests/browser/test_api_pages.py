@@ -47,14 +47,14 @@ async def test_a_token_is_made_tried_and_revoked(
 
     await stranger.goto(f"{portal.url}/api/operations/devices.name_device")
     await stranger.get_by_label("device_id").fill(str(owned.device_id))
-    await stranger.get_by_label("Body").fill('{"name": "By a token"}')
+    await stranger.locator("#body").fill('{"name": "By a token"}')
     await stranger.get_by_label("Token").fill(token)
     await stranger.get_by_role("button", name="Send").click()
     await expect(stranger.locator("#told-text")).to_contain_text("scope_needed")
 
     await page.goto(f"{portal.url}/api/operations/devices.name_device")
     await page.get_by_label("device_id").fill(str(owned.device_id))
-    await page.get_by_label("Body").fill('{"name": "By the log-in"}')
+    await page.locator("#body").fill('{"name": "By the log-in"}')
     await page.get_by_role("button", name="Send").click()
     await expect(told).to_contain_text("By the log-in")
 

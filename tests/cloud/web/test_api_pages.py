@@ -72,10 +72,10 @@ async def test_a_form_without_javascript_leads_to_the_operation(
     portal: Portal, ada: Somebody, stranger: Visitor
 ) -> None:
     owned = await portal.own_device(ada.actor)
-    asked = f"/api/try?operation=devices.show_history&device_id={owned.device_id}&range_s=600"
+    asked = f"/api/try?operation=outages.list_outages&device_id={owned.device_id}&before_ms=600"
     answer = await ada.browser.get(asked)
     assert answer.status == 303
-    assert answer.headers["Location"] == f"/api/v1/devices/{owned.device_id}/history?range_s=600"
+    assert answer.headers["Location"] == f"/api/v1/devices/{owned.device_id}/outages?before_ms=600"
     assert (await ada.browser.get(answer.headers["Location"])).status == 200
     for odd in ("..%2F..%2Faccount", "%2F%2Fevil.example.org", "", "%3Fx%3D1"):
         led = await stranger.get(f"/api/try?operation=devices.show_device&device_id={odd}")
