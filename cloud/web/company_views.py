@@ -34,7 +34,7 @@ MEANINGS: Final = {
     Role.OPERATOR: "adds devices and names them",
     Role.VIEWER: "sees everything, changes nothing",
 }
-GRACES: Final = {0: "at once", 1: "1 day", **{n: f"{n} days" for n in factor_policy.GRACE_DAYS if n > 1}}
+GRACES: Final = {0: "no time", 1: "1 day", **{n: f"{n} days" for n in factor_policy.GRACE_DAYS if n > 1}}
 
 
 async def show_company(request: web.Request) -> web.Response:

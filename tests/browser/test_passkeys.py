@@ -99,11 +99,9 @@ async def test_a_passkey_from_turn_on_to_step_up(
         "group", name="Choose your preferred verification method for two-factor authentication"
     )
     await expect(group.get_by_role("radio")).to_have_count(2)
-    await fine(page, "passkey-method")
     await group.get_by_label("Passkey").check()
     await page.get_by_role("button", name="Confirm").click()
     await page.wait_for_url("**/passkeys/new")
-    await fine(page, "passkey-new")
     await page.get_by_label("Name").fill("My phone")
     await page.get_by_role("button", name="Create passkey").click()
     await expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
@@ -129,7 +127,6 @@ async def test_a_passkey_from_turn_on_to_step_up(
     await page.goto(named(portal) + TWO_FACTOR)
     await page.get_by_role("button", name="New recovery codes").click()
     await page.wait_for_url("**/account/confirm**")
-    await fine(page, "passkey-confirm")
     await page.get_by_role("button", name="Use a passkey").click()
     await page.wait_for_url(f"**{TWO_FACTOR}")
 
@@ -198,7 +195,6 @@ async def test_a_company_requires_it(portal: Portal, open_page: OpenPage) -> Non
     await turn_on_two_factor(portal.pool, ada.account_id, now_ms())
     await page.goto(f"{named(portal)}/company")
     await page.get_by_label("Members without it have").select_option("7 days")
-    await fine(page, "company-factor")
     await page.get_by_role("button", name="Require it of all members").click()
     await expect(page.get_by_text("1 of 2 members has none yet.")).to_be_visible()
     await fine(page, "company-factor-required")
@@ -210,7 +206,6 @@ async def test_a_company_requires_it(portal: Portal, open_page: OpenPage) -> Non
     await other.goto(f"{named(portal)}/company")
     await other.get_by_role("button", name="Go to Example Clinic").click()
     await expect(other.get_by_text("Example Clinic requires Two-Factor Authentication.")).to_be_visible()
-    await fine(other, "factor-grace")
     async with portal.pool.connection() as connection:
         await connection.execute("UPDATE company SET factor_grace_ms = 0")
     await other.goto(f"{named(portal)}/devices")

@@ -142,6 +142,19 @@ async def test_rights_are_those_of_the_moment_not_of_the_request(room: Room) -> 
         assert await room.refused() == (missing,)
 
 
+async def test_a_passkey_counts_like_an_app(room: Room) -> None:
+    await room.change("DELETE FROM totp")
+    assert await room.refused() == (Step.TWO_FACTOR,)
+    await room.change(
+        "INSERT INTO passkey (account_id, credential_id, public_key, sign_count, name, rp_id, created_ms)"
+        " VALUES (%s, 'id', 'key', 0, 'Phone', 'portal.example.org', 1)",
+        room.other.account_id,
+    )
+    assert await room.refused() == (Step.TWO_FACTOR,)  # somebody else's
+    await room.change("UPDATE passkey SET account_id = %s", room.actor.account_id)
+    await ask(room.commander, room.session, room.device_id, NOW)
+
+
 async def test_a_log_in_that_has_ended_may_nothing(room: Room) -> None:
     await room.change("DELETE FROM web_session")
     assert await room.refused() == (Step.ROLE, Step.TWO_FACTOR, Step.FRESH_FACTOR)

@@ -12,8 +12,9 @@ from cloud.web.api.routes import SECTIONS
 from cloud.web.middleware import sets_up_factor
 from cloud.web.problems import ProblemCode
 from tests.cloud.web.conftest import Somebody
+from tests.cloud.web.test_tokens import by_token, made
 from tests.support.commanding import turn_on_two_factor
-from tests.support.portal import Portal, now_ms
+from tests.support.portal import Portal, Visitor, now_ms
 from tests.support.streams import open_stream
 
 RULE = "/company/second-factor"
@@ -106,6 +107,19 @@ async def test_after_it_there_is_only_the_way_to_set_one_up(
     assert "<svg" in started.text
     await turn_on_two_factor(portal.pool, eve.actor.account_id, now_ms())
     assert (await eve.browser.get("/devices")).status == 200
+
+
+async def test_a_token_does_not_lead_around_it(
+    portal: Portal, ada: Somebody, eve: Somebody, stranger: Visitor
+) -> None:
+    await join(portal, eve, ada.actor)
+    token = (await made(eve, ["devices:read"]))["token"]
+    assert (await by_token(stranger, token, "GET", f"{PREFIX}/devices")).status == 200
+    await require(portal, ada)
+    refused = await by_token(stranger, token, "GET", f"{PREFIX}/devices")
+    assert (refused.status, json.loads(refused.text)["code"]) == (403, "factor_required")
+    await turn_on_two_factor(portal.pool, eve.actor.account_id, now_ms())
+    assert (await by_token(stranger, token, "GET", f"{PREFIX}/devices")).status == 200
 
 
 async def test_who_waits_can_go_to_another_company(portal: Portal, ada: Somebody, eve: Somebody) -> None:
