@@ -14,7 +14,7 @@ from prometheus_client import start_http_server
 
 from cloud import background
 from cloud.config import ConfigError, Settings
-from cloud.jobs import calendar, commands, notices, presence, rules, schedules
+from cloud.jobs import calendar, commands, notices, presence, rollups, rules, schedules
 from cloud.jobs import settings as settings_part
 from cloud.jobs.metrics import Metrics
 from cloud.postgres.pool import Pool, make_pool
@@ -37,6 +37,7 @@ def parts(settings: Settings, pool: Pool, metrics: Metrics) -> dict[str, Corouti
         "presence": presence.run(pool, metrics, settings.offline_after_s),
         "settings": settings_part.run(pool, signer, metrics),
         "rules": rules.run(pool, metrics),
+        "rollups": rollups.run(pool, metrics),
         "notices": notices.run(desk, metrics),
         "courier": notices.carry(desk, metrics, private=settings.notify_private),
         "notice_log": notices.forget(desk, metrics),

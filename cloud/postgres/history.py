@@ -13,6 +13,7 @@ from typing import Any, Final
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from cloud.postgres import rollups
 from cloud.postgres.transaction import Connection
 from protocol.points import VALUES, SampleFlag, Wire
 
@@ -73,6 +74,7 @@ async def import_past(
         await cursor.executemany(
             INSERT_EVENT, [_event_row(owned, n, item) for n, item in enumerate(events, 1)]
         )
+    await rollups.begin_again(connection, owned.device_id)
     await connection.execute("SELECT pg_notify('device', %s)", [str(owned.device_id)])
 
 
