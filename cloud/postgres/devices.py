@@ -17,12 +17,11 @@ from cloud.core.device_state import DeviceView
 from cloud.postgres import companies
 from cloud.postgres.pool import CONNECT_TIMEOUT_S, KEEPALIVE, Pool
 from cloud.postgres.transaction import Connection
-from protocol.points import VALUES, SampleFlag, Wire
+from protocol.points import VALUES, Wire
 
 CHANNEL: Final = "device"
 MAX_EVENTS: Final = 200
 SHOWN_EVENTS: Final = 20
-FUTURE: Final = int(SampleFlag.FROM_FUTURE)
 FLOATS: Final = tuple(point.name for point in VALUES if point.wire in {Wire.FLOAT, Wire.DOUBLE})
 BITS: Final = tuple(point.name for point in VALUES if point.wire is Wire.FIXED32)
 ON_BATTERY_BIT: Final = 2  # register 0
@@ -71,16 +70,6 @@ class EventRow:
     time_uncertain: bool
     kind: str
     detail: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Averages over one piece of time; was the UPS on battery at any moment of it, was any of it imported."""
-
-    ts_ms: int
-    on_battery: bool
-    imported: bool
-    values: tuple[float | None, ...]
 
 
 async def list_views(pool: Pool, company_id: int) -> list[DeviceView]:
@@ -203,55 +192,6 @@ async def set_profile(
         },
     )
     return found.rowcount == 1
-
-
-async def read_buckets(
-    pool: Pool,
-    device_id: int,
-    epoch: int,
-    *,
-    points: Sequence[str],
-    from_ms: int,
-    to_ms: int,
-    bucket_ms: int,
-) -> list[Bucket]:
-    """Averages of floating-point points over pieces of ``bucket_ms``, oldest first; no empty ones."""
-    unknown = [name for name in points if name not in FLOATS]
-    if unknown:
-        raise ValueError(f"no such points: {unknown}")
-    averages = sql.SQL(", ").join(
-        sql.SQL("avg(nullif({}, 'NaN'))").format(sql.Identifier(name)) for name in points
-    )
-    columns = sql.SQL(", ").join(map(sql.Identifier, ("ts", "ups_status", "flags", *points)))
-    one = sql.SQL(
-        "SELECT {columns} FROM {table} WHERE device_id = %(device)s AND epoch = %(epoch)s"
-        " AND ts >= to_timestamp(%(from)s / 1000.0) AND ts < to_timestamp(%(to)s / 1000.0)"
-        " AND flags & {future} = 0"
-    )
-    tables = sql.SQL(" UNION ALL ").join(
-        one.format(columns=columns, table=sql.Identifier(table), future=sql.Literal(FUTURE))
-        for table in ("telemetry", "telemetry_late")
-    )
-    statement = sql.SQL(
-        "SELECT (floor(extract(epoch FROM ts) * 1000 / %(bucket)s) * %(bucket)s)::bigint AS at,"
-        " bool_or(ups_status & {bit} <> 0), bool_or(flags & {imported} <> 0), {averages}"
-        " FROM ({tables}) AS samples GROUP BY at ORDER BY at"
-    ).format(
-        bit=sql.Literal(1 << ON_BATTERY_BIT),
-        imported=sql.Literal(int(SampleFlag.IMPORTED)),
-        averages=averages,
-        tables=tables,
-    )
-    arguments = {
-        "device": device_id,
-        "epoch": epoch,
-        "from": from_ms,
-        "to": to_ms,
-        "bucket": bucket_ms,
-    }
-    async with pool.connection() as connection:
-        cursor = await connection.execute(statement, arguments)
-        return [Bucket(row[0], row[1], row[2], row[3:]) async for row in cursor]
 
 
 @dataclass(frozen=True, slots=True)

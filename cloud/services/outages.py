@@ -1,14 +1,15 @@
 """Outage history of one device: what its events tell, with the charge and runtime that readings show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from cloud.core.chart import Window, plan, plan_pieces
 from cloud.core.device_state import STALE, DeviceView, condition_of
 from cloud.core.outage import Ending, Outage, lower, pair
-from cloud.postgres import devices, outages
+from cloud.postgres import charts, outages
 from cloud.postgres.pool import Pool
-from cloud.services.charting import History, TableRow, history_of, table_of
+from cloud.services.charting import History, TableRow, gap_ms_of, history_of, table_of
 from protocol.messages import EventKind
 
 SHOWN: Final = 3
@@ -85,31 +86,17 @@ async def read_curve(pool: Pool, view: DeviceView, outage: Outage, now_ms: int) 
     """Runtime, charge, load and mains over the outage, as a chart."""
     start_ms, end_ms = span_of(outage, now_ms)
     from_ms, to_ms = start_ms - MARGIN_MS, min(now_ms, end_ms + MARGIN_MS)
-    bucket_ms = max(1000, (to_ms - from_ms) // CURVE_PIECES // 1000 * 1000)
-    buckets = await devices.read_buckets(
-        pool,
-        view.device_id,
-        view.epoch,
-        points=CURVE_POINTS,
-        from_ms=from_ms,
-        to_ms=to_ms,
-        bucket_ms=bucket_ms,
-    )
-    return history_of(buckets, CURVE_POINTS, from_ms=from_ms, to_ms=to_ms, bucket_ms=bucket_ms)
+    chosen = plan(Window(from_ms, to_ms), CURVE_PIECES, now_ms)
+    pieces = await charts.read_pieces(pool, view.device_id, view.epoch, CURVE_POINTS, chosen)
+    curve = history_of(pieces, CURVE_POINTS, chosen, gap_ms_of(view, chosen.piece_ms))
+    return replace(curve, from_s=from_ms / 1000, to_s=to_ms / 1000)
 
 
 async def read_curve_table(pool: Pool, view: DeviceView, outage: Outage, now_ms: int) -> list[TableRow]:
     """The same as a table, the oldest first."""
     start_ms, end_ms = span_of(outage, now_ms)
-    bucket_ms = max(10_000, (end_ms - start_ms) // TABLE_PIECES // 10_000 * 10_000)
-    from_ms, to_ms = start_ms // bucket_ms * bucket_ms, min(now_ms, end_ms + bucket_ms)
-    buckets = await devices.read_buckets(
-        pool,
-        view.device_id,
-        view.epoch,
-        points=CURVE_POINTS,
-        from_ms=from_ms,
-        to_ms=to_ms,
-        bucket_ms=bucket_ms,
-    )
-    return table_of(buckets, to_ms=to_ms, bucket_ms=bucket_ms)[::-1]
+    piece_ms = max(10_000, (end_ms - start_ms) // TABLE_PIECES // 10_000 * 10_000)
+    window = Window(start_ms, min(now_ms, end_ms + piece_ms))
+    chosen = plan_pieces(window, piece_ms, now_ms)
+    pieces = await charts.read_pieces(pool, view.device_id, view.epoch, CURVE_POINTS, chosen)
+    return table_of(pieces, to_ms=window.to_ms, piece_ms=chosen.piece_ms)[::-1]

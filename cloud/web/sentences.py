@@ -1,12 +1,13 @@
 """What a page of a device says before any figure, and the words of events."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
 from cloud.core.cloud_event import CloudEventKind
 from cloud.core.device_state import FACES, STALE, Condition, DeviceView, Face, Tone, condition_of
+from cloud.postgres.devices import EventRow
 from cloud.web.cause_words import cause_text
 from cloud.web.rule_words import deed_text
 from cloud.web.wording import number, span
@@ -21,20 +22,26 @@ class Summary:
     face: Face
     sentence: str
     current: bool
+    tail: str = ""
+    """What makes one sentence with the face's word: ``for 3 min, 41 min left``."""
 
 
 def summary_of(view: DeviceView, now_ms: int) -> Summary:
     """State of a device at this moment. ``current`` is false where its values are only the last known."""
     condition = condition_of(view, now_ms)
-    return Summary(condition, FACES[condition], _sentence(condition, view, now_ms), condition not in STALE)
+    tail = _on_battery(view, now_ms) if condition is Condition.ON_BATTERY else ""
+    sentence = _sentence(condition, view, now_ms)
+    return Summary(condition, FACES[condition], sentence, condition not in STALE, tail)
 
 
 def _sentence(condition: Condition, view: DeviceView, now_ms: int) -> str:
     match condition:
         case Condition.ON_BATTERY:
-            return _join(_lasted(view, now_ms), _left(view)) or "The load runs on the battery."
+            tail = _on_battery(view, now_ms)
+            return f"On battery {tail}." if tail else "The load runs on the battery."
         case Condition.LOW_BATTERY:
-            return _join("Shut down what you can.", _left(view), _lasted(view, now_ms))
+            tail = _on_battery(view, now_ms)
+            return _join("Shut down what you can.", f"On battery {tail}." if tail else "")
         case Condition.ON_MAINS:
             return _join("All is well.", _charged(view))
         case Condition.OVERLOAD:
@@ -65,9 +72,14 @@ def _join(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _lasted(view: DeviceView, now_ms: int) -> str:
-    since_ms = view.on_battery_since_ms
-    return "" if since_ms is None else f"For {span((now_ms - since_ms) / 1000)} now."
+def _on_battery(view: DeviceView, now_ms: int) -> str:
+    """``for 3 min, 41 min left``, or as much of it as is known."""
+    since_ms, runtime_s = view.on_battery_since_ms, view.values["runtime_remaining"]
+    parts = [
+        "" if since_ms is None else f"for {span((now_ms - since_ms) / 1000)}",
+        "" if runtime_s is None else f"{span(runtime_s)} left",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _left(view: DeviceView) -> str:
@@ -129,6 +141,11 @@ MAX_DETAIL_CHARS: Final = 200
 def event_words(kind: str) -> EventWords:
     """Words of an event; a kind that is newer than this portal is shown by its own name."""
     return EVENTS.get(kind) or EventWords(kind.replace("_", " ").capitalize()[:60], UNKNOWN_EVENT, "info")
+
+
+def event_facts(rows: Sequence[EventRow]) -> list[dict[str, object]]:
+    """Events as ``_events.html`` shows them."""
+    return [{"row": row, "words": event_words(row.kind), "detail": detail_text(row.detail)} for row in rows]
 
 
 def detail_text(detail: Mapping[str, Any]) -> str:

@@ -68,6 +68,22 @@ def value_text(name: str, value: Scalar) -> str:
             return str(value) or "(empty)"
 
 
+TOLD: Final = (
+    *("ups_name", "sensitivity", "transfer_low", "transfer_high"),
+    *("battery_test_interval", "report_interval_s"),
+)
+"""Settings that a device's own page shows, as the device has told them."""
+
+
+def told_settings(reported: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Label and value of some settings that are in force."""
+    return [
+        (BY_SETTING[name].label, value_text(name, value))
+        for name in TOLD
+        if isinstance(value := reported.get(name), str | int | float)
+    ]
+
+
 def refusal_text(code: str) -> str:
     """Why a device refused a value, and what to do."""
     return CODES.get(code, f"the device says: {code.replace('_', ' ')}")

@@ -26,7 +26,7 @@ from tests.support.device import WireDevice
 from tests.support.person import Person
 from tests.support.portal import HEALTHY, Visitor
 
-RANGES: Final = (600, 3600, 86_400)
+RANGES: Final = (600, 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400, 0)
 STREAM_HEADERS: Final = {"Accept": "text/html, text/event-stream", "HX-Request": "true"}
 
 

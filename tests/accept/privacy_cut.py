@@ -29,7 +29,7 @@ NAME: Final = "privacy-cut"
 PROOF: Final = {"proof": PASSWORD}
 CUT_MS: Final = 1000
 """A live page of the old owner ends within this."""
-COARSEST_MS: Final = 240_000
+COARSEST_MS: Final = 25 * 3_600_000
 """Width of a bucket of the longest range: a bucket that both tenures lie in."""
 
 

@@ -37,6 +37,9 @@ HARMLESS: Final[Mapping[str, str]] = {
 QUERY: Final = frozenset(
     {
         "range_s",
+        "points",
+        "pieces",
+        "show",
         "after",
         "result",
         "nonce",

@@ -6,11 +6,8 @@ from msgspec import Meta, Struct
 
 from cloud.core.device_state import Condition, DeviceView
 from cloud.postgres.devices import EventRow
-from cloud.services.charting import CHART_POINTS, History
 from cloud.web.api.kinds import Ms
 from cloud.web.sentences import summary_of
-
-JSON = dict[str, object]
 
 
 class Device(Struct):
@@ -67,18 +64,6 @@ class EventList(Struct):
     events: list[Event]
 
 
-class DeviceHistory(Struct):
-    """Averages over pieces of time, as columns. A time at which all values are null is a gap."""
-
-    t_s: Annotated[list[float], Meta(description="Unix seconds.")]
-    points: Annotated[dict[str, list[float | None]], Meta(description="Measurement point → column.")]
-    on_battery: Annotated[list[tuple[float, float]], Meta(description="Periods on battery, unix seconds.")]
-    gap_s: Annotated[float, Meta(description="What is missing longer is a gap.")]
-    from_s: float
-    to_s: float
-    imported_until_s: Annotated[float | None, Meta(description="Older readings were given otherwise.")]
-
-
 def device_json(view: DeviceView, now_ms: int) -> Device:
     """One device. Its id is a text: JavaScript's numbers are too short for it."""
     summary = summary_of(view, now_ms)
@@ -104,28 +89,6 @@ def device_json(view: DeviceView, now_ms: int) -> Device:
         load_w=view.load_w,
         values=dict(view.values),
         bits=dict(view.bits),
-    )
-
-
-def sample_json(view: DeviceView) -> JSON:
-    """The newest values as the charts take them."""
-    return {
-        "t_s": view.ts_ms / 1000,
-        "on_battery": view.on_battery,
-        "values": {name: view.values[name] for name in CHART_POINTS},
-    }
-
-
-def history_json(history: History) -> DeviceHistory:
-    """Columns of a chart."""
-    return DeviceHistory(
-        t_s=history.times_s,
-        points=history.points,
-        on_battery=history.on_battery,
-        gap_s=history.gap_s,
-        from_s=history.from_s,
-        to_s=history.to_s,
-        imported_until_s=history.imported_until_s,
     )
 
 

@@ -1,6 +1,6 @@
 """Devices for programs, and for the charts of the pages."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -9,15 +9,13 @@ from cloud.core.api_token import Scope
 from cloud.core.device_state import DeviceView
 from cloud.core.site_tree import TOP
 from cloud.postgres import devices
-from cloud.services import charting, fleet, naming, placing
+from cloud.services import fleet, naming, placing
 from cloud.web.api.device_json import (
     Device,
-    DeviceHistory,
     DeviceList,
     EventList,
     device_json,
     event_json,
-    history_json,
 )
 from cloud.web.api.kinds import DeviceId, Line, Number, device_number
 from cloud.web.api.operation import Section
@@ -30,7 +28,6 @@ SECTION: Final = Section(
     reads=Scope.DEVICES_READ,
     writes=Scope.DEVICES_WRITE,
 )
-Range = Annotated[Literal[600, 3600, 86400], Meta(description="How far back, in seconds.")]
 
 
 Search = Annotated[str, Meta(max_length=500, description="Words and filters, as on the page of devices.")]
@@ -115,15 +112,6 @@ async def name_device(request: web.Request, device_id: DeviceId, body: UpsProfil
         now_ms=now_ms(),
     )
     return await show_device(request, device_id)
-
-
-@SECTION.operation("GET", "/devices/{device_id}/history")
-async def show_history(
-    request: web.Request, device_id: DeviceId, range_s: Range = charting.DEFAULT_RANGE_S
-) -> DeviceHistory:
-    """Averages of the last seconds, as charts show them."""
-    view = await own(request, device_id)
-    return history_json(await charting.read_history(request.app[POOL], view, range_s, now_ms()))
 
 
 @SECTION.operation("GET", "/devices/{device_id}/events")

@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 from cloud.core.api_token import Scope
 from cloud.core.outage import Ending, Outage
 from cloud.services import outages
-from cloud.web.api.device_json import DeviceHistory, history_json
 from cloud.web.api.devices import own
+from cloud.web.api.history import DeviceHistory, history_json
 from cloud.web.api.kinds import DeviceId
 from cloud.web.api.operation import Section
 from cloud.web.problems import Problem, ProblemCode

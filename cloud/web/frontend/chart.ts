@@ -1,328 +1,232 @@
-// The charts of one device: history from /api/v1, then one point a second from the page's event stream.
-import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
+// The charts of one device: its past from /api/v1, any part of it, then one point a second while somebody looks.
+import { Chart, timeText, type Stage } from "./chart_draw";
+import { Past, type History, type Sample } from "./chart_past";
+import { PLOTS, type Plot } from "./chart_plots";
+import { startFingers, startKeys, startWheel, type Way } from "./chart_zoom";
 
-interface Line {
-  point: string;
-  label: string;
-  colour: string;
-}
-
-interface Plot {
-  title: string;
-  unit: string;
-  digits: number;
-  share?: number; // what one unit is of what the point has
-  lines: Line[];
-  range: (low: number, high: number) => [number, number];
-}
-
-interface History {
-  t_s: number[];
-  points: Record<string, (number | null)[]>;
-  on_battery: [number, number][];
-  gap_s: number;
-  from_s: number;
-  to_s: number;
-  imported_until_s: number | null;
-}
-
-interface Sample {
-  t_s: number;
-  on_battery: boolean;
-  values: Record<string, number | null>;
-}
-
-const percent = (): [number, number] => [0, 100];
-
-// Close up while the mains are there, so that small changes show; from zero once they have failed.
-function volts(low: number, high: number): [number, number] {
-  if (low < 80) return [0, Math.max(130, high * 1.1)];
-  return [Math.floor(low / 10 - 0.5) * 10, Math.ceil(high / 10 + 0.5) * 10];
-}
-
-const PLOTS: Plot[] = [
-  {
-    title: "Runtime left",
-    unit: "min",
-    digits: 0,
-    share: 60,
-    lines: [{ point: "runtime_remaining", label: "Runtime left", colour: "--line-2" }],
-    range: (_low, high) => [0, Math.max(10, Math.ceil(high * 1.1))],
-  },
-  {
-    title: "Voltage",
-    unit: "V",
-    digits: 1,
-    lines: [
-      { point: "input_voltage", label: "Mains", colour: "--line-1" },
-      { point: "output_voltage", label: "Output", colour: "--line-2" },
-    ],
-    range: volts,
-  },
-  {
-    title: "Load",
-    unit: "%",
-    digits: 0,
-    lines: [{ point: "output_real_power_pct", label: "Load", colour: "--line-3" }],
-    range: (_low, high) => [0, Math.max(100, Math.ceil(high / 10) * 10)],
-  },
-  {
-    title: "Battery",
-    unit: "%",
-    digits: 0,
-    lines: [{ point: "state_of_charge", label: "Charge", colour: "--line-4" }],
-    range: percent,
-  },
-];
-
-const HEIGHT = 170;
 const HISTORY_PAUSE_MS = 500; // several changes at once are one reload
-const MAX_EARLY = 300; // five minutes of a device that somebody watches
 const RELOAD_MS = 300_000; // keeps a page that stays open for days small
-const shortTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const fullTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const MIN_SPAN_S = 60;
+const MIN_PIECES = 120;
+const MAX_PIECES = 720;
 
-function colour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// What is shown: the last `range_s` seconds (0: all there is), or a part of the past.
+type View = { range_s: number } | { from_s: number; to_s: number };
+
+function isLive(view: View): view is { range_s: number } {
+  return "range_s" in view;
 }
 
-// Title, lines and their values: those under the cursor, else the newest.
-class Legend {
-  readonly element = document.createElement("figcaption");
-  private readonly time = document.createElement("span");
-  private readonly values: HTMLElement[] = [];
-
-  constructor(private readonly plot: Plot) {
-    const title = document.createElement("strong");
-    title.textContent = plot.title;
-    this.element.append(title);
-    for (const line of plot.lines) {
-      const entry = document.createElement("span");
-      entry.className = `key key${line.colour}`;
-      const value = document.createElement("b");
-      entry.append(plot.lines.length > 1 ? `${line.label} ` : "", value);
-      this.values.push(value);
-      this.element.append(entry);
-    }
-    this.time.className = "key-time";
-    this.element.append(this.time);
-  }
-
-  show(u: uPlot): void {
-    const under = u.cursor.idx;
-    const index = under ?? u.data[0].length - 1;
-    this.values.forEach((element, number) => {
-      const value = u.data[number + 1]?.[index];
-      element.textContent = value == null ? "–" : `${value.toFixed(this.plot.digits)} ${this.plot.unit}`;
-    });
-    const at = under == null ? undefined : u.data[0][index];
-    this.time.textContent = at === undefined ? "" : fullTime.format(at * 1000);
-  }
-}
-
-class Charts {
-  private history: History | undefined;
-  private plots: uPlot[] = [];
-  private range_s: number;
+class Charts implements Stage {
+  private readonly past = new Past();
+  private charts: Chart[] = [];
+  private view: View;
+  private moving: [number, number] | undefined; // while fingers are on it
+  private drawn: string | undefined;
   private loading = 0;
-  private drawn_s = 0;
-  private early: Sample[] = []; // came live before the first history did
-  private shown: Plot[] = [];
+  private selecting: [number, number] | undefined;
+  private chosen = false; // what the page came with is on it already
   private readonly whole: boolean; // one piece of the past with both its ends
+  private readonly way: Way;
 
   constructor(
     private readonly root: HTMLElement,
     private readonly source: string,
+    private readonly changed: (view: View, window: [number, number]) => void,
   ) {
-    this.range_s = Number(root.dataset["range"] ?? "3600");
-    this.whole = root.dataset["whole"] !== undefined;
+    const { from, to, range, whole } = root.dataset;
+    this.whole = whole !== undefined;
+    this.view = from && to ? { from_s: Number(from), to_s: Number(to) } : { range_s: Number(range ?? "3600") };
+    this.way = {
+      window: () => this.window(),
+      preview: (from_s, to_s) => this.preview(from_s, to_s),
+      settle: () => this.settle(),
+      go: (where) => this.go(where),
+    };
   }
 
-  async load(range_s: number): Promise<void> {
-    this.range_s = range_s;
-    const turn = ++this.loading;
-    this.root.setAttribute("aria-busy", "true");
-    try {
-      const query = this.whole ? "" : `?range_s=${range_s}`;
-      const answer = await fetch(`${this.source}${query}`, { headers: { Accept: "application/json" } });
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
-      const history = (await answer.json()) as History;
-      if (turn !== this.loading) return; // another range was chosen meanwhile
-      const before = this.history;
-      this.history = history;
-      if (before) this.keepNewer(before);
-      if (this.plots.length && this.drawn_s === range_s) this.refresh();
-      else this.draw();
-      for (const sample of this.early.splice(0)) this.add(sample);
-      this.note();
-    } catch {
-      if (turn === this.loading) this.say("The chart could not be loaded. It is tried again in a moment.");
-      setTimeout(() => {
-        if (turn === this.loading) void this.load(range_s);
-      }, 5000);
-    } finally {
-      this.root.removeAttribute("aria-busy");
-    }
-  }
-
-  add(sample: Sample): void {
-    const history = this.history;
-    if (!history) {
-      this.early = [...this.early.slice(1 - MAX_EARLY), sample];
-      return;
-    }
-    const last = history.t_s.at(-1);
-    if (last !== undefined && sample.t_s <= last) return;
-    if (sample.t_s < this.right() - this.range_s) return; // the last known state of a device that is not heard
-    if (last !== undefined && sample.t_s - last > history.gap_s) this.push(last + 0.001, {});
-    this.push(sample.t_s, sample.values);
-    const period = history.on_battery.at(-1);
-    if (sample.on_battery) {
-      if (period && last !== undefined && period[1] >= last - 0.001) period[1] = sample.t_s;
-      else history.on_battery.push([sample.t_s, sample.t_s]);
-    }
-    this.trim(sample.t_s - this.range_s);
+  show(view: View): void {
+    this.view = view;
+    this.moving = undefined;
+    this.chosen = true;
     this.refresh();
-    this.note();
+    void this.load();
   }
 
   // What was stored meanwhile, beside what came live.
   reload(): void {
-    if (!document.hidden) void this.load(this.range_s);
+    if (!document.hidden && (this.whole || isLive(this.view))) void this.load();
+  }
+
+  add(sample: Sample): void {
+    if (!isLive(this.view) || this.whole) return;
+    const range_s = this.view.range_s;
+    const from_s = range_s ? Math.max(this.past.right(), sample.t_s) - range_s : 0;
+    if (!this.past.add(sample, from_s)) return;
+    if (this.moving) return; // drawn when the fingers are gone
+    this.refresh();
+    this.note();
+  }
+
+  go(where: string): void {
+    const [from, to] = this.window();
+    const [span, now] = [to - from, Date.now() / 1000];
+    if (where === "all") return this.show({ range_s: 0 });
+    if (where === "live") return this.show({ range_s: this.lastRange() });
+    if (where === "earlier") return this.part(from - span / 2, to - span / 2);
+    if (where === "later") return this.part(from + span / 2, to + span / 2);
+    if (where === "closer") return this.part(from + span / 4, to - span / 4);
+    return this.part(from - span / 2, Math.min(now, to + span / 2));
   }
 
   draw(): void {
-    for (const plot of this.plots) plot.destroy();
-    this.root.replaceChildren();
-    if (!this.history) return;
-    this.drawn_s = this.range_s;
-    const points = this.history.points;
+    for (const chart of this.charts) chart.destroy();
+    this.charts = [];
+    const points = this.past.history?.points;
+    if (!points) return;
+    const placed = this.places();
     const known = PLOTS.map((plot) => ({ ...plot, lines: plot.lines.filter((line) => line.point in points) }));
-    this.shown = known.filter((plot) => plot.lines.length > 0);
-    this.plots = this.shown.map((plot) => this.make(plot));
+    const wanted = known.filter((plot) => plot.lines.length > 0 && (!placed || placed.has(plot.key)));
+    const ordered = placed ? [...placed.keys()].flatMap((key) => wanted.filter((plot) => plot.key === key)) : wanted;
+    if (!placed) this.root.replaceChildren();
+    this.charts = ordered.map((plot) => this.make(plot, placed?.get(plot.key)));
+    this.drawn = Object.keys(points).sort().join();
   }
 
   resize(): void {
-    for (const plot of this.plots) plot.setSize({ width: this.width(), height: HEIGHT });
+    for (const chart of this.charts) chart.resize();
   }
 
-  // Snapshots of this moment are shown, not stored: they stay until the stored readings have passed them.
-  private keepNewer(before: History): void {
-    const history = this.history;
-    if (!history) return;
-    const last_s = history.t_s.at(-1) ?? history.from_s;
-    before.t_s.forEach((t_s, index) => {
-      if (t_s <= last_s) return;
-      const values = Object.entries(before.points).map(([name, column]) => [name, column[index] ?? null] as const);
-      this.push(t_s, Object.fromEntries(values));
-    });
-    for (const [from, to] of before.on_battery) {
-      if (to > last_s) history.on_battery.push([Math.max(from, last_s), to]);
+  // --- what the charts ask -----------------------------------------------------------------------------------
+
+  history(): History | undefined {
+    return this.past.history;
+  }
+
+  window(): [number, number] {
+    if (this.moving) return this.moving;
+    const history = this.past.history;
+    if (this.whole) return [history?.from_s ?? 0, history?.to_s ?? 1];
+    if (!isLive(this.view)) return [this.view.from_s, this.view.to_s];
+    const right = this.past.right();
+    return [this.view.range_s ? right - this.view.range_s : (history?.from_s ?? 0), right];
+  }
+
+  // All charts of a page select together: the last word counts.
+  selected(from_s: number, to_s: number): void {
+    if (!this.selecting) queueMicrotask(() => this.select());
+    this.selecting = [from_s, to_s];
+  }
+
+  private select(): void {
+    const selected = this.selecting;
+    this.selecting = undefined;
+    if (selected && !this.whole) this.part(...selected);
+  }
+
+  // --- moving ------------------------------------------------------------------------------------------------
+
+  private part(from_s: number, to_s: number): void {
+    if (this.whole) return;
+    const window = bounded(from_s, to_s);
+    this.show({ from_s: window[0], to_s: window[1] });
+  }
+
+  private preview(from_s: number, to_s: number): void {
+    if (this.whole) return;
+    this.moving = bounded(from_s, to_s);
+    this.refresh();
+  }
+
+  private settle(): void {
+    if (this.moving) this.part(...this.moving);
+  }
+
+  private lastRange(): number {
+    return isLive(this.view) ? this.view.range_s : Number(this.root.dataset["range"] ?? "3600");
+  }
+
+  // --- reading -----------------------------------------------------------------------------------------------
+
+  async load(): Promise<void> {
+    const turn = ++this.loading;
+    const view = this.view;
+    this.root.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(this.address(view), { headers: { Accept: "application/json" } });
+      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      const history = (await answer.json()) as History;
+      if (turn !== this.loading) return; // something else was chosen meanwhile
+      this.past.take(history, isLive(view) && !this.whole);
+      if (isLive(view)) this.root.dataset["range"] = String(view.range_s);
+      if (this.charts.length && this.drawn === Object.keys(history.points).sort().join()) this.refresh();
+      else this.draw();
+      this.note();
+      if (this.chosen) this.changed(view, this.window());
+    } catch {
+      if (turn === this.loading) this.say("The chart could not be loaded. It is tried again in a moment.");
+      setTimeout(() => {
+        if (turn === this.loading) void this.load();
+      }, 5000);
+    } finally {
+      if (turn === this.loading) this.root.removeAttribute("aria-busy");
     }
   }
 
-  private push(t_s: number, values: Record<string, number | null>): void {
-    const history = this.history;
-    if (!history) return;
-    history.t_s.push(t_s);
-    for (const [name, column] of Object.entries(history.points)) column.push(values[name] ?? null);
+  private address(view: View): string {
+    if (this.whole) return this.source;
+    const query = new URLSearchParams();
+    if (isLive(view)) query.set("range_s", String(view.range_s));
+    else {
+      query.set("from_ms", String(Math.round(view.from_s * 1000)));
+      query.set("to_ms", String(Math.round(view.to_s * 1000)));
+    }
+    const width = Math.round(this.root.clientWidth / 2);
+    query.set("pieces", String(Math.min(MAX_PIECES, Math.max(MIN_PIECES, width))));
+    const placed = this.places();
+    const points = PLOTS.filter((plot) => placed?.has(plot.key)).flatMap((plot) => plot.lines.map((line) => line.point));
+    if (points.length) query.set("points", points.join());
+    return `${this.source}?${query}`;
   }
 
-  private trim(from_s: number): void {
-    const history = this.history;
-    if (!history) return;
-    const first = history.t_s.findIndex((t) => t >= from_s);
-    if (first <= 0) return;
-    history.t_s.splice(0, first);
-    for (const column of Object.values(history.points)) column.splice(0, first);
+  // Where the charts go that somebody has picked; undefined where the page leaves that to us.
+  private places(): Map<string, HTMLElement> | undefined {
+    const found = [...this.root.querySelectorAll<HTMLElement>("[data-chart]")];
+    if (!found.length) return undefined;
+    const shown = found.filter((one) => !one.hidden);
+    return new Map(shown.map((one) => [one.dataset["chart"] ?? "", one] as const));
+  }
+
+  private make(plot: Plot, place: HTMLElement | undefined): Chart {
+    let figure = place?.querySelector<HTMLElement>("figure") ?? undefined;
+    if (!figure) {
+      figure = document.createElement("figure");
+      this.root.append(figure);
+    }
+    const chart = new Chart(plot, figure, this);
+    if (this.whole) return chart;
+    startFingers(chart.over, this.way);
+    startWheel(chart.over, this.way);
+    chart.over.addEventListener("dblclick", () => this.go("live"));
+    const focus = figure.parentElement ?? figure;
+    if (!focus.dataset["keys"]) {
+      focus.dataset["keys"] = "yes";
+      startKeys(focus, this.way);
+    }
+    return chart;
   }
 
   private refresh(): void {
-    this.plots.forEach((plot, index) => {
-      const kind = this.shown[index];
-      if (kind) plot.setData(this.columns(kind));
-    });
-  }
-
-  private columns(plot: Plot): uPlot.AlignedData {
-    const history = this.history;
-    if (!history) return [[]];
-    const share = plot.share ?? 1;
-    const columns = plot.lines.map((line) => {
-      const column = history.points[line.point] ?? [];
-      return share === 1 ? column : column.map((value) => (value === null ? null : value / share));
-    });
-    return [history.t_s, ...columns] as uPlot.AlignedData;
-  }
-
-  private width(): number {
-    return Math.max(240, this.root.clientWidth);
-  }
-
-  private make(plot: Plot): uPlot {
-    const figure = document.createElement("figure");
-    const legend = new Legend(plot);
-    figure.append(legend.element);
-    this.root.append(figure);
-    const axis = { stroke: colour("--muted"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false } };
-    const update = (u: uPlot): void => legend.show(u);
-    const options: uPlot.Options = {
-      width: this.width(),
-      height: HEIGHT,
-      padding: [8, 28, 0, 0],
-      cursor: { sync: { key: "device" }, points: { size: 7 }, drag: { x: false, y: false } },
-      legend: { show: false },
-      scales: {
-        x: { range: () => [this.left(), this.right()] },
-        y: { range: (_u, low, high) => plot.range(low ?? 100, high ?? 100) },
-      },
-      axes: [
-        { ...axis, space: 80, size: 30, values: (_u, ticks) => ticks.map((tick) => shortTime.format(tick * 1000)) },
-        { ...axis, space: 30, size: 44 },
-      ],
-      series: [
-        {},
-        ...plot.lines.map((line) => ({
-          label: line.label,
-          stroke: colour(line.colour),
-          width: 2,
-          spanGaps: false,
-          points: { show: false },
-        })),
-      ],
-      hooks: { drawClear: [(u) => this.shade(u)], setCursor: [update], setData: [update], ready: [update] },
-    };
-    return new uPlot(options, this.columns(plot), figure);
-  }
-
-  private left(): number {
-    return this.whole && this.history ? this.history.from_s : this.right() - this.range_s;
-  }
-
-  private right(): number {
-    return Math.max(this.history?.to_s ?? 0, this.history?.t_s.at(-1) ?? 0);
-  }
-
-  private shade(u: uPlot): void {
-    const { ctx, bbox } = u;
-    ctx.save();
-    ctx.fillStyle = colour("--shade");
-    for (const [from, to] of this.history?.on_battery ?? []) {
-      const left = Math.max(bbox.left, u.valToPos(from, "x", true));
-      const right = Math.min(bbox.left + bbox.width, u.valToPos(to, "x", true));
-      if (right >= bbox.left && left <= bbox.left + bbox.width) {
-        ctx.fillRect(left, bbox.top, Math.max(2, right - left), bbox.height);
-      }
-    }
-    ctx.restore();
+    for (const chart of this.charts) chart.refresh();
   }
 
   private note(): void {
-    const until_s = this.history?.imported_until_s;
-    if (!this.history?.t_s.length) this.say("No readings in this range.");
+    const history = this.past.history;
+    const until_s = history?.imported_until_s;
+    const [from, to] = this.window();
+    if (!history?.t_s.length) this.say("No readings in this range.");
     else if (until_s == null) this.say("");
-    else this.say(`Readings up to ${shortTime.format(until_s * 1000)} were imported.`);
+    else this.say(`Readings up to ${timeText(until_s, to - from)} were imported.`);
   }
 
   private say(text: string): void {
@@ -331,22 +235,99 @@ class Charts {
   }
 }
 
+function bounded(from_s: number, to_s: number): [number, number] {
+  const now = Date.now() / 1000;
+  const span = Math.min(Math.max(MIN_SPAN_S, to_s - from_s), now);
+  const end = Math.min(now, Math.max(span, (from_s + to_s + span) / 2));
+  return [Math.max(0, end - span), end];
+}
+
+// --- the page around them --------------------------------------------------------------------------------------
+
+function queryOf(view: View): Record<string, string> {
+  if (isLive(view)) return { range_s: String(view.range_s) };
+  return { from_ms: String(Math.round(view.from_s * 1000)), to_ms: String(Math.round(view.to_s * 1000)) };
+}
+
+// Address, ranges, downloads and tables follow what is shown.
+function follow(view: View, window: [number, number]): void {
+  const address = new URL(location.href);
+  for (const name of ["range_s", "from_ms", "to_ms"]) address.searchParams.delete(name);
+  for (const [name, value] of Object.entries(queryOf(view))) address.searchParams.set(name, value);
+  history.replaceState(null, "", address);
+  for (const link of document.querySelectorAll<HTMLAnchorElement>("a[data-range]")) {
+    const shown = isLive(view) && link.dataset["range"] === String(view.range_s);
+    if (shown) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+  for (const link of document.querySelectorAll<HTMLElement>("[data-go=live], [data-go=later]")) link.hidden = isLive(view);
+  for (const link of document.querySelectorAll<HTMLAnchorElement>("a[data-export]")) {
+    const target = new URL(link.href);
+    target.searchParams.set("from_ms", String(Math.floor(window[0] * 1000)));
+    target.searchParams.set("to_ms", String(Math.ceil(window[1] * 1000)));
+    link.href = target.href;
+  }
+  const said = document.getElementById("chart-window");
+  const span = window[1] - window[0];
+  if (said) said.textContent = `${timeText(window[0], Math.max(span, 86_401))} – ${timeText(window[1], Math.max(span, 86_401))}`;
+  for (const table of document.querySelectorAll<HTMLElement>("[data-table]")) {
+    table.dataset["stale"] = "yes";
+    void fill(table);
+  }
+}
+
+// A table that somebody has opened shows what the chart above it does.
+async function fill(table: HTMLElement): Promise<void> {
+  const details = table.closest("details");
+  if (!details?.open || !table.dataset["stale"]) return;
+  delete table.dataset["stale"];
+  const query = new URLSearchParams(location.search);
+  query.delete("show");
+  query.set("show", table.dataset["table"] ?? "");
+  const answer = await fetch(`${location.pathname}/table?${query}`).catch(() => undefined);
+  if (!answer?.ok) {
+    table.dataset["stale"] = "yes";
+    return;
+  }
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  table.replaceChildren(...page.body.childNodes);
+}
+
+function startPicks(charts: Charts): void {
+  const picks = document.querySelector<HTMLFormElement>("#picks");
+  if (!picks) return;
+  for (const button of picks.querySelectorAll<HTMLElement>("button")) button.hidden = true;
+  picks.addEventListener("change", () => {
+    const shown = new FormData(picks).getAll("show").map(String);
+    for (const place of document.querySelectorAll<HTMLElement>("[data-chart]")) {
+      place.hidden = !shown.includes(place.dataset["chart"] ?? "");
+    }
+    const address = new URL(location.href);
+    address.searchParams.delete("show");
+    for (const key of shown) address.searchParams.append("show", key);
+    history.replaceState(null, "", address);
+    void charts.load();
+  });
+}
+
 function start(): void {
   const root = document.getElementById("charts");
   const source = root?.dataset["source"];
   if (!root || !source) return;
-  const charts = new Charts(root, source);
-  void charts.load(Number(root.dataset["range"] ?? "3600"));
-  const links = document.querySelectorAll<HTMLAnchorElement>("a[data-range]");
-  for (const link of links) {
+  const whole = root.dataset["whole"] !== undefined;
+  const charts = new Charts(root, source, whole ? () => undefined : follow);
+  void charts.load();
+  for (const link of document.querySelectorAll<HTMLAnchorElement>("a[data-range], a[data-go]")) {
     link.addEventListener("click", (event) => {
       event.preventDefault();
-      for (const other of links) other.toggleAttribute("aria-current", false);
-      link.setAttribute("aria-current", "true");
-      history.replaceState(null, "", link.href);
-      void charts.load(Number(link.dataset["range"]));
+      if (link.dataset["go"]) charts.go(link.dataset["go"]);
+      else charts.show({ range_s: Number(link.dataset["range"]) });
     });
   }
+  for (const table of document.querySelectorAll<HTMLElement>("[data-table]")) {
+    table.closest("details")?.addEventListener("toggle", () => void fill(table));
+  }
+  startPicks(charts);
   document.body.addEventListener("sample", (event) => {
     const data = (event as CustomEvent<{ data?: string }>).detail?.data;
     if (data) charts.add(JSON.parse(data) as Sample);

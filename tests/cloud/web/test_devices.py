@@ -194,10 +194,11 @@ async def test_the_chart_has_averages_and_gaps(portal: Portal, ada: Somebody) ->
     path = f"/api/v1/devices/{owned.device_id}/history"
     history = json.loads((await ada.browser.get(path)).text)
     assert history["points"]["state_of_charge"] == [91.0, None, 80.0, 79.0]
+    assert (history["low"]["state_of_charge"][0], history["high"]["state_of_charge"][0]) == (90.0, 92.0)
     assert history["on_battery"] == [[(end - 600_000) / 1000, (end - 580_000) / 1000]]
     day = json.loads((await ada.browser.get(path + "?range_s=86400")).text)
     assert 1.0 in day["points"]["state_of_charge"]
-    for wrong in ("0", "3601", "x", "-1", "99999999999"):
+    for wrong in ("1", "3601", "x", "-1", "99999999999"):
         assert (await ada.browser.get(f"{path}?range_s={wrong}")).status == 400
     table = await ada.browser.get(f"/devices/{owned.device_id}/table")
     assert "no readings" in table.text

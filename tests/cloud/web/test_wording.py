@@ -64,8 +64,9 @@ def test_the_sentence_of_an_outage_says_how_long_and_how_much_is_left() -> None:
     summary = summary_of(device, NOW)
     assert (summary.face.word, summary.sentence) == (
         "On battery",
-        "For 3 min now. About 40 min left at this load.",
+        "On battery for 3 min, 40 min left.",
     )
+    assert summary.tail == "for 3 min, 40 min left"
     assert summary.current
 
 
