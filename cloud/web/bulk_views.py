@@ -66,9 +66,9 @@ async def _form(request: web.Request, fault: str = "", status: int = 200) -> web
 async def submit(request: web.Request) -> web.Response:
     """Take a list. Its Product Keys are never shown again, nor stored."""
     form = await request.post()
-    text = form.get("list", "")
+    text = "\n".join(map(str, form.getall("list", [])))  # a list, or labels of a photo that were picked
     try:
-        job_id = await request.app[BULK].submit(actor_of(request), str(text), now_ms())
+        job_id = await request.app[BULK].submit(actor_of(request), text, now_ms())
     except TooManyRowsError:
         return await _form(request, f"A list has {MAX_ROWS} lines at most.", 422)
     except RefusedError as refusal:

@@ -10,7 +10,7 @@ from cloud.services import claiming
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.claiming import UnknownClaimError, UnknownKeyError
 from cloud.services.limits import WorkNeededError
-from cloud.web import bulk_views, claim_entry, link_views, sse
+from cloud.web import bulk_views, claim_entry, link_views, scan_views, sse
 from cloud.web.middleware import takes_codes
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
@@ -163,6 +163,7 @@ def add_routes(app: web.Application) -> None:
     """Register these views."""
     link_views.add_routes(app)
     bulk_views.add_routes(app)
+    scan_views.add_routes(app)
     app.router.add_get("/add", show_ways)
     app.router.add_get("/add/codes", show_codes)
     app.router.add_post("/add/codes", register)

@@ -231,6 +231,7 @@ async def _step(
         "faults": faults or {},
         "time_zones": sorted(profile.time_zones()),
         "presets": PRESETS,
+        "guess_zone": number == 0 and found.of("time_zone").last is None,
     }
     return page(request, "setup.html", context, status=422 if faults else 200)
 

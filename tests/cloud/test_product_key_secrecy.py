@@ -11,9 +11,11 @@ from pathlib import Path
 
 import psycopg
 
+from protocol.identity import ProductKey, qr_link
 from tests.faults.processes import descendants
 from tests.support.device import WireDevice, random_codes
 from tests.support.person import Page, Person, make_accounts
+from tests.support.photos import jpeg, photo
 from tests.support.planted import files_below, find, processes, spread, tables_of
 from tests.support.stack import Stack, cloud_stack
 
@@ -42,6 +44,9 @@ async def plant(stack: Stack, emails: list[str]) -> tuple[list[str], list[Page],
         assert (await person.claim(product_id, key)).body["reason"] == "already_yours"
         assert (await other.claim(product_id, key)).body["reason"] == "owned_elsewhere"
         assert (await other.claim(product_id, another())).body["state"] == "waiting_for_device"
+        photographed = ProductKey.parse(another())
+        taken = await person.send_photo(jpeg(photo([qr_link(stack.portal_url, product_id, photographed)])))
+        assert photographed.value in taken.text  # of this page alone, which nobody keeps
         forms = [
             {"product_id": "", "product_key": another()},
             {"product_id": another(), "product_key": another()},

@@ -142,6 +142,14 @@ class Person:
                         return found[1]
         raise RuntimeError(f"the page of claim {claim_id} ended ({stream.status})")
 
+    async def send_photo(self, content: bytes) -> Page:
+        """Send a photo of labels with the form of the scanner's page."""
+        form = aiohttp.FormData()
+        form.add_field("form_token", self._form_token)
+        form.add_field("photo", content, filename="label.jpg", content_type="image/jpeg")
+        async with self._http.post(f"{self.portal_url}/add/photo", data=form) as response:
+            return await _page_of(response)
+
     async def submit_form(self, path: str, fields: dict[str, str]) -> Page:
         """Send a form as a browser does, and follow where that leads."""
         fields = {"form_token": self._form_token, **fields}

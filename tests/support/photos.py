@@ -28,7 +28,7 @@ def photo(
     tilt: float = 0.0,
     blur: float = 0.0,
     scale: int = 6,
-    size: tuple[int, int] = (1280, 960),
+    size: tuple[int, int] = (1280, 720),
 ) -> Image.Image:
     """Labels side by side and below each other; ``tilt`` in degrees, ``blur`` in pixels of deviation."""
     picture = Image.new("L", size, GREY)

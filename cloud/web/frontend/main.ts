@@ -6,10 +6,11 @@ import { startFragments } from "./fragment";
 import { startLiveness } from "./liveness";
 import { startPasswords } from "./password";
 import { startRobots } from "./robot";
-import { startScreen } from "./screen";
 import { startStates } from "./state";
+import { startScreen } from "./screen";
 import { startTheme } from "./theme";
 import { startTimes } from "./times";
+import { startZones } from "./zone";
 
 startTheme();
 startCounters();
@@ -20,3 +21,4 @@ startRobots();
 startPasswords();
 startStates();
 startFragments();
+startZones();
