@@ -5,7 +5,8 @@ an event loop, and so must their asynchronous fixtures: ``@pytest_asyncio.fixtur
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
 
+from tests.support.pictures import SIZES
 from tests.support.portal import PASSWORD, Portal, running_portal
 
 TIMEOUT_MS = 15_000
@@ -59,6 +61,15 @@ async def browser(chromium_path: Path) -> AsyncIterator[Browser]:
             await launched.close()
 
 
+def sized(options: Mapping[str, Any]) -> dict[str, Any]:
+    """These options, at the size that BROWSER_SIZE names if it does (tests/accept/portal_browser.py)."""
+    size = os.environ.get("BROWSER_SIZE")
+    if size is None:
+        return dict(options)
+    plain = {"device_scale_factor": 1, "is_mobile": False, "has_touch": False}
+    return {**options, **plain, **SIZES[size]}
+
+
 @pytest.fixture
 def complaints() -> list[str]:
     """Console errors and uncaught exceptions of all pages so far; the test may take expected ones out."""
@@ -70,7 +81,7 @@ async def open_page(browser: Browser, complaints: list[str]) -> AsyncIterator[Op
     """Pages that must not log errors: a breach of the content security policy is one."""
 
     async def make(**options: Any) -> Page:
-        context = await browser.new_context(**options)
+        context = await browser.new_context(**sized(options))
         context.set_default_timeout(TIMEOUT_MS)
         page = await context.new_page()
         page.on("console", _noting(complaints))

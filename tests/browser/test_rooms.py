@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
 
 import pyotp
 import pytest
@@ -11,20 +11,12 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import OpenPage, log_in
 from tests.browser.test_access import WIDER, faults
+from tests.support import pictures
 from tests.support.portal import PASSWORD, Portal
 
 pytestmark = pytest.mark.browser
 
-SIZES: dict[str, dict[str, Any]] = {
-    "phone": {
-        "viewport": {"width": 390, "height": 844},
-        "device_scale_factor": 2,
-        "is_mobile": True,
-        "has_touch": True,
-    },
-    "desktop": {"viewport": {"width": 1280, "height": 900}},
-}
-"""The first is that of a test which looks at its pages in all of them."""
+SIZES = pictures.SIZES
 NEW_PASSWORD = "Brand new horse 9"
 
 
@@ -33,14 +25,14 @@ async def fine(page: Page, name: str = "") -> None:
 
     PICTURES names a folder for screenshots.
     """
-    folder = os.environ.get("PICTURES")
+    folder, before = os.environ.get("PICTURES"), page.viewport_size or SIZES["phone"]["viewport"]
+    if folder and name:
+        await pictures.take(page, name, Path(folder))
     for size in SIZES:
         await page.set_viewport_size(SIZES[size]["viewport"])
-        if folder and name:
-            await page.screenshot(path=f"{folder}/{name}-{size}.png", full_page=True)
         assert not await page.evaluate(WIDER), (page.url, size)
         assert await faults(page) == [], (page.url, size)
-    await page.set_viewport_size(SIZES["phone"]["viewport"])
+    await page.set_viewport_size(before)
 
 
 async def tick_robot(page: Page) -> None:
