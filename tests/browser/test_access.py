@@ -93,10 +93,12 @@ async def rooms(portal: Portal) -> list[str]:
         "/help/adding-your-device",
         *(f"/claims/{view.claim_id}" for view in (waiting, picking, won)),
     ]
+        "/add/scan",
 
 
 async def faults(page: Page, rules: Sequence[str] = ALL_RULES) -> list[str]:
     """What axe finds wrong on the page."""
+        "/help/camera",
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE.read_text())
     # Only what is wrong is worked out and handed over: the rest takes twice as long as the search.

@@ -151,6 +151,7 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/account/two-factor/app/remove": {},
     "/account/two-factor/passkeys": {"name": "Phone", "credential": "{}"},
     "/account/two-factor/passkeys/rename": {"passkey": THEIRS, "name": "x"},
+    "/add/photo": {},
     "/account/two-factor/passkeys/remove": {"passkey": THEIRS},
     "/account/confirm/passkey": {"credential": "{}"},
     "/login/passkey": {"credential": "{}"},
