@@ -2,7 +2,7 @@
 
 A flow is a name and the files of ``tests/browser`` that walk it; add yours to ``FLOWS``. A file in none of
 them is a flow by itself. No page may log an error (tests/browser/conftest.py sees to it). Pictures of each
-page, phone and desktop, light and dark, go to docs/screens; those that show the same as before are left alone.
+page, phone and desktop, light and dark, go to docs/screens; one that shows the same as before is left alone.
 """
 
 import os
