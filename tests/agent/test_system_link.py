@@ -13,19 +13,27 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.core.backoff import Backoff
 from agent.errors import ServerLinkError, SystemRefusedError
 from agent.system import link_caller, link_listener
-from agent.system.certificate import calling_context, is_certificate, listening_context, make_certificate
+from agent.system.certificate import (
+    calling_context,
+    fingerprint,
+    is_certificate,
+    listening_context,
+    make_certificate,
+)
 from agent.system.link import NOT_KNOWN, OTHER_SERVER, call
 from agent.system.store import link_key_of, link_secret_with
 from protocol.codec import encode
 from protocol.system import SystemId
 from protocol.system_link import (
     MAX_LINE_BYTES,
+    SECRET_BYTES,
     LinkKind,
     LinkMessage,
     LinkRefusal,
     LinkReport,
     link_proof,
     read_attach_code,
+    write_attach_code,
 )
 from tests.agent.system_rig import HOST, Rig, building, until
 from tests.support.system_cloud import SystemCloud
@@ -211,6 +219,28 @@ async def test_a_code_does_not_attach_a_system_id_that_is_not_one_s_own(tmp_path
         assert (await line.hear(5.0)).code == LinkRefusal.PROOF_WRONG
         await line.close()
         assert (await es.shown())["attached"] == []
+
+
+async def test_a_server_that_takes_another_s_system_id_attaches_nobody(tmp_path: Path) -> None:
+    """Its attach code and its key are good; the System ID it says it has is somebody else's."""
+    async with building(tmp_path, CLOUD.installation()) as (es, one):
+        thief = Ed25519PrivateKey.generate()
+        said = LinkMessage(kind=LinkKind.HELLO, system_id=(await es.shown())["system_id"], name="es")
+
+        async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(encode(said) + b"\n")
+            await reader.readline()
+            writer.write(encode(LinkMessage(kind=LinkKind.ATTACHED, proof=bytes(32))) + b"\n")
+            await writer.drain()
+            writer.close()
+
+        liar = await asyncio.start_server(lie, HOST, 0, ssl=listening_context(thief, []))
+        code = write_attach_code(fingerprint(make_certificate(thief)), bytes(SECRET_BYTES))
+        port = liar.sockets[0].getsockname()[1]
+        assert await refused(one.do("attach", host=HOST, port=port, code=code)) == LinkRefusal.PROOF_WRONG
+        assert (await one.shown())["attached_to"] is None
+        liar.close()
+        await liar.wait_closed()
 
 
 async def test_who_proves_itself_with_rubbish_for_a_certificate_breaks_nothing(tmp_path: Path) -> None:
