@@ -20,7 +20,7 @@ from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts, closing, companies, outbox, profiles
 from cloud.postgres.accounts import Session
 from cloud.postgres.transaction import Connection, in_transaction
-from cloud.services import letters, owning
+from cloud.services import letters, owning, system_slots
 from cloud.services.kit import Kit
 
 
@@ -103,6 +103,7 @@ async def _erase(
     email = await accounts.email_of(connection, account_id)
     await profiles.erase(connection, account_id, now_ms)
     for part in outlook.closing:
+        await system_slots.leave_all(connection, part.company_id, now_ms)
         await profiles.close_company(connection, part.company_id, now_ms)
     await companies.hint(connection, account_id)
     await accounts.record(

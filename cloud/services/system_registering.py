@@ -42,6 +42,15 @@ from protocol.system_keys import Secret, cloud_secret
 Keys = Mapping[int, X25519PrivateKey]
 """The cloud's private keys for systems, by number."""
 
+
+@dataclass(frozen=True, slots=True)
+class SystemKeys:
+    """What a portal knows of them: the private halves, and the version of the key set that names them."""
+
+    private: Keys
+    version: int
+
+
 MAX_CHARS: Final = 600
 _LONGER_THAN_AN_ID: Final = 70
 _NUMBERS: Final = 8

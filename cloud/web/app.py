@@ -15,13 +15,15 @@ from cloud.config import LOOPBACK, ConfigError, Settings
 from cloud.notify.mailer import Mailer, SmtpServer, SmtpTls
 from cloud.postgres.pool import make_pool
 from cloud.process import keep_what_is_loaded
-from cloud.provision import ProvisionError, load_signer
+from cloud.provision import ProvisionError, load_key_set, load_signer
+from cloud.provision_systems import load_system_keys
 from cloud.services.accounts import Authenticator
 from cloud.services.commanding import Commander
 from cloud.services.derivation import LabelKeys
 from cloud.services.kit import Kit
 from cloud.services.notice_letters import renew
 from cloud.services.passwords import Passwords
+from cloud.services.system_registering import SystemKeys
 from cloud.services.vault import Vault, VaultError
 from cloud.web import (
     account_views,
@@ -43,6 +45,8 @@ from cloud.web import (
     owner_views,
     partner_views,
     passkey_views,
+    registration_page_views,
+    registration_views,
     rule_views,
     safety_views,
     settings_views,
@@ -66,6 +70,7 @@ from cloud.web.state import (
     PAGES,
     POOL,
     SETTINGS,
+    SYSTEM_KEYS,
     WARNED,
     is_secure,
     now_ms,
@@ -101,6 +106,8 @@ def make_app(settings: Settings) -> web.Application:
         outage_views,
         owner_views,
         rule_views,
+        registration_views,
+        registration_page_views,
         claim_lists,
         claim_views,
         api,
@@ -126,10 +133,13 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
     try:
         vault = Vault.load(settings.secrets_key_path)
         signer = load_signer(settings.state_dir, KeyUse.COMMAND)
-    except (VaultError, ProvisionError, OSError) as error:
+        private = load_system_keys(settings.state_dir / "keys")
+        system_keys = SystemKeys(private, load_key_set(settings.state_dir).version)
+    except (VaultError, ProvisionError, OSError, TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
     with Passwords() as passwords, LabelKeys() as label_keys:
         app[LABEL_KEYS] = label_keys
+        app[SYSTEM_KEYS] = system_keys
         app[METRICS].show_claims(lambda: label_keys.taken_in, lambda: label_keys.spent)
         async with make_pool(settings.dsn, name="portal", max_size=settings.pool_size) as pool:
             app[POOL] = pool

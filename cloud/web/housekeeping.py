@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from cloud import background
-from cloud.postgres import leftovers
+from cloud.postgres import leftovers, system_strangers
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services import claiming, ownership_letters, owning
@@ -59,6 +59,7 @@ async def _keep(pool: Pool, rejected_days: int, period_s: float) -> None:
         try:
             ended = await claiming.expire(pool, now_ms())
             await leftovers.forget(pool, now_ms(), rejected_days)
+            await system_strangers.forget_strangers(pool, now_ms())
         except UNAVAILABLE as error:
             log.warning("housekeeping waits for the database", error=str(error))
         else:

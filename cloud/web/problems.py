@@ -59,6 +59,14 @@ class ProblemCode(StrEnum):
     UPS_FAULT = "ups_fault"
     COMMAND_UNDER_WAY = "command_under_way"
     GROUP_NAME_WRONG = "group_name_wrong"
+    SYSTEM_RETIRED = "system_retired"
+    SYSTEM_TAKEN = "system_taken"
+    SLOT_TAKEN = "slot_taken"
+    OTHER_SLOT = "other_slot"
+    LEAD_REFUSED = "lead_refused"
+    SUPERSEDED = "superseded"
+    SYSTEM_PROOF_INVALID = "system_proof_invalid"
+    SYSTEM_REPORT_OLD = "system_report_old"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - no token
     SCOPE_NEEDED = "scope_needed"
     PERSON_NEEDED = "person_needed"
@@ -299,6 +307,25 @@ KINDS: dict[ProblemCode, ProblemKind] = {
         "Another outlet command is under way",
         "Wait for its result. Nothing was sent.",
     ),
+    ProblemCode.OTHER_SLOT: ProblemKind(
+        HTTPStatus.FORBIDDEN, "Only the other account of this system can do this", "Nothing was changed."
+    ),
+    ProblemCode.SYSTEM_PROOF_INVALID: ProblemKind(
+        HTTPStatus.UNAUTHORIZED,
+        "It is not sealed by whom it names",
+        "Fetch the key set anew, and seal it again.",
+    ),
+    **{
+        code: ProblemKind(HTTPStatus.CONFLICT, title, detail)
+        for code, title, detail in (
+            (ProblemCode.SYSTEM_RETIRED, "This System ID has retired", "Enter the one that is shown now."),
+            (ProblemCode.SYSTEM_TAKEN, "It is registered already", "Ask its holder to hand it over."),
+            (ProblemCode.SLOT_TAKEN, "This slot has a holder", "Only its holder can hand it over."),
+            (ProblemCode.LEAD_REFUSED, "These cannot be lead and shadow", "Nothing was changed."),
+            (ProblemCode.SUPERSEDED, "Somebody was faster", "Look at the system again, then decide."),
+            (ProblemCode.SYSTEM_REPORT_OLD, "A later report was taken", "Send one with a greater counter."),
+        )
+    },
     ProblemCode.GROUP_NAME_WRONG: ProblemKind(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The typed name is not that of the outlet group",

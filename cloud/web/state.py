@@ -14,6 +14,7 @@ from cloud.postgres.pool import Pool
 from cloud.services.accounts import Authenticator
 from cloud.services.commanding import Commander
 from cloud.services.kit import Kit
+from cloud.services.system_registering import SystemKeys
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.render import Pages
 
@@ -32,6 +33,7 @@ METRICS: Final[web.AppKey["Metrics"]] = web.AppKey("metrics")
 LABEL_KEYS: Final[web.AppKey["LabelKeys"]] = web.AppKey("label_keys")
 KIT: Final = web.AppKey("kit", Kit)
 COMMANDER: Final = web.AppKey("commander", Commander)
+SYSTEM_KEYS: Final = web.AppKey("system_keys", SystemKeys)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 

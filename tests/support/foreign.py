@@ -27,9 +27,11 @@ from tests.support.claiming import TestDevice
 from tests.support.device import random_codes
 from tests.support.portal import PASSWORD, Portal, claim, now_ms
 from tests.support.rooms import PAGE_ONE, PAGE_TWO
+from tests.support.system_things import SITE_NAME, own_system
 
 HARMLESS: Final[Mapping[str, str]] = {
     "path": "portal.css",
+    "slot": "integrator",
     "kind": "csv",
     "operation": "devices.list_devices",
 }
@@ -119,6 +121,19 @@ FIELDS: Final[Mapping[str, Any]] = {
     "parent_id": None,
     "device_ids": [],
     "alarms": [{"device_id": "1", "topic": "overload"}],
+    "proof": "nonsense",
+    "slot": "integrator",
+    "replaces": "nonsense",
+    "part": "data",
+    "values": {},
+    "information": True,
+    "personal": True,
+    "share_ups": True,
+    "lead": None,
+    "system_id": "nonsense",
+    "key_number": 1,
+    "body": "AAAA",
+    "mac": "AAAA",
     "scopes": ["devices:read"],
     "expires_days": 7,
 }
@@ -181,6 +196,12 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/company/resend": {"invitation": THEIRS},
     "/company/second-factor": {"required": "yes", "grace_days": "7"},
     "/join": {"link": "x"},
+    "/systems/register": {"system_id": "nonsense"},
+    "/systems/offline": {"system_id": "nonsense"},
+    "/systems/associate": {"system_id": "nonsense"},
+    "/systems/offer": {"link": THEIRS},
+    "/systems/offer/accept": {"link": THEIRS},
+    "/systems/offer/decline": {"link": THEIRS},
     "/join/accept": {},
 }
 """What the forms of pages without an id in their path send; THEIRS is filled in from ``World.ids``."""
@@ -236,9 +257,11 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     watching = Draft(name="A rule of their own", subject="load_w", side="above", threshold=500)
     rule_id = await ruling.make(portal.pool, owner, watching, now_ms())
     arranged = await arrange(portal, owner)
+    system = await own_system(portal, owner)
     token = await token_of(portal, cookie)
     ids = {
         **arranged,
+        **system,
         "device_id": str(owned.device_id),
         "device": str(owned.device_id),
         "rule_id": str(rule_id),
@@ -267,6 +290,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         "A passkey of their own",
         *("A site of their own", "A policy of their own", "A channel of their own", "work of their own"),
         "a cause of their own",
+        *(SITE_NAME, system["registered_id"], system["system_id"], "tenant@example.org"),
         "A token of their own",
         "Example Clinic",
         "ada@example.org",
@@ -366,6 +390,11 @@ THINGS: Final[Mapping[str, LiteralString]] = {
     "passkeys": "SELECT p.* FROM passkey p JOIN membership USING (account_id) WHERE company_id = %(company)s",
     "commands": "SELECT * FROM v_command WHERE company_id = %(company)s",
     "tokens": "SELECT token_id, name, scopes FROM api_token WHERE company_id = %(company)s",
+    "systems": "SELECT r.*, s.slot, s.until_ms, f.field, f.value FROM registration r JOIN registration_slot s"
+    " USING (number) LEFT JOIN registration_field f USING (number) WHERE s.company_id = %(company)s",
+    "offered systems": "SELECT number, offer_id, state FROM registration_offer"
+    " WHERE company_id = %(company)s",
+    "awaited systems": "SELECT system_id, intent_id, state FROM system_intent WHERE company_id = %(company)s",
     "jobs": "SELECT job_id, state <> 'interrupted' FROM bulk_job WHERE company_id = %(company)s",
     "partners": "SELECT * FROM partner_identity WHERE account_id = %(account)s",
     "log-ins": "SELECT session_hash, company_id FROM web_session WHERE account_id = %(account)s",

@@ -275,6 +275,25 @@ class SystemLife(RuleBasedStateMachine):
                 lambda: self.world.follow(company, number, over),
             )
 
+    @rule(pick=st.integers(0, 99))
+    def follow_own(self, pick: int) -> None:
+        """By somebody who holds both, which chance seldom finds."""
+        regs = list(enumerate(self.model.regs))
+        held = [
+            (company, number, over)
+            for number, one in regs
+            for over, other in regs
+            if number != over
+            for company in sorted(set(one.holders.values()) & set(other.holders.values()))
+        ]
+        if held:
+            company, number, over = held[pick % len(held)]
+            self.both(
+                f"follow {number} to {over} by {company}",
+                lambda model: model.follow(company, number, over),
+                lambda: self.world.follow(company, number, over),
+            )
+
     @rule(company=companies, reg=some)
     def stand_alone(self, company: int, reg: int) -> None:
         number = self.reg(reg)
@@ -339,6 +358,12 @@ class SystemLife(RuleBasedStateMachine):
         ):
             self.differ(f"box {box} is told the site {state.registration.data}")
         self.tally["ask", stand] += 1
+
+    @rule(box=boxes, company=companies, slot=slots)
+    def register_offline(self, box: int, company: int, slot: str) -> None:
+        """From the request to the code that is entered."""
+        self.register(box, company, slot, "request")
+        self.enter_code(box, late=False)
 
     @rule(box=boxes, late=flags)
     def enter_code(self, box: int, late: bool) -> None:

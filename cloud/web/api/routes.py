@@ -29,6 +29,7 @@ from cloud.web.api import (
     session,
     settings,
     system,
+    systems,
     tokens,
 )
 from cloud.web.api.operation import PREFIX, Section, add_route
@@ -55,6 +56,7 @@ SECTIONS: Final[Sequence[Section]] = (
     listings.SECTION,
     exports.SECTION,
     metrics.SECTION,
+    systems.SECTION,
     system.SECTION,
 )
 
