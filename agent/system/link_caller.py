@@ -108,6 +108,8 @@ class LinkCaller:
         self._dismissed = False
         self.resting = asyncio.Event()
         """Set while there is no connection."""
+        self.linked = asyncio.Event()
+        """Set while there is one over which something was passed on."""
         self.resting.set()
 
     async def run(self) -> None:
@@ -163,6 +165,7 @@ class LinkCaller:
             for task in done:
                 task.result()
         finally:
+            self.linked.clear()
             await line.close()
             self.resting.set()
 
@@ -206,6 +209,7 @@ class LinkCaller:
 
         await self._store.change(step)
         self.state = "connected"
+        self.linked.set()
         self._repeats.worked("linked to the Enterprise Server again")
 
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from protocol.system import UpsUnder
 
 FAREWELL_S: Final = 2.0  # for those who are connected to hear that it is over
+FIRST_WORD_S: Final = 2.0  # after attaching, for the registration to be passed on
 LOOK_EVERY_S: Final = 300.0  # a clock that is put back by more than this is noticed after a restart, too
 OPERATIONS: Final = {"register": Operation.REGISTER, "associate": Operation.ASSOCIATE}
 
@@ -76,9 +77,11 @@ class Server:
         self.listener = LinkListener(self.store, clock, settings.link_host, settings.link_port)
         self.caller = LinkCaller(self.store, clock, self._link_report)
         self.online: Online | None = None
+        self._runs = False
 
     def loops(self, time: TimeService) -> list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
         """What runs for ever while the agent does."""
+        self._runs = True
         loops: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [
             ("link to attached servers", self.listener.run),
             ("link to the Enterprise Server", self.caller.run),
@@ -237,6 +240,10 @@ class Server:
         # Its word for the cloud names the Enterprise Server only once it is known: the next report brings it.
         lead = await knock(database, self._link_report(database), host, port, code, now_ms)
         await self.store.change(lambda now: attach(now, lead, now_ms))
+        if self._runs:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_WORD_S):
+                    await self.caller.linked.wait()
 
     async def _detach(self, system_id: str) -> None:
         """A stand-alone server by itself; an Enterprise Server the one it is told."""

@@ -69,8 +69,10 @@ def passed_on(rig: Rig) -> bool:
 async def test_the_registration_is_passed_on_without_any_cloud(tmp_path: Path) -> None:
     async with building(tmp_path, CLOUD.installation()) as (es, one):
         await registered(one, 5)
-        await one.attach_to(es)
-        assert (await one.shown())["registration"] is None
+        port = await es.listening()
+        code = (await es.do("invite"))["attach_code"]
+        attached = await one.do("attach", host=HOST, port=port, code=code)
+        assert (attached["registration"], attached["link"]["state"]) == (None, "connected")
         await registered(es)
         await until("passed on", lambda: passed_on(one))
         shown = await one.shown()
