@@ -10,21 +10,21 @@ from playwright.async_api import Page, Route, expect
 from tests.browser.conftest import OpenPage
 from tests.browser.test_link import BARE, link_of
 from tests.browser.test_rooms import SIZES, fine, sign_up_from_log_in, tick_robot
-from tests.support.partner import ThirdParty, settings_for, third_party
+from tests.support.partner import ForeignProvider, settings_for, third_party
 from tests.support.portal import PASSWORD, Portal, labelled_device, running_portal
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[ThirdParty]:
+def provider() -> Iterator[ForeignProvider]:
     """A provider that is third-party software."""
     with third_party() as running:
         yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def partnered(database: str, tmp_path: Path, provider: ThirdParty) -> AsyncIterator[Portal]:
+async def partnered(database: str, tmp_path: Path, provider: ForeignProvider) -> AsyncIterator[Portal]:
     """A portal that lets its accounts in."""
     oidc = settings_for(provider, tmp_path)
     async with running_portal(database, tmp_path / "state", **oidc) as running:

@@ -28,7 +28,7 @@ FRANK: Final[Mapping[str, Any]] = {"sub": "frank-1", "email": "frank@example.org
 
 
 @dataclass
-class ThirdParty:
+class ForeignProvider:
     """The provider's process."""
 
     port: int
@@ -80,7 +80,7 @@ class ThirdParty:
             self.process = None
 
 
-def settings_for(provider: ThirdParty, folder: Path) -> dict[str, Any]:
+def settings_for(provider: ForeignProvider, folder: Path) -> dict[str, Any]:
     """Settings of a portal whose people may log in there; it wants a secret, be it any."""
     secret = folder / "client-secret"
     secret.write_text("a secret of the client\n")
@@ -92,9 +92,9 @@ def settings_for(provider: ThirdParty, folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def third_party() -> Iterator[ThirdParty]:
+def third_party() -> Iterator[ForeignProvider]:
     """The provider while the block runs."""
-    provider = ThirdParty(free_port())
+    provider = ForeignProvider(free_port())
     provider.start()
     try:
         yield provider

@@ -14,7 +14,7 @@ from cloud.core.authz import Actor, Role
 from cloud.services import companies
 from cloud.web.state import KIT
 from tests.cloud.web.test_account import stale, turn_on
-from tests.support.partner import ThirdParty, log_in_there, settings_for, third_party, way_back
+from tests.support.partner import ForeignProvider, log_in_there, settings_for, third_party, way_back
 from tests.support.portal import Portal, Visitor, now_ms, running_portal, visitor
 from tests.support.rooms import PAGE_TWO, mailed_link, newest_mail, solved
 from tests.support.stack import free_port
@@ -25,14 +25,14 @@ IDENTITIES = "SELECT subject, p.email, a.email FROM partner_identity p JOIN acco
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[ThirdParty]:
+def provider() -> Iterator[ForeignProvider]:
     """The provider of all tests here."""
     with third_party() as running:
         yield running
 
 
 @pytest.fixture
-async def partnered(database: str, tmp_path: Path, provider: ThirdParty) -> AsyncIterator[Portal]:
+async def partnered(database: str, tmp_path: Path, provider: ForeignProvider) -> AsyncIterator[Portal]:
     """A portal that lets its accounts in."""
     oidc = settings_for(provider, tmp_path)
     async with running_portal(database, tmp_path / "state", **oidc) as running:
@@ -214,7 +214,7 @@ async def test_the_partners_password_stands_for_ours_where_it_was_just_entered(
     assert (await guest.get("/account/email")).status == 303
 
 
-async def test_logging_out_here_tells_how_to_log_out_there(guest: Visitor, provider: ThirdParty) -> None:
+async def test_logging_out_here_tells_how_to_log_out_there(guest: Visitor, provider: ForeignProvider) -> None:
     await log_in_there(guest, "grace-1")
     await register(guest)
     await guest.get("/devices")
@@ -229,7 +229,7 @@ async def test_logging_out_here_tells_how_to_log_out_there(guest: Visitor, provi
 
 
 async def test_keys_change_when_the_provider_starts_anew(
-    guest: Visitor, provider: ThirdParty, monkeypatch: pytest.MonkeyPatch
+    guest: Visitor, provider: ForeignProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await log_in_there(guest, "grace-1")).headers["Location"] == "/signup/company"
     monkeypatch.setattr("cloud.web.partner_provider.AGAIN_AFTER_S", 0.0)
