@@ -16,6 +16,7 @@ from tests.browser.conftest import OpenPage, log_in
 from tests.support.foreign import arrange
 from tests.support.portal import PASSWORD, Portal, claim, labelled_device, now_ms
 from tests.support.ruling import judge_now
+from tests.support.system_things import own_system
 
 pytestmark = pytest.mark.browser
 
@@ -47,6 +48,7 @@ async def rooms(portal: Portal) -> list[str]:
     rule_id = await ruling.make(portal.pool, ada, replace(draft, hold_s=0), now_ms())
     await judge_now(portal.pool, owned, [{"output_real_power_pct": 91.0}])
     arranged = await arrange(portal, ada)
+    system = await own_system(portal, ada)
     desk = portal.app[KIT]
     await noticing.take_in(desk, now_ms())
     while await noticing.decide_one(desk, now_ms() + 5_000):
@@ -82,23 +84,27 @@ async def rooms(portal: Portal) -> list[str]:
         "/api/operations/notifications.add_policy",
         "/sites",
         f"/sites/{arranged['site']}",
+        *("/systems", "/systems/register", "/systems/offline", "/systems/associate", "/systems/offer"),
+        *("/systems/help", f"/systems/{system['number']}", f"/systems/{system['number']}/data"),
+        f"/systems/{system['shadow']}",
+        f"/systems/waiting/{system['system_id']}/{system['intent_id']}",
         "/rules",
         "/rules/new?template=runtime",
         f"/rules/{rule_id}",
         f"/devices/{owned.device_id}/rules",
         "/add",
+        "/add/scan",
         "/add/codes",
         "/add/bulk",
         "/r",
         "/help/adding-your-device",
+        "/help/camera",
         *(f"/claims/{view.claim_id}" for view in (waiting, picking, won)),
     ]
-        "/add/scan",
 
 
 async def faults(page: Page, rules: Sequence[str] = ALL_RULES) -> list[str]:
     """What axe finds wrong on the page."""
-        "/help/camera",
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE.read_text())
     # Only what is wrong is worked out and handed over: the rest takes twice as long as the search.
