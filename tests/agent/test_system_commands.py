@@ -9,16 +9,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent import app, control
 from agent.__main__ import _system_parts, make_parser
 from agent.config import Settings
 from agent.core.system import Database
 from agent.errors import AgentError, ConfigError, SystemRefusedError
+from agent.identity import Identity, Label
 from agent.system import command_line
 from agent.system.doctor import examine_portal, examine_server
 from agent.system.part import DATABASE, FOLDER
 from protocol.codec import decode, encode
+from protocol.errors import SignatureError
+from protocol.identity import ProductId, kid_of
+from protocol.signing import public_bytes
+from protocol.system_keys import check_ups, make_system_key
 from protocol.system_link import LINK_PORT
 from tests.agent.house import wait_for
 from tests.faults.processes import Parts, clean_environment, script
@@ -198,6 +205,19 @@ def test_a_running_agent_obeys(tmp_path: Path) -> None:
         assert shown()["uptime_s"] >= 0
         running.stop()
     assert not _system_parts(shell.settings)["server"][0].fine
+
+
+def test_a_ups_says_itself_which_server_it_is_under() -> None:
+    device, system_id = Ed25519PrivateKey.generate(), make_system_key(X25519PrivateKey.generate)[1]
+    assert Identity(device).under(system_id) is None
+    label = Label(ProductId.parse("ABCDEFGHJKLM"), Ed25519PrivateKey.generate())
+    word = Identity(device, label).under(system_id)
+    assert word is not None
+    assert (word.device_id, word.kid) == (str(label.device_id), kid_of(public_bytes(device)))
+    check_ups(public_bytes(device), system_id, word.signature)
+    other = make_system_key(X25519PrivateKey.generate)[1]
+    with pytest.raises(SignatureError):
+        check_ups(public_bytes(device), other, word.signature)
 
 
 # --- the doctor ---------------------------------------------------------------------------------------------
