@@ -9,13 +9,14 @@ Headers are set when a response is prepared, so streams and errors have them too
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final, TypeVar
 from urllib.parse import quote
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from cloud.core.authz import NotAllowedError
 from cloud.core.refusal import RefusedError
@@ -260,12 +261,29 @@ async def same_site(request: web.Request, handler: Handler) -> web.StreamRespons
         given = request.headers.get(FORM_HEADER)
         if given is None and getattr(found.handler, "takes_upload", False):
             return await handler(request)  # which reads no photo before the form's token was right
-        if given is None:
-            value = (await request.post()).get(FORM_FIELD)
-            given = value if isinstance(value, str) else ""
+        is_page = not request.path.startswith("/api/")
+        if given is None or (is_page and not getattr(found.handler, "takes_upload", False)):
+            form = await _posted(request)  # kept: handlers of pages get the same
+            value = form.get(FORM_FIELD)
+            given = (value if isinstance(value, str) else "") if given is None else given
         if not sessions.token_matches(visit_of(request).form_token, given):
             raise Problem(ProblemCode.FORM_EXPIRED)
     return await handler(request)
+
+
+async def _posted(request: web.Request) -> Mapping[str, object]:
+    """The form in a request. Problem bad_request: it says that there is one, and none can be read."""
+    try:
+        return await request.post()
+    except (
+        ValueError,
+        LookupError,
+        AssertionError,
+        RuntimeError,
+        HttpProcessingError,
+        web.RequestPayloadError,
+    ):
+        raise Problem(ProblemCode.BAD_REQUEST) from None
 
 
 def _from_here(request: web.Request) -> bool:

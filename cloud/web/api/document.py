@@ -156,7 +156,7 @@ def problems_of(one: Operation) -> list[ProblemCode]:
     if one.scopes:
         codes.append(ProblemCode.SCOPE_NEEDED)
     if one.method != "GET":
-        codes += [ProblemCode.CROSS_SITE, ProblemCode.FORM_EXPIRED]
+        codes += [ProblemCode.CROSS_SITE, ProblemCode.FORM_EXPIRED, ProblemCode.BAD_REQUEST]
     if one.body is not None:
         codes += [ProblemCode.BAD_REQUEST, ProblemCode.TOO_LARGE]
     if any(parameter.place == "path" for parameter in one.parameters):
