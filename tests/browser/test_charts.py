@@ -68,7 +68,9 @@ async def test_dragging_zooms_and_live_is_a_click_away(
     page = await open_page(viewport={"width": 1280, "height": 900})
     await open_device(page, portal, owned)
     await expect(page.get_by_role("link", name="Back to live")).to_be_hidden()
-    box = await page.locator("#charts .u-over").first.bounding_box()
+    over = page.locator("#charts .u-over").first
+    await over.scroll_into_view_if_needed()
+    box = await over.bounding_box()
     assert box is not None
     y = box["y"] + box["height"] / 2
     await page.mouse.move(box["x"] + box["width"] * 0.45, y)
@@ -157,7 +159,7 @@ async def test_what_is_picked_is_drawn(
     await page.get_by_label("Runtime left", exact=True).focus()
     await page.keyboard.press("Space")
     await expect(page.locator("#charts canvas")).to_have_count(4)
-    await page.get_by_text("Voltage", exact=True).first.click()
+    await page.get_by_label("Voltage", exact=True).click()
     await expect(page.locator("#charts canvas")).to_have_count(3)
     assert "show=runtime" in page.url
     await page.reload()
