@@ -16,7 +16,7 @@ function kinds(password: string): number {
   for (const char of password) {
     if (/[\p{Lu}\p{Lt}]/u.test(char)) found.add("upper");
     else if (/\p{L}/u.test(char)) found.add("lower");
-    else found.add(/\p{Nd}/u.test(char) ? "digit" : "symbol");
+    else found.add(/\p{Decimal_Number}/u.test(char) ? "digit" : "symbol");
   }
   return found.size;
 }
