@@ -16,7 +16,7 @@ from cloud.postgres.system_views import Holder, Line, Listed, ServerRow, UpsRow
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.system_state import standing_of
 from protocol.system import Source
-from protocol.system_code import day_of
+from protocol.system_code import day_of, written_number
 
 HISTORY_LINES = 200
 
@@ -136,6 +136,11 @@ class SiteOfUps:
     number: int
     data: dict[str, str]
     server: str
+
+    @property
+    def written(self) -> str:
+        """The registration's number, as people read it."""
+        return written_number(self.number)
 
 
 async def site_of_ups(pool: Pool, actor: Actor, device_id: int) -> SiteOfUps | None:

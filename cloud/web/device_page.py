@@ -7,7 +7,7 @@ from aiohttp import web
 from cloud.core.authz import Action
 from cloud.core.device_state import DeviceView
 from cloud.postgres import commands, devices
-from cloud.services import commanding, naming
+from cloud.services import commanding, naming, system_looking
 from cloud.services.naming import ProfileError, UnknownDeviceError
 from cloud.web import alarm_views, battery_facts, chart_facts, outage_facts, owner_facts
 from cloud.web.chart_facts import ChartFacts
@@ -47,6 +47,7 @@ async def _device_page(
             "events": event_facts(events),
             "outages": await outage_facts.newest(request, view),
             "told_settings": told_settings(view.settings),
+            "registered": await system_looking.site_of_ups(pool, actor_of(request), view.device_id),
             "typed": typed or view,
             "fault": fault,
             "faults": {},

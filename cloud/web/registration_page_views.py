@@ -134,7 +134,7 @@ def _line(row: Any) -> dict[str, Any]:
         what = FIELDS[row.field]
     elif row.field in set(Slot):
         what = f"{what}: {SLOT_WORDS[Slot(row.field)]}"
-    words = _lead_words if row.kind == "lead" else str
+    words = _lead_words if row.kind == "lead" else _country if row.field == "country" else str
     by = ", ".join(part for part in (row.person, row.company) if part) or "the server itself"
     return {
         "ts_ms": row.ts_ms,
@@ -143,6 +143,10 @@ def _line(row: Any) -> dict[str, Any]:
         "after": words(row.after),
         "by": by,
     }
+
+
+def _country(text: str) -> str:
+    return LOCATIONS.get(text, text)
 
 
 def _lead_words(text: str) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from cloud.web.state import KIT, SYSTEM_KEYS
-from protocol.system import Stand, SystemState
+from protocol.system import Stand, SystemState, UpsUnder
 from protocol.system_code import Operation
+from protocol.system_keys import sign_ups
 from tests.cloud.web.conftest import Somebody
 from tests.support.kit import newest_letter
 from tests.support.portal import PASSWORD, Answer, Portal, now_ms, visitor
@@ -313,6 +314,25 @@ async def test_reports_that_are_not_sealed_are_answered_with_a_code(
             text = await answer.text()
             assert answer.status == status, text
             assert code == "" or json.loads(text)["code"] == code
+
+
+async def test_a_ups_under_a_registered_server_shows_its_site_and_contact(
+    portal: Portal, ada: Somebody, server: TestServer
+) -> None:
+    owned = await portal.own_device(ada.actor)
+    path = await registered(portal, ada, server, "end_user")
+    await ada.browser.post(path + "/data", {"step": "save", **DATA})
+    assert "North wing" not in (await ada.browser.get(f"/devices/{owned.device_id}")).text
+    word = UpsUnder(
+        device_id=str(owned.device_id),
+        kid=owned.device.kid,
+        signature=sign_ups(owned.device.key, server.system_id),
+    )
+    await report(portal, server, ups=(word,))
+    page = await ada.browser.get(f"/devices/{owned.device_id}")
+    assert f'<a href="{path}">North wing</a>, Exampleton' in page.text
+    assert "Ada North, ada@example.org" in page.text
+    assert f'<a href="/devices/{owned.device_id}">' in (await ada.browser.get(path)).text
 
 
 async def test_troubleshooting_names_the_one_address(portal: Portal, ada: Somebody) -> None:
