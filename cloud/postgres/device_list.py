@@ -40,11 +40,13 @@ CASE
          AND (l.connected OR l.seen_ms < o.from_ms OR l.seen_ms = 0) THEN {starting}
     WHEN NOT l.connected OR l.seen_ms < o.from_ms OR %(now)s - l.seen_ms > {quiet} THEN {offline}
     WHEN %(now)s - l.ts_ms > {quiet} THEN {silent}
-    WHEN coalesce((SELECT kind = 'communication_lost' FROM event
-                    WHERE event.device_id = o.device_id AND event.epoch = o.epoch
-                      AND ts >= to_timestamp(l.ts_ms / 1000.0)
-                      AND kind IN ('communication_lost', 'communication_restored')
-                    ORDER BY ts DESC, seq DESC LIMIT 1), false) THEN {silent}
+    WHEN EXISTS (SELECT FROM event lost
+                  WHERE lost.device_id = o.device_id AND lost.epoch = o.epoch
+                    AND lost.ts >= to_timestamp(l.ts_ms / 1000::float8) AND lost.kind = 'communication_lost'
+                    AND NOT EXISTS (SELECT FROM event back
+                                     WHERE back.device_id = lost.device_id AND back.epoch = lost.epoch
+                                       AND back.kind = 'communication_restored'
+                                       AND (back.ts, back.seq) > (lost.ts, lost.seq))) THEN {silent}
     WHEN l.ups_status & {FAULT} <> 0 THEN {fault}
     WHEN l.ups_status & {OVERLOAD} <> 0 THEN {overload}
     WHEN l.ups_status & {TEST} <> 0 AND l.ups_status & {INPUT_BAD} = 0 THEN {self_test}
@@ -67,6 +69,8 @@ END"""
 )
 """NaN is greater than any number, so an unknown runtime is not low."""
 
+# OFFSET 0: the state of a device is worked out once, not once for each column that is made of it.
+
 _LIST: Final = sql.SQL(
     """
 WITH seen AS (
@@ -80,7 +84,8 @@ WITH seen AS (
            nullif(l.battery_temperature, 'NaN')::float8 AS temperature,
            {rank} AS rank
       FROM ownership o JOIN device d USING (device_id) JOIN latest l USING (device_id)
-     WHERE o.company_id = %(company)s AND o.until_ms IS NULL),
+     WHERE o.company_id = %(company)s AND o.until_ms IS NULL
+    OFFSET 0),
 fleet AS MATERIALIZED (
     SELECT device_id, seen.site_id, rank, {hit} AS hit,
            coalesce(({number})::float8, {unknown}) AS k, {text} AS t

@@ -5,7 +5,9 @@ so that what comes and goes shows by itself.
 """
 
 import re
+import zlib
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -25,15 +27,20 @@ from cloud.web.alarm_views import number_of_device
 from cloud.web.notice_forms import number_of
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
-from cloud.web.sentences import summary_of
+from cloud.web.sentences import Summary, summary_of
 from cloud.web.state import POOL, actor_of, now_ms
 
 SHORT: Final = 25
 """Devices of a company up to which its list is asked for as a whole."""
+FEW: Final = 5
+"""Devices up to which nobody needs to search."""
 ON_A_SCREEN: Final = 60
 SITES_SHOWN: Final = 24
 """Sites above the list; the page of sites has all of them."""
-_IDS: Final = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,19}){0,59}", re.ASCII)
+_ROW: Final = re.compile(r"([0-9]{1,19})(?:-([0-9a-f]{8}))?", re.ASCII)
+"""A device and, where it is known, how its row looks (:func:`mark_of`)."""
+GONE: Final = "00000000"
+"""How the row of a device looks that is no longer the company's."""
 
 
 def asked_of(request: web.Request) -> Asked:
@@ -69,13 +76,15 @@ async def _list(request: web.Request, asked: Asked, listing: Listing | None, fau
         "asked": asked,
         "fault": fault,
         "listing": listing,
-        "rows": [(one, summary_of(one.view, at_ms)) for one in listed],
+        "rows": _rows(listed, at_ms),
+        "mark_of": mark_of,
         "link": _linking(asked),
         "states": [] if listing is None else _states(asked, listing),
         "place": None if listing is None else _place(asked, listing),
         "orders": {order.value: label for order, label in LABELS.items()},
         "filters": FILTERS,
         "max_chars": MAX_CHARS,
+        "few": FEW,
         "may_move": may_move,
         "choosing": may_move and request.query.get("choose") == "1",
         "moved": request.query.get("moved", "") if request.query.get("moved", "").isdecimal() else "",
@@ -139,23 +148,45 @@ def _at(asked: Asked, query: Query, tree: Tree, site_id: int) -> str:
 
 
 async def show_rows(request: web.Request) -> web.Response:
-    """Rows of the list as they are now, each for its place on the page."""
-    text = request.query.get("ids", "")
-    if not _IDS.fullmatch(text):
-        raise Problem(ProblemCode.BAD_REQUEST, detail=f"ids names up to {ON_A_SCREEN} devices.")
-    numbers = list(dict.fromkeys(int(one) for one in text.split(".") if int(one) < 1 << 63))
-    found = await fleet.watch(request.app[POOL], actor_of(request), numbers)
-    return page(request, "_device_rows.html", _rows(found, numbers))
-
-
-def _rows(found: Sequence[Listed], numbers: Sequence[int]) -> dict[str, Any]:
+    """Rows of the list that look otherwise now, each for its place on the page; 204 where none does."""
+    shown = _shown(request.query.get("ids", ""))
+    found = await fleet.watch(request.app[POOL], actor_of(request), list(shown))
     at_ms = now_ms()
+    rows = [
+        (one, summary)
+        for one, summary in _rows(found, at_ms)
+        if mark_of(one, summary) != shown[one.view.device_id]
+    ]
     known = {one.view.device_id for one in found}
-    return {
-        "rows": [(one, summary_of(one.view, at_ms)) for one in found],
-        "gone": [number for number in numbers if number not in known],
-        "choosing": False,
-    }
+    gone = [number for number in shown if number not in known and shown[number] != GONE]
+    if not rows and not gone:
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    return page(
+        request, "_device_rows.html", {"rows": rows, "gone": gone, "gone_mark": GONE, "mark_of": mark_of}
+    )
+
+
+def _shown(text: str) -> dict[int, str]:
+    """Device → how its row looks on the page. Problem."""
+    parts = [_ROW.fullmatch(part) for part in text.split(".")]
+    shown = {int(part[1]): part[2] or "" for part in parts if part is not None and int(part[1]) < 1 << 63}
+    if len(parts) > ON_A_SCREEN or None in parts:
+        raise Problem(ProblemCode.BAD_REQUEST, detail=f"ids names up to {ON_A_SCREEN} devices.")
+    return shown
+
+
+def _rows(found: Sequence[Listed], at_ms: int) -> list[tuple[Listed, Summary]]:
+    return [(one, summary_of(one.view, at_ms)) for one in found]
+
+
+def mark_of(listed: Listed, summary: Summary) -> str:
+    """Eight characters that change with what a row shows; how long ago something was, the page counts."""
+    view = listed.view
+    figures = [
+        view.values[name] for name in ("state_of_charge", "runtime_remaining", "output_real_power_pct")
+    ]
+    told = (view.title, view.model, listed.site, summary.condition, summary.sentence, view.seen_ms, figures)
+    return f"{zlib.crc32(repr(told).encode()):08x}"
 
 
 # --- moving -------------------------------------------------------------------------------------------------

@@ -74,7 +74,10 @@ async function reloadWhenThere(): Promise<void> {
 function watchPolls(part: HTMLElement, banner: HTMLElement): void {
   part.addEventListener("htmx:error", () => show(banner, true));
   part.addEventListener("htmx:response:error", () => show(banner, true));
-  part.addEventListener("htmx:after:swap", () => show(banner, false));
+  part.addEventListener("htmx:after:request", (event) => {
+    const status = (event as CustomEvent<{ ctx?: { response?: { status?: number } } }>).detail.ctx?.response?.status ?? 0;
+    if (status >= 200 && status < 400) show(banner, false);
+  });
 }
 
 export function startLiveness(): void {

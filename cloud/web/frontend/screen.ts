@@ -5,21 +5,27 @@ interface Detail {
   ctx: { request: { body: FormData } };
 }
 
+// A device, and how its row looks here: the server sends the rows that look otherwise.
+function told(row: HTMLElement): string {
+  const { device, mark } = row.dataset;
+  return mark ? `${device}-${mark}` : `${device}`;
+}
+
 export function startScreen(): void {
   const list = document.querySelector<HTMLElement>("[data-screen]");
   if (!list) return;
-  const seen = new Set<string>();
+  const seen = new Set<HTMLElement>();
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
-      const number = (entry.target as HTMLElement).dataset["device"] ?? "";
-      if (entry.isIntersecting) seen.add(number);
-      else seen.delete(number);
+      const row = entry.target as HTMLElement;
+      if (entry.isIntersecting) seen.add(row);
+      else seen.delete(row);
     }
   });
   for (const row of list.querySelectorAll("[data-device]")) observer.observe(row);
   list.addEventListener("htmx:config:request", (event) => {
     const body = (event as CustomEvent<Detail>).detail.ctx.request.body;
     if (document.hidden || seen.size === 0) event.preventDefault();
-    else body.set("ids", [...seen].slice(0, AT_MOST).join("."));
+    else body.set("ids", [...seen].slice(0, AT_MOST).map(told).join("."));
   });
 }

@@ -105,7 +105,13 @@ async def test_rows_are_given_for_what_is_on_the_screen(portal: Portal, ada: Som
     assert "On battery" in answer.text
     assert hers.device.product_id.value not in answer.text
     assert "no longer your company’s" in answer.text
-    for wrong in ("", "?ids=", "?ids=x", "?ids=1,2", "?ids=" + ".".join(["1"] * 61)):
+    mark = re.search(r'data-mark="(\w{8})"', answer.text)
+    assert mark is not None
+    same = f"/devices/rows?ids={mine.device_id}-{mark[1]}"
+    assert (await ada.browser.get(same)).status == 204, "what looks the same is not sent again"
+    await mine.show()
+    assert "On mains" in (await ada.browser.get(same)).text
+    for wrong in ("", "?ids=", "?ids=x", "?ids=1,2", "?ids=1-2", "?ids=" + ".".join(["1"] * 61)):
         assert (await ada.browser.get(f"/devices/rows{wrong}")).status == 400
 
 
