@@ -1,4 +1,4 @@
-"""Challenges of the proof of work that were used."""
+"""Challenges of the proof of work, and states of log-ins at a partner, that were used."""
 
 from cloud.postgres.pool import Pool
 
