@@ -71,7 +71,9 @@ async def require(kit: Kit, session: Session, *, grace_days: int, fresh: bool, n
             for one in people:
                 if not one.two_factor:
                     due_ms = now_ms + grace_days * DAY_MS
-                    letter = letters.factor_required(kit, one.email, session.company_name, due_ms, now_ms)
+                    letter = letters.factor_required(
+                        kit, one.email, session.company_name, due_ms, now_ms, one.account_id
+                    )
                     await outbox.put(connection, letter)
 
 

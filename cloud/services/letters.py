@@ -124,7 +124,7 @@ def invitation(kit: Kit, to: str, *, inviter: str, company: str, token: str, now
     )
 
 
-def factor_required(kit: Kit, to: str, company: str, due_ms: int, now_ms: int) -> Mail:
+def factor_required(kit: Kit, to: str, company: str, due_ms: int, now_ms: int, account_id: int) -> Mail:
     """To a member without a second factor, when the company begins to ask for one."""
     due = datetime.fromtimestamp(due_ms / 1000, UTC)
     return Mail(
@@ -135,6 +135,7 @@ def factor_required(kit: Kit, to: str, company: str, due_ms: int, now_ms: int) -
         " turn it on.\n",
         "factor_required",
         now_ms,
+        account_id=account_id,
     )
 
 

@@ -1,5 +1,6 @@
 """The company's page: members, roles, the six texts of an invitation, joining by its link."""
 
+import json
 import re
 
 import pytest
@@ -156,6 +157,19 @@ async def test_an_invitation_is_sent_again(portal: Portal, ada: Somebody, eve: S
     assert await mailed_link(portal, "grace@example.org", "invitation") != first
     answer = await ada.browser.post("/company/resend", {"invitation": found[1]})
     assert (answer.status, "invited several times today" in answer.text) == (422, True)
+    headers = {"Accept": "application/json", "X-Form-Token": ada.browser.form_token}
+    path = f"/api/v1/company/invitations/{found[1]}/resend"
+    refused = await ada.browser.ask("POST", path, headers=headers)
+    assert (refused.status, json.loads(refused.text)["code"]) == (429, "too_many")
+    async with portal.pool.connection() as connection:
+        await connection.execute("UPDATE invitation_link SET sent_ms = 1")
+    told = json.loads((await ada.browser.ask("POST", path, headers=headers)).text)
+    assert (told["email"], told["sent_ms"] > told["created_ms"]) == ("grace@example.org", True)
+    link = {"token": await mailed_link(portal, "grace@example.org", "invitation")}
+    await ada.browser.post("/company/withdraw", {"invitation": found[1]})
+    gone = await ada.browser.ask("POST", "/api/v1/invitations/look", headers=headers, json=link)
+    assert (gone.status, json.loads(gone.text)["code"]) == (404, "link_withdrawn")
+    await invite(ada, "mary@example.org")
     async with portal.pool.connection() as connection:
         await connection.execute("UPDATE invitation SET expires_ms = 1")
     assert 'class="badge warn">expired' in (await ada.browser.get("/company")).text
