@@ -1,4 +1,4 @@
-"""Acceptance ``system-tenancy``: nobody else sees or changes a registered system, and its history names who did.
+"""Acceptance ``system-tenancy``: nobody else sees or changes a registered system; its history names who did.
 
 The tests that ask every route of the portal with another account's ids are run, and it is looked that they
 know every route of systems; so are those that read the history field by field.
@@ -35,7 +35,7 @@ def main() -> int:
         for module in (registration_views, registration_page_views)
     )
     pages = set(re.findall(r'add_(?:get|post)\(\s*f?"(/systems[^"]*)"', source))
-    posted = {path for path in re.findall(r'add_post\(\s*"(/systems[^"{]*)"', source)}
+    posted = set(re.findall(r'add_post\(\s*"(/systems[^"{]*)"', source))
     expect(operations >= 15 and len(pages) >= 8, f"{operations} operations, {len(pages)} pages")
     expect(posted <= set(FORMS), f"forms that no stranger has sent: {sorted(posted - set(FORMS))}")
     progress(f"{operations} operations, {len(pages)} addresses of pages, {len(TESTS)} tests")
