@@ -23,8 +23,8 @@ pytestmark = pytest.mark.browser
 OPEN = ("/login", "/signup", "/reset", "/privacy", "/r", "/help/camera")
 """Rooms of people who are not logged in."""
 OWN = (
-    *("/account", "/account/password", "/account/email", "/account/two-factor", "/account/log-ins"),
-    *("/account/delete", "/account/confirm", "/company", "/company/details", "/company/invite", "/transfers"),
+    *("/account", "/account/password", "/account/email", "/account/log-ins", "/account/delete"),
+    *("/company/details", "/company/invite", "/transfers"),
 )
 """Rooms of a person and a company."""
 NUMBER = re.compile(r"/(?:\d+|[0-9a-f]{8}-[0-9a-f-]{27})(?=/|$)")

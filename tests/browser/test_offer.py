@@ -79,6 +79,8 @@ async def test_the_code_outlives_the_whole_sign_up(trial: Portal, open_page: Ope
         await page.get_by_role("link", name="Not now").click()
     else:
         await page.get_by_role("button", name="Turn On").click()
+        await page.get_by_label("Authenticator app").check()
+        await page.get_by_role("button", name="Confirm").click()
         await page.get_by_text("I cannot scan it").click()
         secret = (await page.locator(".secret").inner_text()).replace(" ", "")
         await page.get_by_label("6-digit code").fill(pyotp.TOTP(secret).now())
