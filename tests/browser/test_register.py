@@ -8,6 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import OpenPage
+from tests.browser.test_access import SMALL_PHONE, WIDER
 from tests.browser.test_link import BARE, link_of
 from tests.browser.test_rooms import SIZES, fine, sign_up_from_log_in, tick_robot
 from tests.support.partner import ForeignProvider, settings_for, third_party
@@ -103,6 +104,9 @@ async def test_a_partners_account_registers_and_logs_in(partnered: Portal, open_
     await page.goto(f"{partnered.url}/account/partner")
     await expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     await fine(page, "account-partner")
+    await page.set_viewport_size(SMALL_PHONE)
+    assert not await page.evaluate(WIDER)
+    await page.set_viewport_size(SIZES["phone"]["viewport"])
     await page.get_by_text("My Account").click()
     await page.get_by_role("button", name="Log out").click()
     await expect(page.get_by_role("link", name="log out there, too")).to_be_visible()
