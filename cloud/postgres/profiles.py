@@ -245,6 +245,8 @@ async def erase(connection: Connection, account_id: int, now_ms: int) -> None:
         "email_change",
         "partner_identity",
         "idempotency",
+        "help_opinion",
+        "operator",
         "membership",
     ):
         await connection.execute(
