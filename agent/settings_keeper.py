@@ -20,7 +20,7 @@ from agent.logs import Repeats
 from protocol.faults import reach
 from protocol.messages import EventKind
 from protocol.registers import BLOCKS, BY_NAME, decode_block
-from protocol.settings import SettingCode, address_of, of_registers, words_of
+from protocol.settings import SettingCode, address_of, facts_of_registers, of_registers, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,7 @@ class SettingsKeeper:
         self._wake = asyncio.Event()
         self._given: Desired | None = None  # not durable yet: if it is lost, the next session brings it
         self._turn = 0
+        self._facts: dict[str, Scalar] = {}  # of the battery: told with the settings, and not kept
         self._absent: set[str] = set()  # blocks that this UPS refuses to show
         self._told = -1  # the newest revision that the cloud has
         self._log = structlog.get_logger(__name__).bind(ups=device.settings.name)
@@ -141,6 +142,7 @@ class SettingsKeeper:
         for block in blocks:
             found |= await self._read(link, block)
         await self._saw(found)
+        await self._learn()
 
     async def _read(self, link: Link, block: Block) -> dict[str, Scalar]:
         inventory = self._device.inventory
@@ -153,6 +155,17 @@ class SettingsKeeper:
             self._log.info("the UPS does not show its settings", block=block.name, reason=str(error))
             return {}
         return of_registers(decode_block(block.start, words, family=inventory.family), inventory.groups)
+
+    async def _learn(self) -> None:
+        """Tell the cloud anew where the battery is another one, or its day has moved."""
+        reading = self._device.reading
+        facts = dict(self._device.inventory.battery_facts)
+        if reading is not None:
+            facts |= facts_of_registers(reading.values)
+        if facts == self._facts:
+            return
+        self._facts = facts
+        await self._keep(core.tell_again(self._file.value, self._now()))
 
     async def _saw(self, found: Mapping[str, Scalar]) -> None:
         after, changes = core.look(self._file.value, found, self._now())
@@ -197,7 +210,8 @@ class SettingsKeeper:
 
     def _defaults(self) -> dict[str, Scalar]:
         configured = self._device.settings.report_interval_s
-        return {REPORT_INTERVAL: int(configured) if configured == int(configured) else configured}
+        interval = int(configured) if configured == int(configured) else configured
+        return {REPORT_INTERVAL: interval, **self._facts}
 
     def _now(self) -> Moment:
         clock = self._device.clock

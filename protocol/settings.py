@@ -12,8 +12,10 @@ register  in the UPS, in the row of the register map that has the setting's name
 peer does not know is left out there and refused here. Names are appended, never reused.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -275,6 +277,16 @@ def of_registers(rows: Mapping[str, Value], groups: tuple[str, ...]) -> dict[str
     return found
 
 
+FACTS: Final = ("battery_install_date", "battery_replace_by")
+"""What a device reports beside its settings: read-only, days as 2026-11-21."""
+DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def facts_of_registers(rows: Mapping[str, Value]) -> dict[str, Scalar]:
+    """Those facts that are among these rows."""
+    return {name: day.isoformat() for name in FACTS if isinstance(day := rows.get(name), date)}
+
+
 def _is_undefined(value: Value) -> bool:
     """Whether a unit shows that it has no such row: 0xFFFF, in a number or as bits."""
     if isinstance(value, frozenset):
@@ -327,7 +339,7 @@ def decode_reported(payload: bytes) -> Reported:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, "A report of settings has a value that none can have.")
     return replace(
         report,
-        settings=_known(report.settings),
+        settings={**_known(report.settings), **_facts(report.settings)},
         changed=_known(report.changed),
         refused=_known(report.refused),
         overwritten=_known(report.overwritten),
@@ -339,6 +351,10 @@ def _is_storable(value: Scalar) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_TEXT_CHARS and value.isprintable()
     return value is None or isinstance(value, bool) or abs(value) < _MAX_NUMBER
+
+
+def _facts(part: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {name: day for name in FACTS if isinstance(day := part.get(name), str) and DAY.fullmatch(day)}
 
 
 def _known(part: Mapping[str, T]) -> dict[str, T]:

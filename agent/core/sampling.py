@@ -13,6 +13,7 @@ from agent.core.outlet_rows import high_word_first
 from protocol.messages import EventKind, Scalar
 from protocol.points import VALUES, Wire
 from protocol.registers import BLOCKS, Family, decode_block, family_of, groups_present, raw_value
+from protocol.settings import facts_of_registers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -45,6 +46,7 @@ class Inventory:
     rated_apparent_power_va: int = 0
     groups: tuple[str, ...] = ("mog",)
     family: Family = Family.UNKNOWN
+    battery_facts: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def inventory_of(words: Sequence[int]) -> Inventory:
         rated_apparent_power_va=_whole(values.get("rated_apparent_power")),
         groups=groups_present(relays if isinstance(relays, frozenset) else frozenset()),
         family=family_of(sku),
+        battery_facts=facts_of_registers(values),
     )
 
 

@@ -141,6 +141,11 @@ def overtake(ledger: Ledger, told: int, now: Moment) -> Ledger:
     return replace(ledger, revision=max(told + 1, now.unix_ms))
 
 
+def tell_again(ledger: Ledger, now: Moment) -> Ledger:
+    """The ledger with a new revision: something that is told beside the settings has changed."""
+    return replace(ledger, revision=_next_revision(ledger, now))
+
+
 def take(ledger: Ledger, desired: Desired) -> Ledger:
     """The ledger once this is wanted; the same where it is of another ownership, or no news."""
     known = max(ledger.base_version, ledger.wanted.version if ledger.wanted else 0)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from protocol.messages import Reported, Scalar
-from protocol.settings import BY_SETTING, OF_DEVICE, Home, SettingCode, SettingError, check
+from protocol.settings import BY_SETTING, FACTS, OF_DEVICE, Home, SettingCode, SettingError, check
 
 MAX_WISHES = 64
 
@@ -202,6 +202,8 @@ def _done_at_device(shadow: Shadow, report: Reported, now_ms: int) -> list[Made]
     """
     made: list[Made] = []
     for name, value in report.settings.items():
+        if name in FACTS:  # nobody has changed them: time goes by
+            continue
         at_ms = report.changed.get(name)
         known = name in shadow.reported
         if at_ms is not None and min(at_ms, now_ms) > shadow.at_device.get(name, 0):

@@ -82,6 +82,7 @@ def test_the_inventory_of_a_real_unit() -> None:
         rated_apparent_power_va=1440,
         groups=("mog", "sog0"),
         family=Family.SMT,
+        battery_facts={"battery_install_date": "2021-01-14"},
     )
 
 

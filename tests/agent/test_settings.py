@@ -20,6 +20,7 @@ from agent.core.settings import (
     plan,
     report_of,
     take,
+    tell_again,
 )
 from protocol.messages import Desired, Scalar
 from protocol.registers import check_write
@@ -200,3 +201,11 @@ def test_both_ends_agree_on_the_newest_whatever_is_delivered_when(
         if plan(ledger, now) is not None:
             ledger = carry_out(ledger, now)
     assert ledger.seen["transfer_low"] == last
+
+
+def test_what_is_told_beside_the_settings_is_told_again() -> None:
+    ledger = begin(Ledger(), 7, at(1))
+    again = tell_again(ledger, at(1))
+    assert again.revision == ledger.revision + 1
+    days = {"battery_replace_by": "2029-05-17"}
+    assert report_of(again, days, at(2)).settings == days

@@ -75,6 +75,11 @@ def test_a_wish_reaches_the_register_once_whenever_the_agent_dies(tmp_path: Path
         owner = Owner(house, house.claim())
         wait_for("owned", lambda: house.latest("epoch"))
         wait_for("told", lambda: owner.state("transfer_low") == (SettingState.IN_FORCE, 207))
+        days = (
+            "SELECT reported->>'battery_install_date', reported->>'battery_replace_by' FROM device_setting"
+            " WHERE device_id = %s"
+        )
+        wait_for("days of the battery", lambda: house.rows(days) == [("2024-05-17", "2029-05-17")])
         owner.want(transfer_low=196, mog_name="Servers")
         wait_for("in force", lambda: owner.state("transfer_low") == (SettingState.IN_FORCE, 196))
         house.order("panel", "transfer_low", "190")

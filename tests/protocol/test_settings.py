@@ -20,6 +20,7 @@ from protocol.settings import (
     address_of,
     check,
     decode_reported,
+    facts_of_registers,
     of_registers,
     words_of,
 )
@@ -90,6 +91,23 @@ def test_a_report_keeps_what_is_known_and_a_devices() -> None:
         epoch=1, base_version=2, revision=3, settings={"transfer_low": 190, "name": "x", "new": 1}
     )
     assert decode_reported(encode(said)).settings == {"transfer_low": 190}
+
+
+def test_a_report_tells_the_days_of_the_battery_beside_its_settings() -> None:
+    days = {"battery_install_date": "2024-05-17", "battery_replace_by": "2029-05-17"}
+    said = Reported(epoch=1, base_version=2, revision=3, settings={**days, "transfer_low": 190})
+    assert decode_reported(encode(said)).settings == {**days, "transfer_low": 190}
+    for wrong in ("soon", 20290517, "2029-05-17x", None):
+        said = Reported(epoch=1, base_version=2, revision=3, settings={"battery_replace_by": wrong})
+        assert decode_reported(encode(said)).settings == {}
+
+
+def test_days_are_read_from_their_rows() -> None:
+    rows = {
+        "battery_install_date": decode_register(BY_NAME["battery_install_date"], [8902]),
+        "battery_replace_by": None,
+    }
+    assert facts_of_registers(rows) == {"battery_install_date": "2024-05-16"}
 
 
 @pytest.mark.parametrize(

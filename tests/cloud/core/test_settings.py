@@ -118,6 +118,17 @@ def test_a_report_counts_once_and_never_late() -> None:
     assert hear(after, report(revision=5), NOW + 1) == (after, ())
 
 
+def test_the_days_of_a_battery_are_nobodys_change() -> None:
+    days = {"battery_install_date": "2024-05-17", "battery_replace_by": "2029-05-17"}
+    told, none = hear(KNOWN, report(settings={**KNOWN.reported, **days}), NOW)
+    assert told.reported["battery_replace_by"] == "2029-05-17"
+    moved, still_none = hear(
+        told, report(revision=7, settings={**told.reported, "battery_replace_by": "2029-05-01"}), NOW
+    )
+    assert moved.reported["battery_replace_by"] == "2029-05-01"
+    assert (none, still_none) == ((), ())
+
+
 def test_a_report_in_the_middle_of_carrying_out_is_no_change_at_the_device() -> None:
     wanting, _ = wish(KNOWN, {"transfer_low": 190}, 3, NOW)
     settings = {"transfer_low": 190, "ups_name": "APCUPS"}
