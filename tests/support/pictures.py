@@ -18,10 +18,10 @@ SIZES: Final[dict[str, dict[str, Any]]] = {
 }
 """The first is that of a test which looks at its pages in all of them."""
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
-WIDTHS: Final = {"phone": 390, "desktop": 960}
+WIDTHS: Final = {"phone": 340, "desktop": 760}
 """Pixels of a kept picture."""
-TALLEST: Final = 2400
-QUALITY: Final = 60
+TALLEST: Final = 1800
+QUALITY: Final = 45
 SAME: Final = 2.0
 """Mean difference, of 255, up to which a picture shows the same: another time of day, another name."""
 
