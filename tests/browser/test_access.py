@@ -56,7 +56,7 @@ async def rooms(portal: Portal) -> list[str]:
     return [
         "/devices",
         f"/devices/{owned.device_id}",
-        "/devices?q=modle:x",
+        "/devices?q=mode:x",
         "/devices?choose=1",
         f"/devices/{owned.device_id}/outages",
         f"/devices/{owned.device_id}/outages/{began_ms}",

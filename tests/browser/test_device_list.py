@@ -73,6 +73,6 @@ async def test_searching_and_moving_need_no_javascript(portal: Portal, open_page
     await page.get_by_label("Move the chosen devices to").select_option("North")
     await page.get_by_role("button", name="Move", exact=True).click()
     await expect(page.get_by_text("2 devices are there now.")).to_be_visible()
-    await page.get_by_label("Search").fill("modle:x")
+    await page.get_by_label("Search").fill("mode:x")
     await page.get_by_role("button", name="Search").click()
     await expect(page.locator("#q-fault")).to_contain_text("Did you mean “model:”?")

@@ -19,11 +19,11 @@ from cloud.core.api_token import Scope
 from cloud.core.authz import Action
 from cloud.core.exposition import Told
 from cloud.postgres import audit_trail
-from cloud.services import exposing, outages
+from cloud.services import fleet, outages
 from cloud.web.api import outages as outage_api
-from cloud.web.api.devices import own
+from cloud.web.api.devices import Search, own
 from cloud.web.api.exports import MEDIA, Kind, Time, iso, place
-from cloud.web.api.kinds import DeviceId, Ms
+from cloud.web.api.kinds import DeviceId, Line, Ms
 from cloud.web.api.operation import JSON_TYPE, Section
 from cloud.web.problems import ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms
@@ -55,14 +55,27 @@ class CompanyAudit(Struct):
 
 
 @SECTION.operation(
-    "GET", "/devices.{kind}", answer=dict[str, Any], media=MEDIA, problems=[ProblemCode.TOO_MANY]
+    "GET",
+    "/devices.{kind}",
+    answer=dict[str, Any],
+    media=MEDIA,
+    problems=[ProblemCode.TOO_MANY, ProblemCode.FIELD_INVALID],
 )
-async def list_devices(request: web.Request, kind: Kind) -> web.Response:
-    """All devices of the company with their newest values; those of a silent device are missing."""
+async def list_devices(request: web.Request, kind: Kind, q: Search = "", sort: Line = "name") -> web.Response:
+    """The devices that a search finds, all of the company without one, with their newest values; those of a
+    silent device are missing.
+    """
+    at_ms, asked = now_ms(), fleet.Asked(q, sort)
     with place(request):
-        pages = exposing.told(request.app[POOL], actor_of(request), now_ms())
-        rows = [_device_row(one) async for page in pages for one in page]
+        pages = fleet.export(request.app[POOL], actor_of(request), asked, at_ms, _goes_on)
+        found = [one async for page in pages for one in page]
+        rows = [_device_row(Told.of(one.view, one.site, at_ms)) for one in found]
         return await _file(kind, "devices", DEVICE_COLUMNS, rows)
+
+
+async def _goes_on() -> bool:
+    """Nothing leaves before all is read, and that is soon."""
+    return True
 
 
 DEVICE_COLUMNS: Final = (

@@ -136,8 +136,8 @@ def test_other_numbers_have_theirs(text: str, field: NumberField, value: int) ->
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("modle:x", "Did you mean “model:”?"),
-        ("what:x", "put it in quotation marks"),
+        ("mode:x", "Did you mean “model:”?"),
+        ("zzz:x", "put it in quotation marks"),
         ("is:offlin", "Did you mean “is:offline”?"),
         ("is:xyz", "There are"),
         ("is:", "needs a value, as in is:offline"),

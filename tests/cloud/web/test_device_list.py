@@ -78,7 +78,7 @@ async def test_a_search_that_cannot_be_read_is_shown_again_with_what_to_write(
 ) -> None:
     await (await portal.own_device(ada.actor)).show()
     for wrong, told in (
-        ("modle:<b>", "Did you mean “model:”?"),
+        ("mode:<b>", "Did you mean “model:”?"),
         ("site:Nirgends", "There is no site “Nirgends”. Your company has no sites yet."),
         ("runtime:15", "as in runtime:&lt;15"),
     ):
@@ -251,6 +251,8 @@ async def test_programs_search_and_place_in_the_same_language(portal: Portal, ad
             break
         page = await call("GET", f"{path}&after={page['next']}", 200)
     assert len(found) == len(set(found)) == 43
+    file = await ada.browser.get(f"/api/v1/devices.csv?q={quote('model:SRT')}&sort=-charge")
+    assert [row["device_id"] for row in csv.DictReader(io.StringIO(file.text))] == found
     north = await call("POST", "/sites", 201, {"site_name": "North"})
     room = await call("POST", "/sites", 201, {"site_name": "Room", "parent_id": north["site_id"]})
     assert (room["path"], room["parent_id"], room["worst"]) == (["North", "Room"], north["site_id"], None)
