@@ -96,6 +96,8 @@ def read_proof(keys: Keys, text: str) -> Proof:
     A ticket is checked when it is used (:func:`register`, :func:`associate`).
     """
     text = text.strip()
+    if not text:
+        raise _wrong("Please enter what the server shows.")
     if len(text) > MAX_CHARS:
         raise _wrong("This text is much longer than a System ID or a request.")
     token = text.rpartition("#")[2]
