@@ -34,6 +34,7 @@ HARMLESS: Final[Mapping[str, str]] = {
     "slot": "integrator",
     "kind": "csv",
     "operation": "devices.list_devices",
+    "page": "camera",
 }
 """Placeholders of paths that name nobody's things. All others are looked up in ``World.ids``."""
 QUERY: Final = frozenset(
@@ -121,6 +122,8 @@ FIELDS: Final[Mapping[str, Any]] = {
     "parent_id": None,
     "device_ids": [],
     "alarms": [{"device_id": "1", "topic": "overload"}],
+    "scopes": ["devices:read"],
+    "expires_days": 7,
     "proof": "nonsense",
     "slot": "integrator",
     "replaces": "nonsense",
@@ -134,8 +137,6 @@ FIELDS: Final[Mapping[str, Any]] = {
     "key_number": 1,
     "body": "AAAA",
     "mac": "AAAA",
-    "scopes": ["devices:read"],
-    "expires_days": 7,
 }
 """Other fields of the API's bodies."""
 DAY_MS: Final = 86_400_000
@@ -150,6 +151,7 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/transfers/decline": {"token": THEIRS},
     "/add/bulk": {"list": "AAAAAAAAAAAA,BBBBBBBBBBBBBB"},
     "/rules/new": {"name": "Load", "subject": "load_w", "side": "above", "threshold": "80", "device": THEIRS},
+    "/add/photo": {},
     "/add/codes": {"product_id": "AAAAAAAAAAAA", "product_key": "BBBBBBBBBBBBBB"},
     "/signup": {**PAGE_ONE, "email": "somebody@example.org"},
     "/signup/company": PAGE_TWO,
@@ -166,11 +168,11 @@ FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/account/two-factor/app/remove": {},
     "/account/two-factor/passkeys": {"name": "Phone", "credential": "{}"},
     "/account/two-factor/passkeys/rename": {"passkey": THEIRS, "name": "x"},
-    "/add/photo": {},
     "/account/two-factor/passkeys/remove": {"passkey": THEIRS},
     "/account/confirm/passkey": {"credential": "{}"},
     "/login/passkey": {"credential": "{}"},
     "/account/two-factor/off": {},
+    "/help/{page}": {"rating": "3", "comment": ""},
     "/account/partner/connect": {},
     "/account/partner/disconnect": {},
     "/account/log-ins/end": {"name": THEIRS},
@@ -257,8 +259,8 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     watching = Draft(name="A rule of their own", subject="load_w", side="above", threshold=500)
     rule_id = await ruling.make(portal.pool, owner, watching, now_ms())
     arranged = await arrange(portal, owner)
-    system = await own_system(portal, owner)
     token = await token_of(portal, cookie)
+    system = await own_system(portal, owner)
     ids = {
         **arranged,
         **system,
@@ -290,8 +292,8 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
         "A passkey of their own",
         *("A site of their own", "A policy of their own", "A channel of their own", "work of their own"),
         "a cause of their own",
-        *(SITE_NAME, system["registered_id"], system["system_id"], "tenant@example.org"),
         "A token of their own",
+        *(SITE_NAME, system["registered_id"], system["system_id"], "tenant@example.org"),
         "Example Clinic",
         "ada@example.org",
         "grace@example.org",
@@ -389,12 +391,12 @@ THINGS: Final[Mapping[str, LiteralString]] = {
     "invitations": "SELECT * FROM invitation WHERE company_id = %(company)s",
     "passkeys": "SELECT p.* FROM passkey p JOIN membership USING (account_id) WHERE company_id = %(company)s",
     "commands": "SELECT * FROM v_command WHERE company_id = %(company)s",
-    "tokens": "SELECT token_id, name, scopes FROM api_token WHERE company_id = %(company)s",
     "systems": "SELECT r.*, s.slot, s.until_ms, f.field, f.value FROM registration r JOIN registration_slot s"
     " USING (number) LEFT JOIN registration_field f USING (number) WHERE s.company_id = %(company)s",
     "offered systems": "SELECT number, offer_id, state FROM registration_offer"
     " WHERE company_id = %(company)s",
     "awaited systems": "SELECT system_id, intent_id, state FROM system_intent WHERE company_id = %(company)s",
+    "tokens": "SELECT token_id, name, scopes FROM api_token WHERE company_id = %(company)s",
     "jobs": "SELECT job_id, state <> 'interrupted' FROM bulk_job WHERE company_id = %(company)s",
     "partners": "SELECT * FROM partner_identity WHERE account_id = %(account)s",
     "log-ins": "SELECT session_hash, company_id FROM web_session WHERE account_id = %(account)s",
