@@ -269,6 +269,7 @@ function follow(view: View, window: [number, number]): void {
   }
   const said = document.getElementById("chart-window");
   const span = window[1] - window[0];
+  if (said) said.hidden = isLive(view);
   if (said) said.textContent = `${timeText(window[0], Math.max(span, 86_401))} – ${timeText(window[1], Math.max(span, 86_401))}`;
   for (const table of document.querySelectorAll<HTMLElement>("[data-table]")) {
     table.dataset["stale"] = "yes";
