@@ -10,7 +10,7 @@ from cloud.postgres import rollups
 from cloud.postgres.pool import Pool
 
 PERIOD_S: Final = 15.0
-"""A device is looked at every five minutes; rounds are shorter, so that they spread."""
+"""A device is looked at every quarter of an hour; rounds are shorter, so that they spread."""
 MAX_DEVICES: Final = 1000
 """Of one round; the rest waits for the next."""
 MAX_DAYS: Final = 30

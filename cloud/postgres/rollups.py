@@ -47,8 +47,8 @@ COARSE_MS: Final = COARSE_S * 1000
 DAY_MS: Final = DAY_S * 1000
 SETTLE_MS: Final = 20 * 60_000
 """A sample may be stamped ten minutes ahead and count; twice that is never done for good."""
-PERIOD_MS: Final = FINE_MS
-"""A device with news is rolled up again after this."""
+PERIOD_MS: Final = 3 * FINE_MS
+"""A device with news is rolled up again after this; until then charts read so many more samples."""
 SWEEP_MS: Final = 6 * COARSE_MS
 SWEEP_BACK_MS: Final = 15 * DAY_MS
 """As far back as an agent's spool may reach; what comes in order has no such bound."""
