@@ -66,7 +66,7 @@ def sized(options: Mapping[str, Any]) -> dict[str, Any]:
     size = os.environ.get("BROWSER_SIZE")
     if size is None:
         return dict(options)
-    plain = {"device_scale_factor": 1, "is_mobile": False, "has_touch": False}
+    plain = {"device_scale_factor": 1, "is_mobile": False}  # a test that touches may do so at any size
     return {**options, **plain, **SIZES[size]}
 
 

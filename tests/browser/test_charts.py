@@ -9,6 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import OpenPage, log_in
+from tests.browser.test_access import WIDER
 from tests.support.portal import ON_BATTERY, Owned, Portal, now_ms
 
 pytestmark = pytest.mark.browser
@@ -147,7 +148,7 @@ async def test_two_fingers_zoom_and_one_moves(portal: Portal, owned: Owned, open
     assert moved is not None
     assert moved[0] < pinched[0]
     assert moved[1] - moved[0] == pytest.approx(pinched[1] - pinched[0], rel=0.01)
-    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not await page.evaluate(WIDER)
 
 
 async def test_what_is_picked_is_drawn(

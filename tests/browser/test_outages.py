@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import OpenPage, log_in
+from tests.browser.test_access import WIDER
 from tests.cloud.web.test_outages import MINUTE, had_outage
 from tests.support.portal import Portal, now_ms
 
@@ -35,7 +36,7 @@ async def test_from_the_device_to_the_curve_of_an_outage(
     await page.wait_for_function(DRAWN)
     await expect(page.locator("#charts figcaption").first).to_contain_text("Runtime left")
     await expect(page.locator("#chart-note")).to_be_empty()
-    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not await page.evaluate(WIDER)
     await page.get_by_text("Show as a table").click()
     await expect(page.get_by_role("cell", name="10 min", exact=True).first).to_be_visible()
     assert complaints == []
