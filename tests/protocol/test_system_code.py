@@ -110,7 +110,11 @@ def test_swapped_characters_and_groups_are_mistyped() -> None:
     assert refusal_of("-".join(groups)) is CodeRefusal.MISTYPED
 
 
-@pytest.mark.parametrize("text", ["", "U" * 42, FLAT[:-1], FLAT + "0", "x" * 1000, "é" * 42])
+@pytest.mark.parametrize(
+    "text",
+    ["", "U" * 42, FLAT[:-1], FLAT + "0", "x" * 1000, "é" * 42],
+    ids=["empty", "no such character", "short", "long", "much too long", "not ASCII"],
+)
 def test_what_cannot_be_a_code_is_mistyped(text: str) -> None:
     assert refusal_of(text) is CodeRefusal.MISTYPED
 
