@@ -83,7 +83,9 @@ def test_the_check_characters_notice_typing_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0" * 43, ID.value[:-1], ID.value + "A", "x" * 300, ID.value[:42] + "l"]
+    "text",
+    ["", "0" * 43, ID.value[:-1], ID.value + "A", "x" * 300, ID.value[:42] + "l"],
+    ids=["empty", "no such character", "short", "long", "much too long", "look-alike"],
 )
 def test_what_cannot_be_one_is_refused(text: str) -> None:
     with pytest.raises(IdentityError) as caught:
