@@ -13,7 +13,7 @@ from cloud.core.rule_draft import TEMPLATES
 from cloud.services import noticing, ruling
 from cloud.web.state import KIT
 from tests.browser.conftest import OpenPage, log_in
-from tests.support.foreign import arrange
+from tests.support.foreign_world import arrange
 from tests.support.portal import PASSWORD, Portal, claim, labelled_device, now_ms
 from tests.support.ruling import judge_now
 from tests.support.system_things import own_system

@@ -10,7 +10,8 @@ from cloud.web.api.document import problems_of
 from cloud.web.api.operation import Operation
 from tests.cloud.web.conftest import Somebody
 from tests.cloud.web.test_stranger import OPERATIONS, as_json
-from tests.support.foreign import FIELDS, FORMS, HARMLESS, IDS, THEIRS, World, build
+from tests.support.foreign import FIELDS, FORMS, HARMLESS, IDS, THEIRS
+from tests.support.foreign_world import World, build
 from tests.support.portal import Answer, Portal
 
 ODD: tuple[Any, ...] = (None, True, -1, 1 << 70, 1.5, [], {}, "\0", "a\0b", "x" * 5000, "\u202e\u0301")

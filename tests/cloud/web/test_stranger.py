@@ -16,18 +16,8 @@ from cloud.web.api.document import problems_of
 from cloud.web.api.operation import PREFIX, Operation
 from cloud.web.api.routes import SECTIONS
 from tests.cloud.web.conftest import Somebody
-from tests.support.foreign import (
-    FIELDS,
-    FORMS,
-    HARMLESS,
-    IDS,
-    QUERY,
-    REFUSED_FORMS,
-    THEIRS,
-    World,
-    build,
-    things_of,
-)
+from tests.support.foreign import FIELDS, FORMS, HARMLESS, IDS, QUERY, REFUSED_FORMS, THEIRS
+from tests.support.foreign_world import World, build, things_of
 from tests.support.portal import Answer, Portal, Visitor
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
