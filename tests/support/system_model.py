@@ -10,16 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from protocol.system_code import CodeRefusal, written_number
-from tests.support.system_rules import (
-    BOXES,
-    COMPANIES,
-    DAY,
-    ENTERPRISE,
-    INTENT,
-    SLOTS,
-    Model,
-    RefusedError,
-)
+from tests.support.system_rules import BOXES, COMPANIES, DAY, ENTERPRISE, INTENT, SLOTS, Model, RefusedError
 from tests.support.system_world import REFUSED, SystemWorld
 
 START_MS: Final = 1_800_000_000_000
