@@ -100,7 +100,7 @@ def test_an_extra_alone_suffices(extra: str, command: list[str]) -> None:
         (["agent", "status", "--config", "{}"], "cloud", "agent"),
         (["cloud", "serve"], "agent", "cloud"),
         (["cloud", "admin", "bundle"], "agent", "cloud"),
-        (["simulators", "ups", "--help"], "agent", "simulators"),
+        (["simulators", "ups", "--help"], "cloud", "simulators"),
         (["simulators.demo", "--help"], "simulators", "agent,cloud,simulators"),
     ],
 )
