@@ -86,7 +86,8 @@ class Scene:
         )
 
     async def give_up(self, owner: Owner) -> None:
-        """Release the device, which is not connected."""
+        """Release the device once the cloud knows that it is away: before, it would wait for what it holds."""
+        await self.until("the cloud knows that it is away", lambda: not self.house.latest("connected"))
         page = await owner.person.submit_form(
             f"/devices/{self.device_id}/owner/release", {**PROOF, "sure": "on"}
         )
