@@ -86,7 +86,7 @@ class Scene:
         )
 
     async def give_up(self, owner: Owner) -> None:
-        """Release the device once the cloud knows that it is away: before, it would wait for what it holds."""
+        """Release the device once the cloud knows that it is away: before, it would wait for it."""
         await self.until("the cloud knows that it is away", lambda: not self.house.latest("connected"))
         page = await owner.person.submit_form(
             f"/devices/{self.device_id}/owner/release", {**PROOF, "sure": "on"}
