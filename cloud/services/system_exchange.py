@@ -14,7 +14,6 @@ from cloud.core.refusal import RefusedError
 from cloud.core.system import TICKET_LIFE_MS, Server, Slot
 from cloud.postgres import system_reports, systems
 from cloud.postgres.system_reports import IntentRow
-from cloud.postgres.systems import Who
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.kit import Kit, hash_of, new_token
 from cloud.services.system_registering import Keys, carry_associate, carry_register, secret_for
@@ -194,13 +193,22 @@ async def _chosen(connection: Connection, taken: _Taken, now_ms: int) -> IntentR
 
 async def _accept(connection: Connection, server: Server, intent: IntentRow, now_ms: int) -> None:
     """Carry out what somebody waits for; what cannot be done any more says so to who waits."""
-    who = Who(intent.company_id, intent.account_id)
     try:
         async with connection.transaction():
             if intent.operation == Operation.ASSOCIATE and intent.number is not None:
-                await carry_associate(connection, server, intent.number, intent.replaces, who, now_ms)
+                await carry_associate(
+                    connection,
+                    server,
+                    intent.number,
+                    intent.replaces,
+                    intent.company_id,
+                    intent.account_id,
+                    now_ms,
+                )
             else:
-                await carry_register(connection, server, Slot(intent.slot), who, now_ms)
+                await carry_register(
+                    connection, server, Slot(intent.slot), intent.company_id, intent.account_id, now_ms
+                )
     except RefusedError as refusal:
         state, reason = "refused", refusal.code.value
     else:

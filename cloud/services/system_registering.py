@@ -139,9 +139,7 @@ async def register(pool: Pool, keys: Keys, actor: Actor, proof: Proof, slot: Slo
     async def work(connection: Connection) -> Outcome:
         server = await _prove(connection, proof, (), now_ms)
         await must_be_open(connection, actor)
-        system = await carry_register(
-            connection, server, slot, Who(actor.company_id, actor.account_id), now_ms
-        )
+        system = await carry_register(connection, server, slot, actor.company_id, actor.account_id, now_ms)
         return await _answer(connection, keys, actor, proof, system.number, now_ms)
 
     return await in_transaction(
@@ -149,16 +147,17 @@ async def register(pool: Pool, keys: Keys, actor: Actor, proof: Proof, slot: Slo
     )
 
 
-async def carry_register(connection: Connection, server: Server, slot: Slot, who: Who, now_ms: int) -> System:
+async def carry_register(
+    connection: Connection, server: Server, slot: Slot, company_id: int, account_id: int, now_ms: int
+) -> System:
     """Decide and store, with the server locked."""
-    if who.company_id is None:
-        raise NotImplementedError("only companies register")
+    who = Who(company_id, account_id)
     system = None
     if server.number is not None:
         system = (await systems.lock_registrations(connection, [server.number])).get(server.number)
     for _ in range(_NUMBERS):
         number = secrets.randbelow(1 << REGISTRATION_BITS)
-        after, _server = rules.register(server, system, slot, who.company_id, number)
+        after, _server = rules.register(server, system, slot, company_id, number)
         if system is not None:
             await systems.store(connection, system, after, who, now_ms)
             return after
@@ -185,8 +184,9 @@ async def associate(
     async def work(connection: Connection) -> Outcome:
         server = await _prove(connection, proof, (replaces,), now_ms)
         await must_be_open(connection, actor)
-        who = Who(actor.company_id, actor.account_id)
-        await carry_associate(connection, server, number, replaces, who, now_ms)
+        await carry_associate(
+            connection, server, number, replaces, actor.company_id, actor.account_id, now_ms
+        )
         return await _answer(connection, keys, actor, proof, number, now_ms)
 
     return await in_transaction(
@@ -195,16 +195,20 @@ async def associate(
 
 
 async def carry_associate(
-    connection: Connection, server: Server, number: int, replaces: str, who: Who, now_ms: int
+    connection: Connection,
+    server: Server,
+    number: int,
+    replaces: str,
+    company_id: int,
+    account_id: int,
+    now_ms: int,
 ) -> System:
     """Decide and store, with both servers locked."""
-    if who.company_id is None:
-        raise NotImplementedError("only companies associate")
     system = (await systems.lock_registrations(connection, [number])).get(number)
     if system is None:
         raise RefusedError(RefusalCode.NOT_FOUND)
-    after, _server = rules.associate(server, system, who.company_id, replaces)
-    await systems.store(connection, system, after, who, now_ms)
+    after, _server = rules.associate(server, system, company_id, replaces)
+    await systems.store(connection, system, after, Who(company_id, account_id), now_ms)
     return after
 
 
