@@ -18,9 +18,9 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[ForeignProvider]:
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignProvider]:
     """A provider that is third-party software."""
-    with third_party() as running:
+    with third_party(tmp_path_factory.mktemp("partner")) as running:
         yield running
 
 

@@ -2,21 +2,16 @@
 
 import contextlib
 import json
-import os
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.faults.processes import Part, Parts
 from tests.support.portal import Answer, Visitor
-from tests.support.stack import free_port
+from tests.support.stack import answers, free_port
 
-START_S: Final = 30.0
 GRACE: Final[Mapping[str, Any]] = {
     "sub": "grace-1",
     "email": "grace@example.org",
@@ -27,12 +22,12 @@ GRACE: Final[Mapping[str, Any]] = {
 FRANK: Final[Mapping[str, Any]] = {"sub": "frank-1", "email": "frank@example.org", "email_verified": False}
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class ForeignProvider:
     """The provider's process."""
 
     port: int
-    process: subprocess.Popen[bytes] | None = None
+    part: Part
 
     @property
     def issuer(self) -> str:
@@ -41,43 +36,11 @@ class ForeignProvider:
 
     def start(self) -> None:
         """Start it, with a new signing key, and wait until it answers."""
-        people = [f"--user-claims={json.dumps(dict(person))}" for person in (GRACE, FRANK)]
-        command = [
-            sys.executable,
-            "-m",
-            "oidc_provider_mock",
-            "--port",
-            str(self.port),
-            "--require-nonce",
-            "yes",
-        ]
-        self.process = subprocess.Popen(
-            [*command, *people],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "NO_COLOR": "1"},
-        )
-        deadline = time.monotonic() + START_S
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise AssertionError("the provider does not start")
-            time.sleep(0.02)
-
-    def _answers(self) -> bool:
-        address = f"{self.issuer}/.well-known/openid-configuration"
-        try:
-            with urllib.request.urlopen(address, timeout=1) as answer:  # loopback, of our own
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        self.part.start().wait_ready()
 
     def stop(self) -> None:
         """End it."""
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait(10)
-            self.process = None
+        self.part.stop()
 
 
 def settings_for(provider: ForeignProvider, folder: Path) -> dict[str, Any]:
@@ -92,14 +55,16 @@ def settings_for(provider: ForeignProvider, folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def third_party() -> Iterator[ForeignProvider]:
-    """The provider while the block runs."""
-    provider = ForeignProvider(free_port())
-    provider.start()
-    try:
+def third_party(logs: Path) -> Iterator[ForeignProvider]:
+    """The provider while the block runs; what it says goes to a file in ``logs``."""
+    port = free_port()
+    people = [f"--user-claims={json.dumps(dict(person))}" for person in (GRACE, FRANK)]
+    command = [sys.executable, "-m", "oidc_provider_mock", "--port", str(port), "--require-nonce", "yes"]
+    with Parts(logs) as parts:
+        part = parts.add("partner", [*command, *people], ready=lambda: answers(port))
+        provider = ForeignProvider(port, part)
+        provider.start()
         yield provider
-    finally:
-        provider.stop()
 
 
 async def way_back(browser: Visitor, subject: str, path: str = "/login/partner") -> str:

@@ -25,9 +25,9 @@ IDENTITIES = "SELECT subject, p.email, a.email FROM partner_identity p JOIN acco
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[ForeignProvider]:
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignProvider]:
     """The provider of all tests here."""
-    with third_party() as running:
+    with third_party(tmp_path_factory.mktemp("partner")) as running:
         yield running
 
 
