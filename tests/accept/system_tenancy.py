@@ -10,7 +10,7 @@ from typing import Final
 from cloud.web import registration_page_views, registration_views
 from cloud.web.api import systems
 from tests.accept import expect, passed, progress
-from tests.accept.seed_000 import ROOT, run
+from tests.accept._seed_table import ROOT, run
 from tests.support.foreign import FORMS
 
 STRANGER: Final = "tests/cloud/web/test_stranger.py"
