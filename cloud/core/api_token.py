@@ -51,6 +51,8 @@ class Scope(StrEnum):
     COMPANY_WRITE = "company:write"
     AUDIT_READ = "audit:read"
     METRICS_READ = "metrics:read"
+    SYSTEMS_READ = "systems:read"
+    SYSTEMS_WRITE = "systems:write"
 
 
 MEANINGS: Final[Mapping[Scope, str]] = MappingProxyType(
@@ -69,6 +71,9 @@ MEANINGS: Final[Mapping[Scope, str]] = MappingProxyType(
         Scope.COMPANY_WRITE: "Change the company’s details, invite members, change their roles.",
         Scope.AUDIT_READ: "Read what people did in the company.",
         Scope.METRICS_READ: "Read the metrics of all devices, for Prometheus.",
+        Scope.SYSTEMS_READ: "See registered building systems, their data, codes, history and offers.",
+        Scope.SYSTEMS_WRITE: "Register systems, associate System IDs, write what is registered, "
+        "lead and shadow, invite to free slots.",
     }
 )
 

@@ -40,5 +40,6 @@ async def own_system(portal: Portal, owner: Actor) -> dict[str, str]:
         "system_id": waiting.id,
         "registered_id": server.id,
         "intent_id": intent.intent_id,
+        "offer_id": token.split(".")[1],
         "link": token,
     }

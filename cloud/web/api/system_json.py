@@ -6,12 +6,14 @@ from msgspec import Meta, Struct
 
 from cloud.core.system import Slot
 from cloud.core.system_data import Part
+from cloud.postgres.system_offers import OfferRow
+from cloud.postgres.system_reports import IntentRow
 from cloud.services.system_looking import Detail
 from cloud.services.system_registering import Outcome
 from cloud.web.api.kinds import Email, Ms
 from cloud.web.problems import Problem, ProblemCode
 from protocol.system import Source
-from protocol.system_code import read_number, written_number
+from protocol.system_code import Operation, read_number, written_number
 
 SystemNumber = Annotated[
     str, Meta(max_length=32, description="A registration's number: six characters of base 32.")
@@ -81,6 +83,17 @@ class SystemHolder(Struct):
     since_ms: Ms
 
 
+class SystemOpenOffer(Struct):
+    """A slot of this system that somebody may take."""
+
+    offer_id: str
+    slot: str
+    kind: Annotated[str, Meta(description="invite: the free slot; hand_over: the one of who offers.")]
+    company: Annotated[str, Meta(description="Who offers.")]
+    to_email: str
+    expires_ms: Ms
+
+
 class SystemDetail(Struct, kw_only=True):
     """One registered system."""
 
@@ -100,7 +113,10 @@ class SystemDetail(Struct, kw_only=True):
     kind: str
     version: str
     uptime_s: int
+    licences: list[str]
     seen_ms: Annotated[int, Meta(description="When its server was heard last; 0: never.")]
+    offers: Annotated[list[SystemOpenOffer], Meta(description="Open ones.")]
+    code: Annotated[str, Meta(description="Newest registration code for its server, while it is good.")]
 
 
 class SystemLine(Struct):
@@ -158,6 +174,39 @@ class SystemOfferToken(Struct):
     token: OfferToken
 
 
+class SystemOffered(Struct):
+    """What you are offered."""
+
+    number: str
+    site_name: str
+    slot: str
+    kind: str
+    company: Annotated[str, Meta(description="Who offers.")]
+    expires_ms: Ms
+
+
+class WaitingSystem(Struct):
+    """A System ID that was typed, and what became of it."""
+
+    system_id: str
+    intent_id: str
+    slot: str
+    operation: Annotated[str, Meta(description="register or associate.")]
+    number: Annotated[str | None, Meta(description="Of the registration to associate with.")]
+    state: Annotated[
+        str, Meta(description="waiting, done, declined, refused (see reason), cancelled or expired.")
+    ]
+    reason: str
+    created_ms: Ms
+    expires_ms: Ms
+
+
+class WaitingSystems(Struct):
+    """System IDs whose servers have not said yes; newest first."""
+
+    waiting: list[WaitingSystem]
+
+
 def number_of(text: str) -> int:
     """A registration's number; a text that cannot be one is a system that does not exist."""
     number = read_number(text)
@@ -192,5 +241,33 @@ def detail_of(one: Detail) -> SystemDetail:
         kind="" if server is None else server.kind,
         version="" if server is None else server.product_version,
         uptime_s=0 if server is None else server.uptime_s,
+        licences=[] if server is None else list(server.licences),
         seen_ms=0 if server is None else server.seen_ms,
+        offers=[
+            SystemOpenOffer(row.offer_id, row.slot, row.kind, row.company, row.to_email, row.expires_ms)
+            for row in one.offers
+        ],
+        code="" if one.code is None else one.code.code,
+    )
+
+
+def waiting_of(one: IntentRow) -> WaitingSystem:
+    """What the company waits for, or waited for."""
+    return WaitingSystem(
+        system_id=one.system_id,
+        intent_id=one.intent_id,
+        slot=one.slot,
+        operation=Operation(one.operation).name.lower(),
+        number=None if one.number is None else written_number(one.number),
+        state=one.state,
+        reason=one.reason,
+        created_ms=one.created_ms,
+        expires_ms=one.expires_ms,
+    )
+
+
+def offered_of(one: OfferRow) -> SystemOffered:
+    """An offer, for whom it was made to."""
+    return SystemOffered(
+        written_number(one.number), one.site_name, one.slot, one.kind, one.company, one.expires_ms
     )

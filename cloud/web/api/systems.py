@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from cloud.core.api_token import Scope
 from cloud.core.system import Slot
 from cloud.core.system_data import PARTS
 from cloud.services import (
@@ -20,7 +21,7 @@ from cloud.services import (
     system_slots,
 )
 from cloud.services.system_exchange import ExchangeError
-from cloud.web.api.operation import Reply, Section
+from cloud.web.api.operation import PERSON, Reply, Section
 from cloud.web.api.system_json import (
     NewSystem,
     NewSystemId,
@@ -34,12 +35,17 @@ from cloud.web.api.system_json import (
     SystemList,
     SystemNumber,
     SystemOffer,
+    SystemOffered,
     SystemOfferToken,
     SystemOutcome,
     SystemSummary,
+    WaitingSystem,
+    WaitingSystems,
     detail_of,
     number_of,
+    offered_of,
     outcome_of,
+    waiting_of,
 )
 from cloud.web.middleware import anonymous, signed_link
 from cloud.web.problems import Problem, ProblemCode
@@ -49,7 +55,10 @@ from protocol.system import MAX_REPORT_BYTES
 from protocol.system_code import written_number
 
 SECTION: Final = Section(
-    "Systems", "Building systems: their registration, its two slots, lead and shadows, and their servers."
+    "Systems",
+    "Building systems: their registration, its two slots, lead and shadows, and their servers.",
+    reads=Scope.SYSTEMS_READ,
+    writes=Scope.SYSTEMS_WRITE,
 )
 _REFUSED: Final = (
     ProblemCode.FORBIDDEN,
@@ -133,6 +142,31 @@ async def register_system(request: web.Request, body: NewSystem) -> Reply[System
     return Reply(outcome_of(done), HTTPStatus.CREATED)
 
 
+@SECTION.operation("GET", "/systems/waiting")
+async def list_waiting_systems(request: web.Request) -> WaitingSystems:
+    """System IDs that were typed and whose servers have not said yes."""
+    found = await system_looking.overview(request.app[POOL], actor_of(request), now_ms())
+    return WaitingSystems([waiting_of(one) for one in found.waiting])
+
+
+@SECTION.operation("GET", "/systems/waiting/{system_id}/{intent_id}")
+async def show_waiting_system(request: web.Request, system_id: str, intent_id: str) -> WaitingSystem:
+    """What became of one of them."""
+    return waiting_of(
+        await system_registering.find_intent(
+            request.app[POOL], actor_of(request), system_id, intent_id, now_ms()
+        )
+    )
+
+
+@SECTION.operation("DELETE", "/systems/waiting/{system_id}/{intent_id}", problems=[ProblemCode.FORBIDDEN])
+async def cancel_waiting_system(request: web.Request, system_id: str, intent_id: str) -> None:
+    """Wait no longer."""
+    await system_registering.cancel_intent(
+        request.app[POOL], actor_of(request), system_id, intent_id, now_ms()
+    )
+
+
 @SECTION.operation("GET", "/systems/{number}")
 async def show_system(request: web.Request, number: SystemNumber) -> SystemDetail:
     """One of them."""
@@ -182,7 +216,10 @@ async def save_system_data(request: web.Request, number: SystemNumber, body: Sys
 
 
 @SECTION.operation(
-    "PUT", "/systems/{number}/consents", problems=[ProblemCode.FORBIDDEN, ProblemCode.OTHER_SLOT]
+    "PUT",
+    "/systems/{number}/consents",
+    scope=PERSON,
+    problems=[ProblemCode.FORBIDDEN, ProblemCode.OTHER_SLOT],
 )
 async def save_system_consents(
     request: web.Request, number: SystemNumber, body: SystemConsents
@@ -235,8 +272,39 @@ async def offer_system_slot(request: web.Request, number: SystemNumber, body: Sy
 
 
 @SECTION.operation(
+    "DELETE", "/systems/{number}/offers/{offer_id}", problems=[ProblemCode.FORBIDDEN, ProblemCode.NOT_FOUND]
+)
+async def withdraw_system_offer(request: web.Request, number: SystemNumber, offer_id: str) -> SystemDetail:
+    """Take an offer back; either holder may."""
+    place = number_of(number)
+    await system_slots.withdraw(request.app[POOL], actor_of(request), place, offer_id, now_ms())
+    return await _show(request, place)
+
+
+@SECTION.operation(
+    "POST", "/systems/offers/look", problems=[ProblemCode.LINK_INVALID, ProblemCode.OTHER_ADDRESS]
+)
+async def look_at_system_offer(request: web.Request, body: SystemOfferToken) -> SystemOffered:
+    """What you are offered. Changes nothing."""
+    return offered_of(
+        await system_slots.see_offer(request.app[POOL], actor_of(request), body.token, now_ms())
+    )
+
+
+@SECTION.operation(
+    "POST",
+    "/systems/offers/decline",
+    problems=[ProblemCode.FORBIDDEN, ProblemCode.LINK_INVALID, ProblemCode.OTHER_ADDRESS],
+)
+async def decline_system_offer(request: web.Request, body: SystemOfferToken) -> None:
+    """Do not take it."""
+    await system_slots.decline_offer(request.app[POOL], actor_of(request), body.token, now_ms())
+
+
+@SECTION.operation(
     "POST",
     "/systems/offers/accept",
+    scope=PERSON,
     problems=[*_SLOT, ProblemCode.SLOT_TAKEN, ProblemCode.LINK_INVALID, ProblemCode.OTHER_ADDRESS],
 )
 async def accept_system_offer(request: web.Request, body: SystemOfferToken) -> SystemDetail:
@@ -248,7 +316,7 @@ async def accept_system_offer(request: web.Request, body: SystemOfferToken) -> S
     return await _show(request, place)
 
 
-@SECTION.operation("DELETE", "/systems/{number}/slots/{slot}", problems=_SLOT)
+@SECTION.operation("DELETE", "/systems/{number}/slots/{slot}", scope=PERSON, problems=_SLOT)
 async def leave_system(request: web.Request, number: SystemNumber, slot: Slot) -> None:
     """Give your slot up; with the last one the registration ends."""
     fresh = session_of(request).is_fresh(now_ms())
@@ -257,7 +325,7 @@ async def leave_system(request: web.Request, number: SystemNumber, slot: Slot) -
     )
 
 
-@SECTION.operation("DELETE", "/systems/{number}", problems=_SLOT)
+@SECTION.operation("DELETE", "/systems/{number}", scope=PERSON, problems=_SLOT)
 async def delete_system(request: web.Request, number: SystemNumber) -> None:
     """Delete the registration; its shadows stand alone."""
     fresh = session_of(request).is_fresh(now_ms())

@@ -89,6 +89,8 @@ async def test_tokens_need_the_scope_of_their_subject(stranger: Visitor) -> None
     assert scopes("put", "/company") == ["company:write"]
     assert scopes("get", "/company/audit") == ["audit:read"]
     assert scopes("post", "/claims") == ["claims"]
+    assert scopes("get", "/systems/{number}") == ["systems:read"]
+    assert scopes("put", "/systems/{number}/data") == ["systems:write"]
     personal = {
         (method, path.removeprefix(PREFIX))
         for path, methods in paths.items()

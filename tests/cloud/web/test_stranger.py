@@ -132,6 +132,7 @@ async def test_a_foreign_thing_is_answered_like_one_that_is_not(
         "number": "ZZZZZZ",
         "system_id": "9" * 43,
         "intent_id": "0" * 8 + "-0000-4000-8000-" + "0" * 12,
+        "offer_id": "0" * 8 + "-0000-4000-8000-" + "0" * 12,
         "link": "ZZZZZZ." + "0" * 8 + "-0000-4000-8000-" + "0" * 12 + ".x",
         **{
             name: "999999"
