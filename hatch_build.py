@@ -33,15 +33,18 @@ class CustomBuildHook(BuildHookInterface[Any]):
     def dependencies(self) -> list[str]:
         """Node comes as a wheel where the machine has none, and only when something has to be built."""
         assets = _assets()
-        if not _wanted() or assets.fresh() or shutil.which("npm") is not None:
-            return []
-        return [assets.NODE_WHEEL]
+        needed = [] if assets.compiled() else [assets.BABEL]
+        if _wanted() and not assets.fresh() and shutil.which("npm") is None:
+            needed.append(assets.NODE_WHEEL)
+        return needed
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
         """Build, and add the git-ignored output to the archive."""
+        assets = _assets()
+        assets.compile_texts()
+        build_data["artifacts"] += ["cloud/languages/**/*.mo", "cloud/languages/**/browser.json"]
         if not _wanted():
             return
-        assets = _assets()
         try:
             assets.build()
         except assets.AssetsError as error:

@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.core.account import FORGET_MS, Email
 from cloud.core.authz import Role
+from cloud.core.language import ENGLISH
 from cloud.core.second_factor import is_fresh
 from cloud.postgres import companies
 from cloud.postgres.pool import Pool
@@ -49,6 +50,7 @@ class Session:
     factor_ms: int | None
     two_factor: bool
     has_passkey: bool = False
+    language: str = ENGLISH
     factor_due_ms: int | None = None
     """From when on the company lets this person only set up a second factor; None: it asks for none, or there
     is one."""
@@ -87,6 +89,7 @@ class NewAccount:
     privacy_ms: int | None = None
     privacy_version: str = ""
     promotions: bool = False
+    language: str = ENGLISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +134,9 @@ async def insert_person(connection: Connection, new: NewAccount) -> int:
     """Make an account in the caller's transaction; its number. EmailTakenError."""
     cursor = await connection.execute(
         "INSERT INTO account (email, email_norm, password_hash, first_name, last_name, location,"
-        " email_verified_ms, created_ms, password_ms, privacy_ms, privacy_version, promotions)"
+        " email_verified_ms, created_ms, password_ms, privacy_ms, privacy_version, promotions, language)"
         " VALUES (%(email)s, %(norm)s, %(hash)s, %(first)s, %(last)s, %(location)s, %(verified)s, %(now)s,"
-        " %(now)s, %(privacy)s, %(version)s, %(promotions)s)"
+        " %(now)s, %(privacy)s, %(version)s, %(promotions)s, %(language)s)"
         " ON CONFLICT (email_norm) DO NOTHING RETURNING account_id",
         {
             "email": new.email.value,
@@ -147,6 +150,7 @@ async def insert_person(connection: Connection, new: NewAccount) -> int:
             "privacy": new.privacy_ms,
             "version": new.privacy_version,
             "promotions": new.promotions,
+            "language": new.language,
         },
     )
     row = await cursor.fetchone()
@@ -225,7 +229,7 @@ async def find_session(pool: Pool, session_hash: bytes, *, now_ms: int, idle_ms:
         await cursor.execute(
             "SELECT session_hash, account_id, company_id, csrf_key, seen_ms, expires_ms, email, first_name,"
             " last_name, company.name AS company_name, role, factor_ms,"
-            " two_factor, passkey AS has_passkey, factor_due_ms FROM web_session"
+            " language, two_factor, passkey AS has_passkey, factor_due_ms FROM web_session"
             " JOIN account USING (account_id) JOIN company USING (company_id)"
             " JOIN membership USING (company_id, account_id) JOIN account_factor USING (account_id)"
             " JOIN member_factor USING (company_id, account_id)"
@@ -233,6 +237,14 @@ async def find_session(pool: Pool, session_hash: bytes, *, now_ms: int, idle_ms:
             [session_hash, now_ms, now_ms - idle_ms],
         )
         return await cursor.fetchone()
+
+
+async def set_language(pool: Pool, account_id: int, language: str) -> None:
+    """The language of somebody's pages and mails from now on."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "UPDATE account SET language = %s WHERE account_id = %s", [language, account_id]
+        )
 
 
 async def session_rights(

@@ -30,6 +30,7 @@ from typing import Final
 
 from cloud.core.account import AccountError, Email, Pace, delay_ms
 from cloud.core.authz import Role
+from cloud.core.language import spoken
 from cloud.core.one_time_code import Purpose
 from cloud.core.privacy import PRIVACY_VERSION
 from cloud.core.refusal import RefusalCode, RefusedError
@@ -255,6 +256,7 @@ async def _make_account(kit: Kit, connection: Connection, row: SignUpRow, now_ms
         privacy_ms=row.privacy_ms,
         privacy_version=row.profile.get("privacy_version", ""),
         promotions=bool(row.promotions),
+        language=spoken(),
     )
     try:
         account_id = await accounts.insert_person(connection, new)

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from cloud import background
+from cloud import background, catalogs
 from cloud.config import LOOPBACK, ConfigError, Settings
 from cloud.notify.mailer import Mailer, SmtpServer, SmtpTls
 from cloud.postgres.pool import make_pool
@@ -38,6 +38,7 @@ from cloud.web import (
     device_live,
     device_page,
     help_views,
+    language_views,
     login_views,
     mailbox_views,
     middleware,
@@ -87,6 +88,7 @@ log = structlog.get_logger()
 
 def make_app(settings: Settings) -> web.Application:
     """The application; its resources open at start-up and close at clean-up."""
+    catalogs.load()
     app = web.Application(middlewares=middleware.ALL, client_max_size=MAX_BODY_BYTES)
     app[SETTINGS] = settings
     app[PAGES] = Pages(settings.brand)
@@ -110,6 +112,7 @@ def make_app(settings: Settings) -> web.Application:
         registration_views,
         registration_page_views,
         help_views,
+        language_views,
         claim_lists,
         claim_views,
         api,

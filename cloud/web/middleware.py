@@ -18,6 +18,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from cloud.core import language
 from cloud.core.authz import NotAllowedError
 from cloud.core.refusal import RefusedError
 from cloud.postgres.safety import UNAVAILABLE
@@ -43,6 +44,7 @@ from cloud.web.state import (
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 H = TypeVar("H", bound=Handler)
 
+LANGUAGE_COOKIE: Final = "language"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 HSTS: Final = "max-age=31536000"
 FORM_FIELD: Final = "form_token"
@@ -84,10 +86,19 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers.popall("Server", None)
 
 
+def wished_language(request: web.Request) -> str:
+    """The language that a visitor has picked here, or else the one that the browser likes best."""
+    picked = request.cookies.get(LANGUAGE_COOKIE, "")
+    if picked in language.LANGUAGES:
+        return picked
+    return language.accepted(request.headers.get("Accept-Language", ""))
+
+
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its number, count it, and log it: no query, no body, no cookie."""
     request[REQUEST_ID] = secrets.token_hex(8)
+    language.speak(wished_language(request))
     structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
     began = time.perf_counter()
     status = HTTPStatus.INTERNAL_SERVER_ERROR.value
@@ -200,7 +211,10 @@ async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[VISIT] = await bearer.read_visit(request, token)
         return await handler(request)
     request[VISIT] = await sessions.read_visit(request.app[POOL], request.app[SETTINGS], request, now_ms())
-    if visit_of(request).session is None and not getattr(found.handler, "public", False):
+    session = visit_of(request).session
+    if session is not None:
+        language.speak(session.language)
+    elif not getattr(found.handler, "public", False):
         if request.method in SAFE_METHODS and not wants_json(request) and "HX-Request" not in request.headers:
             raise web.HTTPSeeOther(f"/login?next={quote(request.path, safe='/')}")
         raise Problem(ProblemCode.LOGIN_NEEDED)

@@ -9,6 +9,8 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from cloud import catalogs
+from cloud.core import language
 from cloud.core.location import WITHOUT_STATES
 from cloud.core.sign_up import NOT_APPLICABLE
 from cloud.web import wording
@@ -40,9 +42,17 @@ def _environment(brand: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # of the extension
+        language.gettext, language.ngettext, newstyle=True
     )
     environment.globals.update(
         brand=brand,
+        languages=language.LANGUAGES,
+        spoken=language.spoken,
+        browser_words=browser_words,
         words=wording.brand_words(brand),
         static=static_url,
         built=built,
@@ -72,6 +82,11 @@ def static_url(path: str) -> str:
 def built(path: str) -> bool:
     """Whether the bundler has made this file; pages work without it, but nothing is live."""
     return (STATIC / "dist" / path).is_file()
+
+
+def browser_words() -> Markup:
+    """What scripts say in the language that is spoken, as JSON for an element of a page; "" for English."""
+    return Markup(catalogs.browser_words(language.spoken()))  # noqa: S704 - JSON without a "<"
 
 
 @lru_cache(maxsize=64)

@@ -10,11 +10,11 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from cloud.core.language import LANGUAGES
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.services import account_deletion, profile, second_factor
 from cloud.services.account_deletion import Part
 from cloud.web import sessions
-from cloud.web.account_views import LANGUAGES
 from cloud.web.api.kinds import Email, Line, Ms, Number, Password
 from cloud.web.api.operation import Section, json_of
 from cloud.web.api.ownership import fresh
