@@ -54,6 +54,7 @@ class RefusalCode(StrEnum):
     OTHER_SLOT = "other_slot"
     LEAD_REFUSED = "lead_refused"
     SUPERSEDED = "superseded"
+    ROBOT_WAIT = "robot_wait"
 
 
 TEXTS: dict[RefusalCode, str] = {
@@ -92,6 +93,8 @@ TEXTS: dict[RefusalCode, str] = {
     RefusalCode.SUPERSEDED: "Somebody else has associated another System ID meanwhile. Look at the"
     " system again, then decide.",
     RefusalCode.ROBOT_CHECK: "Please select the ‘I am not a robot’ checkbox and wait until it is checked.",
+    RefusalCode.ROBOT_WAIT: "Without JavaScript this check takes a while. Your turn is kept for you: please"
+    " press the button again then.",
     RefusalCode.PASSKEYS_UNAVAILABLE: "Passkeys do not work at the address of this portal.",
     RefusalCode.PASSKEY_EXPIRED: "This took too long, or was sent before. Please try again.",
     RefusalCode.PASSKEY_WRONG: "This passkey does not prove that it is you. Please use one of your own,"

@@ -25,6 +25,7 @@ _STATEMENTS: Final = (
     ("DELETE FROM mailed_code WHERE made_ms <= %s", DAY_MS),
     ("DELETE FROM attempt WHERE scope IN ('login', 'factor', 'sign_up') AND last_ms <= %s", FORGET_MS),
     ("DELETE FROM attempt WHERE scope IN ('claim account', 'claim network') AND last_ms <= %s", FORGET_MS),
+    ("DELETE FROM attempt WHERE scope = 'slow lane' AND last_ms <= %s", 0),
     ("DELETE FROM attempt WHERE scope IN ('mail', 'code') AND last_ms <= %s", DAY_MS),
     ("DELETE FROM claim_place WHERE expires_ms <= %s", 0),
     (_REOPEN, HOUR_MS),

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from cloud.core.language import LANGUAGES
 from cloud.core.location import LOCATIONS
 from cloud.core.profile import ADDRESS
 from cloud.core.refusal import RefusedError
-from cloud.services import password_reset, profile, robot_check, second_factor
+from cloud.services import password_reset, profile, second_factor
+from cloud.web import robot_form
 from cloud.web.middleware import public
 from cloud.web.refusals import FORM, faults_of, form_of
 from cloud.web.responses import page, see_other
@@ -17,8 +19,6 @@ from cloud.web.safety_views import confirm_first, is_fresh
 from cloud.web.state import KIT, now_ms, session_of
 
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
-LANGUAGES: Final = {"en": "English"}
-"""What pages exist in. More of them are more entries here."""
 SAVED: Final = {
     "profile": "Your profile was saved.",
     "password": "Your password was changed. All other log-ins have ended.",
@@ -138,7 +138,9 @@ async def confirm_email(request: web.Request) -> web.Response:
 @public
 async def show_forgotten(request: web.Request) -> web.Response:
     """The address, and the robot check."""
-    return page(request, "reset.html", {"faults": {}, "email": "", "sent": False})
+    return page(
+        request, "reset.html", {"faults": {}, "email": "", "sent": False, **robot_form.context(request)}
+    )
 
 
 @public
@@ -146,11 +148,12 @@ async def ask_reset(request: web.Request) -> web.Response:
     """Mail a link; the same answer for known and unknown addresses."""
     form, kit, at_ms = await form_of(request), request.app[KIT], now_ms()
     email = form.get("email", "")
-    robot = partial(robot_check.check, kit, form.get("robot", ""), at_ms)
+    robot = partial(robot_form.check, request, form, at_ms)
     try:
         await password_reset.ask(kit, email, check_robot=robot, now_ms=at_ms)
     except RefusedError as refusal:
-        context = {"faults": faults_of(refusal), "email": email, "sent": False}
+        carried = robot_form.context(request, form, refusal)
+        context = {"faults": faults_of(refusal), "email": email, "sent": False, **carried}
         return page(request, "reset.html", context, status=UNPROCESSABLE)
     return page(request, "reset.html", {"faults": {}, "email": email, "sent": True})
 

@@ -1,5 +1,6 @@
 """The one way from typed product codes to a claim, for pages and API: with its limits, from whose address."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +13,7 @@ from cloud.services import limits, robot_check
 from cloud.services.claim_view import ClaimView
 from cloud.services.derivation import BusyError
 from cloud.services.limits import Paces, TooManyOpenError
+from cloud.web import robot_form
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import KIT, LABEL_KEYS, POOL, SETTINGS, actor_of, now_ms
 from protocol.identity import ProductId, ProductKey
@@ -20,14 +22,17 @@ DAY_MS: Final = 86_400_000
 
 
 async def submit(
-    request: web.Request, product_id: ProductId, product_key: ProductKey, solution: str
+    request: web.Request, product_id: ProductId, product_key: ProductKey, form: Mapping[str, str]
 ) -> ClaimView:
-    """Claim for the log-in's company. Problem (too_many, busy), WorkNeededError, RefusedError robot_check."""
+    """Claim for the log-in's company; ``form`` may say that this is no robot.
+
+    Problem (too_many, busy), WorkNeededError, RefusedError robot_check, robot_wait.
+    """
     app, at_ms = request.app, now_ms()
-    settings, kit = app[SETTINGS], app[KIT]
+    settings = app[SETTINGS]
 
     async def check_work(bits: int) -> None:
-        await robot_check.check(kit, solution, at_ms, bits=bits)
+        await robot_form.check(request, form, at_ms, bits=bits)
 
     try:
         return await limits.claim(
@@ -40,7 +45,7 @@ async def submit(
             now_ms=at_ms,
             pending_ms=settings.pending_days * DAY_MS,
             mode=ManifestMode(settings.manifest),
-            check_work=check_work if solution else None,
+            check_work=check_work if robot_form.is_answered(form) else None,
             paces=Paces(
                 replace(ACCOUNT, free=settings.free_claims_account),
                 replace(NETWORK, free=settings.free_claims_address),

@@ -6,13 +6,15 @@ from typing import Final
 
 from aiohttp import web
 
+from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.services import claiming
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.claiming import UnknownClaimError, UnknownKeyError
 from cloud.services.limits import WorkNeededError
-from cloud.web import bulk_views, claim_entry, link_views, scan_views, sse
+from cloud.web import bulk_views, claim_entry, link_views, robot_form, scan_views, sse
 from cloud.web.middleware import takes_codes
 from cloud.web.problems import Problem, ProblemCode
+from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import page, see_other
 from cloud.web.state import HUB, PAGES, POOL, actor_of, now_ms, session_of, visit_of
 from protocol.errors import IdentityError
@@ -35,8 +37,8 @@ async def show_codes(request: web.Request) -> web.Response:
 @takes_codes
 async def register(request: web.Request) -> web.Response:
     """Claim the device of the typed codes. The Product Key is used here and then forgotten."""
-    form = await request.post()
-    typed_id, typed_key = str(form.get("product_id", "")), str(form.get("product_key", ""))
+    form = await form_of(request)
+    typed_id, typed_key = form.get("product_id", ""), form.get("product_key", "")
     faults: dict[str, str] = {}
     for name, parse, text in (
         ("product_id", ProductId.parse, typed_id),
@@ -53,13 +55,21 @@ async def register(request: web.Request) -> web.Response:
         }
         return page(request, "codes.html", context, status=422)
     product_id, product_key = ProductId.parse(typed_id), ProductKey.parse(typed_key)
-    solution = str(form.get("robot", ""))
+    shown: dict[str, object] = {"product_id": product_id.value, "faults": faults}
+    status = HTTPStatus.TOO_MANY_REQUESTS.value
     try:
-        view = await claim_entry.submit(request, product_id, product_key, solution)
+        view = await claim_entry.submit(request, product_id, product_key, form)
     except WorkNeededError as asked:
         faults["robot"] = "Several of your claims still wait for their devices: please tick this box as well."
-        again = {"product_id": product_id.value, "faults": faults, "bits": asked.bits}
-        return page(request, "codes.html", again, status=HTTPStatus.TOO_MANY_REQUESTS.value)
+        again = {**shown, "bits": asked.bits, **robot_form.context(request)}
+        return page(request, "codes.html", again, status=status)
+    except RefusedError as refusal:
+        if refusal.code not in {RefusalCode.ROBOT_CHECK, RefusalCode.ROBOT_WAIT}:
+            raise
+        faults.update(faults_of(refusal))
+        bits = robot_form.bits_of(form.get(robot_form.BITS, ""))
+        again = {**shown, "bits": bits, **robot_form.context(request, form, refusal)}
+        return page(request, "codes.html", again, status=status)
     return see_other(f"/devices/{view.device_id}" if view.claim_id is None else f"/claims/{view.claim_id}")
 
 

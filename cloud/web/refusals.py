@@ -38,6 +38,7 @@ _PROBLEMS: Final = {
     RefusalCode.ALREADY_MEMBER: ProblemCode.ALREADY_MEMBER,
     RefusalCode.LAST_OWNER: ProblemCode.LAST_OWNER,
     RefusalCode.ROBOT_CHECK: ProblemCode.ROBOT_CHECK,
+    RefusalCode.ROBOT_WAIT: ProblemCode.TOO_MANY,
     RefusalCode.SYSTEM_RETIRED: ProblemCode.SYSTEM_RETIRED,
     RefusalCode.SYSTEM_TAKEN: ProblemCode.SYSTEM_TAKEN,
     RefusalCode.SLOT_TAKEN: ProblemCode.SLOT_TAKEN,

@@ -6,15 +6,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from cloud.core import proof_of_work
 from cloud.core.location import LOCATIONS
 from cloud.core.privacy import PRIVACY_VERSION
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import LABELS, REQUIRED
-from cloud.services import robot_check, signing_up
+from cloud.services import signing_up
 from cloud.services.accounts import Identity
 from cloud.services.signing_up import SignUp
-from cloud.web import claim_entry, sessions, tickets
+from cloud.web import claim_entry, robot_form, sessions, tickets
 from cloud.web.middleware import anonymous, public
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import json_response, local_path, page, see_other
@@ -24,18 +23,13 @@ from cloud.web.tickets import Ticket
 HOME: Final = "/devices"
 NAMES: Final = ("first_name", "last_name")
 PAGE_ONE: Final = ("email", *NAMES, "location")
-MAX_BITS_CHARS: Final = 2
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 
 
 @anonymous
 async def challenge(request: web.Request) -> web.Response:
     """Work for a browser whose person is no robot."""
-    asked = request.query.get("bits", "")
-    bits = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= MAX_BITS_CHARS else 0
-    return json_response(
-        claim_entry.work(request, min(max(bits, proof_of_work.BITS), proof_of_work.MAX_BITS))
-    )
+    return json_response(claim_entry.work(request, robot_form.bits_of(request.query.get("bits", ""))))
 
 
 @public
@@ -94,16 +88,18 @@ async def show_page_two(request: web.Request) -> web.Response:
 
 
 def _page_two(
-    request: web.Request, found: SignUp, typed: dict[str, str], faults: dict[str, str] | None = None
+    request: web.Request, found: SignUp, typed: dict[str, str], refusal: RefusedError | None = None
 ) -> web.Response:
+    faults = {} if refusal is None else faults_of(refusal)
     context: dict[str, Any] = {
         "sign_up": found,
         "typed": {**dict.fromkeys([*NAMES, *LABELS, "privacy", "promotions"], ""), **typed},
-        "faults": faults or {},
+        "faults": faults,
         "labels": LABELS,
         "required": REQUIRED,
         "choices": request.app[KIT].choices,
         "locations": LOCATIONS,
+        **robot_form.context(request, typed, refusal),
     }
     return page(request, "sign_up_company.html", context, status=UNPROCESSABLE if faults else 200)
 
@@ -122,13 +118,13 @@ async def post_page_two(request: web.Request) -> web.Response:
             form,
             privacy=form.get("privacy") == "yes",
             promotions=form.get("promotions") == "yes",
-            check_robot=partial(robot_check.check, kit, form.get("robot", ""), at_ms),
+            check_robot=partial(robot_form.check, request, form, at_ms),
             now_ms=at_ms,
         )
     except RefusedError as refusal:
         if refusal.code is RefusalCode.SIGN_UP_GONE:
             return see_other("/signup")
-        return _page_two(request, found, form, faults_of(refusal))
+        return _page_two(request, found, form, refusal)
     return see_other("/signup/verify") if identity is None else await _let_in(request, identity)
 
 

@@ -18,7 +18,7 @@ from cloud.postgres import open_claims
 from cloud.services import claiming, owning
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.limits import WorkNeededError
-from cloud.web import claim_entry, claim_lists
+from cloud.web import claim_entry, claim_lists, robot_form
 from cloud.web.api import once
 from cloud.web.api.kinds import ClaimId, Kid, Ms
 from cloud.web.api.operation import Reply, Section, json_of
@@ -133,7 +133,7 @@ async def submit(request: web.Request, body: Codes) -> Reply[Claim]:
         product_id, product_key = ProductId.parse(body.product_id), ProductKey.parse(body.product_key)
     except IdentityError as error:
         raise Problem(ProblemCode.CODES_INVALID, detail=str(error)) from None
-    doing = claim_entry.submit(request, product_id, product_key, body.robot)
+    doing = claim_entry.submit(request, product_id, product_key, {robot_form.SOLUTION: body.robot})
     try:
         view = await once.done(request, ClaimView, _answer, doing)
     except WorkNeededError as asked:

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from cloud.core.sign_up import LABELS
+from cloud.core.slow_lane import MIN_AGE_MS
+from cloud.services import slow_lane
 from cloud.web import wording
-from tests.support.portal import Portal, Visitor, running_portal, visitor
+from cloud.web.state import KIT
+from tests.support.portal import Portal, Visitor, now_ms, running_portal, visitor
 from tests.support.rooms import PAGE_ONE, PAGE_TWO, mailed_code, newest_mail, register, sign_up, solved
 
 
@@ -60,7 +63,7 @@ async def test_page_two_has_the_fields_of_the_seed(stranger: Visitor) -> None:
         "<span>Yes</span>",
         "I am not a robot",
         ">Register</button>",
-        "needs JavaScript",
+        "Without JavaScript this check can take a while",
     ):
         assert words in text
 
@@ -106,6 +109,43 @@ async def test_privacy_and_the_robot_check_are_needed(portal: Portal, stranger: 
     async with portal.pool.connection() as connection:
         cursor = await connection.execute("SELECT count(*) FROM used_challenge")
         assert await cursor.fetchone() == (1,)
+
+
+def slow_ticket(text: str) -> str:
+    """The ticket in a form that was shown."""
+    return text.split('name="slow" value="', 1)[1].split('"', 1)[0]
+
+
+async def test_without_javascript_the_robot_check_takes_patience(portal: Portal, stranger: Visitor) -> None:
+    await stranger.get("/signup")
+    await stranger.post("/signup", PAGE_ONE)
+    ticked = {**PAGE_TWO, "robot": "", "human": "yes"}
+    ticket = slow_ticket((await stranger.get("/signup/company")).text)
+    early = await stranger.post("/signup/company", {**ticked, "slow": ticket})
+    assert (early.status, "Your turn is kept for you" in early.text) == (422, True)
+    assert "Try again in 5 s." in early.text
+    assert 'value="Example Works"' in early.text  # nothing is lost
+    assert slow_ticket(early.text) == ticket
+    old = slow_lane.ticket(portal.app[KIT], now_ms() - MIN_AGE_MS)
+    answer = await stranger.post("/signup/company", {**PAGE_TWO, "robot": "", "slow": old})
+    assert "I am not a robot’ checkbox" in answer.text  # who has not ticked the box is asked to
+    assert slow_ticket(answer.text) == old
+    done = await stranger.post("/signup/company", {**ticked, "slow": old})
+    assert (done.status, done.headers["Location"]) == (303, "/signup/verify")
+    code = await mailed_code(portal, PAGE_ONE["email"])
+    assert (await stranger.post("/signup/verify", {"code": code})).status == 303
+
+
+async def test_a_forgotten_password_without_javascript(portal: Portal, stranger: Visitor) -> None:
+    await portal.add_person("ada@example.org")
+    ticket = slow_ticket((await stranger.get("/reset")).text)
+    form = {"email": "ada@example.org", "robot": "", "human": "yes"}
+    early = await stranger.post("/reset", {**form, "slow": ticket})
+    assert (early.status, 'value="ada@example.org"' in early.text) == (422, True)
+    old = slow_lane.ticket(portal.app[KIT], now_ms() - MIN_AGE_MS)
+    sent = await stranger.post("/reset", {**form, "slow": old})
+    assert (sent.status, "Check your email account" in sent.text) == (200, True)
+    assert await newest_mail(portal, "ada@example.org", "password_reset")
 
 
 async def test_a_challenge_of_another_installation_counts_for_nothing(stranger: Visitor) -> None:
