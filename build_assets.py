@@ -17,6 +17,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from babel.messages.catalog import Catalog
 
 ROOT = Path(__file__).resolve().parent
 FRONTEND = ROOT / "cloud" / "web" / "frontend"
@@ -139,14 +143,10 @@ def _noted(source: Path) -> str:
     return stamp.read_text() if stamp.is_file() else ""
 
 
-def collect_texts() -> None:
-    """Bring the texts of templates, code and scripts into every ``portal.po``; those that went away go.
-
-    Texts that look like an older one keep its translation, marked ``fuzzy`` until somebody has looked at it.
-    """
+def texts() -> "Catalog":
+    """Every text of templates, code and scripts that is marked for translation. Needs Babel and Jinja2."""
     from babel.messages.catalog import Catalog  # noqa: PLC0415 - as above
     from babel.messages.extract import extract_from_dir  # noqa: PLC0415
-    from babel.messages.pofile import read_po, write_po  # noqa: PLC0415
 
     methods = [
         ("web/frontend/node_modules/**", "ignore"),
@@ -160,6 +160,17 @@ def collect_texts() -> None:
     folder = ROOT / "cloud"
     for name, _, message, comments, context in extract_from_dir(folder, methods, options):
         template.add(message, locations=[(f"cloud/{name}", 0)], auto_comments=comments, context=context)
+    return template
+
+
+def collect_texts() -> None:
+    """Bring the texts as they are now into every ``portal.po``; those that went away go.
+
+    Texts that look like an older one keep its translation, marked ``fuzzy`` until somebody has looked at it.
+    """
+    from babel.messages.pofile import read_po, write_po  # noqa: PLC0415 - as above
+
+    template = texts()
     for source in sources():
         with source.open("rb") as file:
             catalog = read_po(file, locale=source.parent.parent.name)
