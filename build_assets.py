@@ -157,9 +157,10 @@ def texts() -> "Catalog":
     ]
     options = {"web/templates/**.html": {"trimmed": "true", "silent": "false", "trim_blocks": "true"}}
     template = Catalog(project="SmartConnect", charset="utf-8")
-    folder = ROOT / "cloud"
-    for name, _, message, comments, context in extract_from_dir(folder, methods, options):
-        template.add(message, locations=[(f"cloud/{name}", 0)], auto_comments=comments, context=context)
+    for folder in ("cloud", "protocol"):
+        found = extract_from_dir(ROOT / folder, methods, options)
+        for name, _, message, comments, context in found:
+            template.add(message, locations=[(f"{folder}/{name}", 0)], auto_comments=comments, context=context)
     return template
 
 

@@ -68,6 +68,7 @@ def _environment(brand: str) -> jinja2.Environment:
         number=wording.number,
         linked=wording.linked,
         browser=wording.browser,
+        said=language.gettext,
     )
     return environment
 
