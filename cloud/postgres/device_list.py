@@ -40,13 +40,7 @@ CASE
          AND (l.connected OR l.seen_ms < o.from_ms OR l.seen_ms = 0) THEN {starting}
     WHEN NOT l.connected OR l.seen_ms < o.from_ms OR %(now)s - l.seen_ms > {quiet} THEN {offline}
     WHEN %(now)s - l.ts_ms > {quiet} THEN {silent}
-    WHEN EXISTS (SELECT FROM event lost
-                  WHERE lost.device_id = o.device_id AND lost.epoch = o.epoch
-                    AND lost.ts >= to_timestamp(l.ts_ms / 1000::float8) AND lost.kind = 'communication_lost'
-                    AND NOT EXISTS (SELECT FROM event back
-                                     WHERE back.device_id = lost.device_id AND back.epoch = lost.epoch
-                                       AND back.kind = 'communication_restored'
-                                       AND (back.ts, back.seq) > (lost.ts, lost.seq))) THEN {silent}
+    WHEN gone.at >= to_timestamp(l.ts_ms / 1000::float8) THEN {silent}
     WHEN l.ups_status & {FAULT} <> 0 THEN {fault}
     WHEN l.ups_status & {OVERLOAD} <> 0 THEN {overload}
     WHEN l.ups_status & {TEST} <> 0 AND l.ups_status & {INPUT_BAD} = 0 THEN {self_test}
@@ -73,7 +67,17 @@ END"""
 
 _LIST: Final = sql.SQL(
     """
-WITH seen AS (
+WITH gone AS MATERIALIZED (
+    SELECT lost.device_id, lost.epoch, max(lost.ts) AS at
+      FROM event lost JOIN ownership o ON o.device_id = lost.device_id AND o.epoch = lost.epoch
+     WHERE lost.kind = 'communication_lost' AND lost.ts >= to_timestamp((%(now)s - {quiet}) / 1000::float8)
+       AND o.company_id = %(company)s AND o.until_ms IS NULL
+       AND NOT EXISTS (SELECT FROM event back
+                        WHERE back.device_id = lost.device_id AND back.epoch = lost.epoch
+                          AND back.kind = 'communication_restored'
+                          AND (back.ts, back.seq) > (lost.ts, lost.seq))
+     GROUP BY lost.device_id, lost.epoch),
+seen AS (
     SELECT o.device_id, coalesce(o.site_id, 0) AS site_id, d.model, d.sku, d.serial, d.firmware, d.product_id,
            coalesce(nullif(o.name, ''), nullif(d.model, ''), 'UPS ' || d.product_id) AS title,
            CASE WHEN l.seen_ms >= o.from_ms THEN l.seen_ms ELSE 0 END AS seen_ms,
@@ -84,6 +88,7 @@ WITH seen AS (
            nullif(l.battery_temperature, 'NaN')::float8 AS temperature,
            {rank} AS rank
       FROM ownership o JOIN device d USING (device_id) JOIN latest l USING (device_id)
+      LEFT JOIN gone ON gone.device_id = o.device_id AND gone.epoch = o.epoch
      WHERE o.company_id = %(company)s AND o.until_ms IS NULL
     OFFSET 0),
 fleet AS MATERIALIZED (
@@ -214,6 +219,7 @@ def _statement(wanted: Wanted, arguments: dict[str, Any]) -> sql.Composed:
     hits = [_condition(term, wanted.sites.get(term, ()), arguments) for term in wanted.query.terms]
     return _LIST.format(
         rank=_RANK,
+        quiet=sql.Literal(QUIET_MS),
         hit=sql.SQL(" AND ").join(hits) if hits else sql.SQL("true"),
         number=number,
         unknown=sql.SQL("'-Infinity'" if backwards else "'Infinity'"),
