@@ -186,6 +186,43 @@ _PERSON: Final[Sequence[tuple[str, str]]] = (
         ),
     ),
     (
+        "systems",
+        (
+            "SELECT s.number, s.slot, c.name AS company, s.from_ms, s.until_ms,"
+            " s.account_id = %(account)s AS by_you, CASE WHEN s.until_ms IS NULL THEN r.system_id END"
+            " AS system_id, CASE WHEN s.until_ms IS NULL THEN coalesce((SELECT jsonb_object_agg(f.field,"
+            " f.value) FROM registration_field f WHERE f.number = s.number), '{}') END AS data,"
+            " CASE WHEN s.until_ms IS NULL AND s.slot = 'end_user' THEN r.information_ms END"
+            " AS consent_information_ms,"
+            " CASE WHEN s.until_ms IS NULL AND s.slot = 'end_user' THEN r.personal_ms END"
+            " AS consent_personal_ms"
+            " FROM membership m JOIN company c USING (company_id) JOIN registration_slot s USING (company_id)"
+            " JOIN registration r USING (number) WHERE m.account_id = %(account)s"
+            " ORDER BY s.from_ms, s.number, s.slot_no"
+        ),
+    ),
+    (
+        "system_changes",
+        (
+            "SELECT ts_ms, number, kind, field, before, after FROM registration_audit"
+            " WHERE account_id = %(account)s ORDER BY ts_ms, number, audit_no"
+        ),
+    ),
+    (
+        "system_offers",
+        (
+            "SELECT number, slot, kind, to_email, state, created_ms, expires_ms, closed_ms"
+            " FROM registration_offer WHERE account_id = %(account)s ORDER BY created_ms, number"
+        ),
+    ),
+    (
+        "awaited_systems",
+        (
+            "SELECT system_id, slot, operation, number, state, reason, created_ms, expires_ms, decided_ms"
+            " FROM system_intent WHERE account_id = %(account)s ORDER BY created_ms, system_id"
+        ),
+    ),
+    (
         "claims",
         (
             "SELECT k.device_id::text, d.product_id, k.state, k.reason, k.created_ms, k.expires_ms,"

@@ -224,6 +224,11 @@ async def _store_holders(
             before=await _company(connection, old),
             after=await _company(connection, new),
         )
+    await connection.execute(
+        "UPDATE registration_offer SET state = 'void', to_email = '', closed_ms = %s"
+        " WHERE number = %s AND state = 'open' AND company_id <> ALL(%s)",
+        (now_ms, after.number, list(after.holders.values())),
+    )
 
 
 async def _company(connection: Connection, company_id: int | None) -> str:

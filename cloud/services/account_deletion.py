@@ -1,12 +1,13 @@
 """Delete My Account: what will happen, and doing it.
 
 ``foresee(kit, session)`` → Outlook for the page *Account Deletion Request*: which companies close with the
-account and how many devices they have, which go on without the person, and which other companies of the
-person could take the devices over. ``blocked_by`` names companies whose only owner this is while others are
+account, how many devices and systems they have, which go on without the person, and which other companies of
+the person could take those over. ``blocked_by`` names companies whose only owner this is while others are
 members there: RefusedError last_owner until somebody else is made owner.
 
 ``delete(kit, session, fresh=…, hand_to=…, now_ms)``: devices of companies that close are released, or
-handed to the company ``hand_to`` (one of ``takers``); then nothing personal stays and every log-in ends. It
+handed to the company ``hand_to`` (one of ``takers``), and so are slots of registered systems, which become
+free without one; then nothing personal stays and every log-in ends. It
 cannot be undone. Companies are shut first, so that nothing comes to them while their devices move one by one,
 and the account goes last. Where it cannot be finished, the companies go on with what is left, and it may be
 repeated; after a crash they stay shut until then, or for an hour (:mod:`cloud.postgres.leftovers`).
@@ -17,10 +18,10 @@ from dataclasses import dataclass
 
 from cloud.core.authz import Action, Actor, Role
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.postgres import accounts, closing, companies, outbox, profiles
+from cloud.postgres import accounts, closing, companies, outbox, profiles, systems
 from cloud.postgres.accounts import Session
 from cloud.postgres.transaction import Connection, in_transaction
-from cloud.services import letters, owning, system_slots
+from cloud.services import letters, owning, system_closing
 from cloud.services.kit import Kit
 
 
@@ -31,6 +32,8 @@ class Part:
     company_id: int
     name: str
     devices: int
+    systems: int
+    """Registrations of which it holds a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ async def delete(kit: Kit, session: Session, *, fresh: bool, hand_to: int | None
             return True  # the commit before was answered by a lost connection
         _must_be_possible(outlook, hand_to)
         for part in outlook.closing:
-            if part.company_id not in shut or any(await closing.left_over(connection, part.company_id)):
+            left = any(await closing.left_over(connection, part.company_id)) or part.systems
+            if part.company_id not in shut or left:
                 return False
         await _erase(connection, kit, account_id, outlook, hand_to, now_ms)
         return True
@@ -84,12 +88,12 @@ async def delete(kit: Kit, session: Session, *, fresh: bool, hand_to: int | None
         while not erased:
             for part in (await in_transaction(kit.pool, begin)).closing:
                 shut.add(part.company_id)
+                taker = None if hand_to is None else account_id
                 await owning.close_company(
-                    kit.pool,
-                    part.company_id,
-                    now_ms,
-                    hand_to_company_id=hand_to,
-                    account_id=None if hand_to is None else account_id,
+                    kit.pool, part.company_id, now_ms, hand_to_company_id=hand_to, account_id=taker
+                )
+                await system_closing.close_company(
+                    kit, part.company_id, now_ms, hand_to=hand_to, account_id=taker
                 )
             erased = await in_transaction(kit.pool, end)
     except BaseException:  # the account stays, and so do its companies
@@ -103,7 +107,6 @@ async def _erase(
     email = await accounts.email_of(connection, account_id)
     await profiles.erase(connection, account_id, now_ms)
     for part in outlook.closing:
-        await system_slots.leave_all(connection, part.company_id, now_ms)
         await profiles.close_company(connection, part.company_id, now_ms)
     await companies.hint(connection, account_id)
     await accounts.record(
@@ -131,7 +134,8 @@ async def _foresee(connection: Connection, account_id: int) -> Outlook:
     for company_id, name, role in sorted(await companies.companies_of(connection, account_id)):
         await companies.lock(connection, company_id)
         people = await companies.members(connection, company_id)
-        part = Part(company_id, name, await profiles.count_devices(connection, company_id))
+        devices = await profiles.count_devices(connection, company_id)
+        part = Part(company_id, name, devices, len(await systems.numbers_of(connection, company_id)))
         if all(member.account_id != account_id for member in people):
             continue  # removed a moment ago
         owners = [member.account_id for member in people if member.role is Role.OWNER]

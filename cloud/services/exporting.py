@@ -18,6 +18,7 @@ from cloud.postgres.exports import Mark, Part, Tenure
 from cloud.postgres.pool import Pool
 from cloud.services.kit import Kit
 from cloud.services.naming import UnknownDeviceError
+from protocol.system_code import Operation, written_number
 
 PAGE_ROWS: Final = 1000
 """About 400 kB of text: what one export holds in memory."""
@@ -94,5 +95,18 @@ async def about_person(kit: Kit, account_id: int) -> dict[str, Any]:
     async with kit.pool.connection() as connection, connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         found = await exports.person(connection, account_id)
+    _write_numbers(found)
     account = found.pop("account")
     return {"account": account[0] if account else None, **found}
+
+
+def _write_numbers(found: dict[str, list[dict[str, Any]]]) -> None:
+    """Systems by the numbers that people read, and what was asked by its name."""
+    for kind in ("systems", "system_changes", "system_offers", "awaited_systems"):
+        for row in found[kind]:
+            if row["number"] is not None:
+                row["number"] = written_number(row["number"])
+            if "operation" in row:
+                row["operation"] = Operation(row["operation"]).name.lower()
+            if row.get("kind") == "lead":
+                row |= {name: written_number(int(row[name])) for name in ("before", "after") if row[name]}

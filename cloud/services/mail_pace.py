@@ -20,6 +20,8 @@ SIGN_UP: Final = Pace(free=8, first_ms=60_000, longest_ms=HOUR_MS, forget_ms=DAY
 """One sign-up asks for six mails at most."""
 OFFER: Final = Pace(free=30, first_ms=60_000, longest_ms=HOUR_MS, forget_ms=DAY_MS)
 """A room full of devices is handed over at once, to one person."""
+TOLD: Final = 20
+"""Mails a day that one thing, as a registered system, is worth to one company."""
 TEXT: Final = "Many emails were sent to this address already. Please wait before asking for another one."
 
 
@@ -36,6 +38,14 @@ async def count_sign_up(connection: Connection, email_norm: str, now_ms: int) ->
 async def count_offer(connection: Connection, email_norm: str, now_ms: int) -> None:
     """One more mail about an offer, in its transaction. RefusedError too_fast (``after_s``)."""
     await _count(connection, OFFER, f"offer {subject_of(email_norm)}", now_ms, RefusalCode.TOO_FAST)
+
+
+async def may_tell(connection: Connection, subject: str, now_ms: int) -> bool:
+    """Whether one more mail about this subject is sent to who follows it, in its transaction; it counts."""
+    sent, _last_ms = await factors.lock_attempts(connection, SCOPE, subject, now_ms, DAY_MS)
+    if sent < TOLD:
+        await factors.set_attempts(connection, SCOPE, subject, sent + 1, now_ms)
+    return sent < TOLD
 
 
 async def _count(connection: Connection, pace: Pace, subject: str, now_ms: int, code: RefusalCode) -> None:

@@ -13,10 +13,9 @@ from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.system import Slot, System
 from cloud.core.system_data import Part
 from cloud.postgres import accounts, outbox, systems
-from cloud.postgres.pool import Pool
 from cloud.postgres.systems import Who
 from cloud.postgres.transaction import Connection, in_transaction
-from cloud.services import system_letters
+from cloud.services import system_letters, system_telling
 from cloud.services.kit import Kit
 from cloud.services.system_slots import held
 
@@ -48,6 +47,7 @@ async def save(
             kit, to, number, {**before, **values}, now_ms, actor.account_id
         )
         await outbox.put(connection, mail)
+        await system_telling.tell_written(connection, kit, system, list(changed), who, now_ms)
         return changed
 
     return await in_transaction(
@@ -71,24 +71,18 @@ async def consent(
             share_ups=share_ups,
             now_ms=now_ms,
         )
-        await systems.store(connection, before, after, Who(actor.company_id, actor.account_id), now_ms)
+        who = Who(actor.company_id, actor.account_id)
+        await system_telling.store(connection, kit, before, after, who, now_ms)
         if after.confirmed and not before.confirmed:
-            for company_id in sorted(set(after.holders.values())):
-                await system_letters.tell_heads(
-                    connection,
-                    kit,
-                    company_id,
-                    number,
-                    "a registration is confirmed",
-                    "The end-user has given both consents: the registration is confirmed.",
-                    now_ms,
-                )
+            await system_telling.tell_confirmed(connection, kit, after, actor.company_id, now_ms)
         return after
 
-    return await in_transaction(kit.pool, work)
+    return await in_transaction(
+        kit.pool, work, before_commit="systems.change.before", after_commit="systems.change.after"
+    )
 
 
-async def follow(pool: Pool, actor: Actor, number: int, lead: int, now_ms: int) -> System:
+async def follow(kit: Kit, actor: Actor, number: int, lead: int, now_ms: int) -> System:
     """Show the lead's registration from now on; the company holds a slot of both."""
     actor.must(Action.NAME)
 
@@ -97,24 +91,26 @@ async def follow(pool: Pool, actor: Actor, number: int, lead: int, now_ms: int) 
         if number not in found or lead not in found:
             raise RefusedError(RefusalCode.NOT_FOUND)
         after = rules.follow(found[number], found[lead], actor.company_id)
-        await systems.store(connection, found[number], after, Who(actor.company_id, actor.account_id), now_ms)
+        who = Who(actor.company_id, actor.account_id)
+        await system_telling.store(connection, kit, found[number], after, who, now_ms)
         return after
 
     return await in_transaction(
-        pool, work, before_commit="systems.change.before", after_commit="systems.change.after"
+        kit.pool, work, before_commit="systems.change.before", after_commit="systems.change.after"
     )
 
 
-async def stand_alone(pool: Pool, actor: Actor, number: int, now_ms: int) -> System:
+async def stand_alone(kit: Kit, actor: Actor, number: int, now_ms: int) -> System:
     """Show the own registration again."""
     actor.must(Action.NAME)
 
     async def work(connection: Connection) -> System:
         before = await held(connection, actor, number)
         after = rules.stand_alone(before, actor.company_id)
-        await systems.store(connection, before, after, Who(actor.company_id, actor.account_id), now_ms)
+        who = Who(actor.company_id, actor.account_id)
+        await system_telling.store(connection, kit, before, after, who, now_ms)
         return after
 
     return await in_transaction(
-        pool, work, before_commit="systems.change.before", after_commit="systems.change.after"
+        kit.pool, work, before_commit="systems.change.before", after_commit="systems.change.after"
     )

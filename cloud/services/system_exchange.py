@@ -14,7 +14,9 @@ from cloud.core.refusal import RefusedError
 from cloud.core.system import TICKET_LIFE_MS, Server, Slot
 from cloud.postgres import system_reports, systems
 from cloud.postgres.system_reports import IntentRow
+from cloud.postgres.systems import Who
 from cloud.postgres.transaction import Connection, in_transaction
+from cloud.services import system_telling
 from cloud.services.kit import Kit, hash_of, new_token
 from cloud.services.system_registering import Keys, carry_associate, carry_register, secret_for
 from cloud.services.system_state import standing_of, told
@@ -173,9 +175,10 @@ async def _exchange(
     )
     await _note_ups(connection, taken, now_ms)
     if chosen is not None and report.accept:
-        await _accept(connection, servers[system_id], chosen, now_ms)
+        await _accept(connection, kit, servers[system_id], chosen, now_ms)
     elif chosen is not None:
         await system_reports.close_intent(connection, system_id, chosen.intent_id, "declined", "", now_ms)
+        await system_telling.tell_waiting(connection, kit, chosen, "declined", "", None, now_ms)
     if link:
         await system_reports.set_ticket(connection, system_id, hash_of(link), now_ms + TICKET_LIFE_MS)
     where = f"{kit.portal_url}/systems/register#{system_id}.{link}" if link else ""
@@ -191,29 +194,34 @@ async def _chosen(connection: Connection, taken: _Taken, now_ms: int) -> IntentR
     return next((one for one in waiting if one.intent_id == name), None)
 
 
-async def _accept(connection: Connection, server: Server, intent: IntentRow, now_ms: int) -> None:
+async def _accept(connection: Connection, kit: Kit, server: Server, intent: IntentRow, now_ms: int) -> None:
     """Carry out what somebody waits for; what cannot be done any more says so to who waits."""
+    who = Who(intent.company_id, intent.account_id)
+    number = None
     try:
         async with connection.transaction():
             if intent.operation == Operation.ASSOCIATE and intent.number is not None:
-                await carry_associate(
+                after = await carry_associate(
                     connection,
+                    kit,
                     server,
                     intent.number,
                     intent.replaces,
                     intent.company_id,
-                    intent.account_id,
+                    who,
                     now_ms,
                 )
             else:
-                await carry_register(
-                    connection, server, Slot(intent.slot), intent.company_id, intent.account_id, now_ms
+                after = await carry_register(
+                    connection, kit, server, Slot(intent.slot), intent.company_id, who, now_ms
                 )
+            number = after.number
     except RefusedError as refusal:
         state, reason = "refused", refusal.code.value
     else:
         state, reason = "done", ""
     await system_reports.close_intent(connection, server.system_id, intent.intent_id, state, reason, now_ms)
+    await system_telling.tell_waiting(connection, kit, intent, state, reason, number, now_ms)
 
 
 async def _note_ups(connection: Connection, taken: _Taken, now_ms: int) -> None:

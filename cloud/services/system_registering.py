@@ -23,7 +23,8 @@ from cloud.postgres.pool import Pool
 from cloud.postgres.system_reports import IntentRow, RequestRow
 from cloud.postgres.systems import NumberTakenError, Who
 from cloud.postgres.transaction import Connection, in_transaction
-from cloud.services.kit import hash_of
+from cloud.services import system_telling
+from cloud.services.kit import Kit, hash_of
 from protocol.errors import IdentityError, ProtocolError
 from protocol.system import SYSTEM_ID_LENGTH, WRITTEN_LENGTH, SystemId
 from protocol.system_code import (
@@ -129,29 +130,29 @@ def _wrong(text: str) -> RefusedError:
 # --- registering --------------------------------------------------------------------------------------------
 
 
-async def register(pool: Pool, keys: Keys, actor: Actor, proof: Proof, slot: Slot, now_ms: int) -> Outcome:
+async def register(kit: Kit, keys: Keys, actor: Actor, proof: Proof, slot: Slot, now_ms: int) -> Outcome:
     """Take a slot of this system for the actor's company; the registration is made where there is none."""
     actor.must(Action.CLAIM)
     if not proof.proven:
-        return await _type_in(pool, actor, proof.system_id, slot, Operation.REGISTER, now_ms)
+        return await _type_in(kit.pool, actor, proof.system_id, slot, Operation.REGISTER, now_ms)
     _must_be_for(proof, Operation.REGISTER)
 
     async def work(connection: Connection) -> Outcome:
         server = await _prove(connection, proof, (), now_ms)
         await must_be_open(connection, actor)
-        system = await carry_register(connection, server, slot, actor.company_id, actor.account_id, now_ms)
+        who = Who(actor.company_id, actor.account_id)
+        system = await carry_register(connection, kit, server, slot, actor.company_id, who, now_ms)
         return await _answer(connection, keys, actor, proof, system.number, now_ms)
 
     return await in_transaction(
-        pool, work, before_commit="systems.register.before", after_commit="systems.register.after"
+        kit.pool, work, before_commit="systems.register.before", after_commit="systems.register.after"
     )
 
 
 async def carry_register(
-    connection: Connection, server: Server, slot: Slot, company_id: int, account_id: int, now_ms: int
+    connection: Connection, kit: Kit, server: Server, slot: Slot, company_id: int, who: Who, now_ms: int
 ) -> System:
     """Decide and store, with the server locked."""
-    who = Who(company_id, account_id)
     system = None
     if server.number is not None:
         system = (await systems.lock_registrations(connection, [server.number])).get(server.number)
@@ -159,7 +160,7 @@ async def carry_register(
         number = secrets.randbelow(1 << REGISTRATION_BITS)
         after, _server = rules.register(server, system, slot, company_id, number)
         if system is not None:
-            await systems.store(connection, system, after, who, now_ms)
+            await system_telling.store(connection, kit, system, after, who, now_ms)
             return after
         try:
             await systems.insert(connection, after, who, now_ms)
@@ -171,36 +172,43 @@ async def carry_register(
 
 
 async def associate(
-    pool: Pool, keys: Keys, actor: Actor, proof: Proof, number: int, replaces: str, now_ms: int
+    kit: Kit, keys: Keys, actor: Actor, proof: Proof, number: int, replaces: str, now_ms: int
 ) -> Outcome:
     """Let this System ID take the place of ``replaces`` on the actor's registration."""
     actor.must(Action.CLAIM)
     if not proof.proven:
         return await _type_in(
-            pool, actor, proof.system_id, None, Operation.ASSOCIATE, now_ms, number=number, replaces=replaces
+            kit.pool,
+            actor,
+            proof.system_id,
+            None,
+            Operation.ASSOCIATE,
+            now_ms,
+            number=number,
+            replaces=replaces,
         )
     _must_be_for(proof, Operation.ASSOCIATE)
 
     async def work(connection: Connection) -> Outcome:
         server = await _prove(connection, proof, (replaces,), now_ms)
         await must_be_open(connection, actor)
-        await carry_associate(
-            connection, server, number, replaces, actor.company_id, actor.account_id, now_ms
-        )
+        who = Who(actor.company_id, actor.account_id)
+        await carry_associate(connection, kit, server, number, replaces, actor.company_id, who, now_ms)
         return await _answer(connection, keys, actor, proof, number, now_ms)
 
     return await in_transaction(
-        pool, work, before_commit="systems.register.before", after_commit="systems.register.after"
+        kit.pool, work, before_commit="systems.register.before", after_commit="systems.register.after"
     )
 
 
 async def carry_associate(
     connection: Connection,
+    kit: Kit,
     server: Server,
     number: int,
     replaces: str,
     company_id: int,
-    account_id: int,
+    who: Who,
     now_ms: int,
 ) -> System:
     """Decide and store, with both servers locked."""
@@ -208,7 +216,7 @@ async def carry_associate(
     if system is None:
         raise RefusedError(RefusalCode.NOT_FOUND)
     after, _server = rules.associate(server, system, company_id, replaces)
-    await systems.store(connection, system, after, Who(company_id, account_id), now_ms)
+    await system_telling.store(connection, kit, system, after, who, now_ms)
     return after
 
 

@@ -15,13 +15,13 @@ from cloud.core import system as rules
 from cloud.core.account import Email, fold_email
 from cloud.core.authz import Action, Actor
 from cloud.core.refusal import RefusalCode, RefusedError
-from cloud.core.system import OFFER_LIFE_MS, SLOT_WORDS, OfferKind, Slot, System
-from cloud.postgres import companies, outbox, owners, system_offers, system_reports, systems
+from cloud.core.system import OFFER_LIFE_MS, OfferKind, Slot, System
+from cloud.postgres import companies, outbox, owners, system_offers, systems
 from cloud.postgres.pool import Pool
 from cloud.postgres.system_offers import OfferRow
 from cloud.postgres.systems import Who
 from cloud.postgres.transaction import Connection, in_transaction
-from cloud.services import system_letters
+from cloud.services import mail_pace, system_letters, system_telling
 from cloud.services.kit import Kit, hash_of, new_token
 from cloud.services.system_registering import must_be_open
 from protocol.system_code import read_number, written_number
@@ -63,6 +63,7 @@ async def offer(
         kind = rules.may_offer(system, actor.company_id, slot)
         if kind is OfferKind.HAND_OVER:
             need_fresh(fresh)
+        await mail_pace.count_offer(connection, email.folded, now_ms)
         row = OfferRow(
             number=number,
             offer_id=offer_id,
@@ -140,17 +141,8 @@ async def take_offer(kit: Kit, actor: Actor, token: str, now_ms: int, *, fresh: 
         slot, kind = Slot(row.slot), OfferKind(row.kind)
         after = rules.take(found, slot, kind, row.company_id, actor.company_id)
         await system_offers.close(connection, number, offer_id, "taken", now_ms)
-        await systems.store(connection, found, after, Who(actor.company_id, actor.account_id), now_ms)
-        name = await companies.name_of(connection, actor.company_id)
-        await system_letters.tell_heads(
-            connection,
-            kit,
-            row.company_id,
-            number,
-            "your offer was taken",
-            f"{name} is now {SLOT_WORDS[slot]} of system {written_number(number)}.",
-            now_ms,
-        )
+        who = Who(actor.company_id, actor.account_id)
+        await system_telling.store(connection, kit, found, after, who, now_ms)
         return number
 
     return await in_transaction(
@@ -158,18 +150,19 @@ async def take_offer(kit: Kit, actor: Actor, token: str, now_ms: int, *, fresh: 
     )
 
 
-async def decline_offer(pool: Pool, actor: Actor, token: str, now_ms: int) -> None:
+async def decline_offer(kit: Kit, actor: Actor, token: str, now_ms: int) -> None:
     """Do not take it."""
     actor.must(Action.TRANSFER)
     number, offer_id, secret = _parts(token)
 
     async def work(connection: Connection) -> None:
         await systems.lock_registrations(connection, [number])
-        await _checked(connection, actor, number, offer_id, secret, now_ms)
+        row = await _checked(connection, actor, number, offer_id, secret, now_ms)
         await system_offers.close(connection, number, offer_id, "declined", now_ms)
         await systems.record(connection, number, "declined", Who(actor.company_id, actor.account_id), now_ms)
+        await system_telling.tell_declined(connection, kit, number, row.company_id, actor.company_id, now_ms)
 
-    await in_transaction(pool, work)
+    await in_transaction(kit.pool, work)
 
 
 def _parts(token: str) -> tuple[int, str, str]:
@@ -207,7 +200,9 @@ async def leave(kit: Kit, actor: Actor, number: int, slot: Slot, now_ms: int, *,
 
     async def work(connection: Connection) -> None:
         before = await held(connection, actor, number)
-        await _change(connection, kit, actor, before, rules.leave(before, slot, actor.company_id), now_ms)
+        after = rules.leave(before, slot, actor.company_id)
+        who = Who(actor.company_id, actor.account_id)
+        await system_telling.store(connection, kit, before, after, who, now_ms)
 
     await in_transaction(
         kit.pool, work, before_commit="systems.change.before", after_commit="systems.change.after"
@@ -221,52 +216,10 @@ async def end(kit: Kit, actor: Actor, number: int, now_ms: int, *, fresh: bool) 
 
     async def work(connection: Connection) -> None:
         before = await held(connection, actor, number)
-        await _change(connection, kit, actor, before, rules.end(before, actor.company_id), now_ms)
+        after = rules.end(before, actor.company_id)
+        who = Who(actor.company_id, actor.account_id)
+        await system_telling.store(connection, kit, before, after, who, now_ms)
 
     await in_transaction(
         kit.pool, work, before_commit="systems.change.before", after_commit="systems.change.after"
     )
-
-
-async def leave_all(connection: Connection, company_id: int, now_ms: int) -> None:
-    """A company that closes gives up every slot, and waits for nothing."""
-    for number in await systems.numbers_of(connection, company_id):
-        seen = (await systems.load_registrations(connection, [number]))[number]
-        await systems.lock_servers(connection, [seen.system_id])
-        system = (await systems.lock_registrations(connection, [number]))[number]
-        for slot in sorted(system.slots_of(company_id)):
-            after = rules.leave(system, slot, company_id)
-            await systems.store(connection, system, after, Who(company_id), now_ms)
-            system = after
-    await system_reports.cancel_intents(connection, company_id, now_ms)
-
-
-async def _change(
-    connection: Connection, kit: Kit, actor: Actor, before: System, after: System, now_ms: int
-) -> None:
-    shadows = await systems.shadows_of(connection, before.number) if after.ended else []
-    companies_of = await systems.load_registrations(connection, [number for number, _ in shadows])
-    await systems.store(connection, before, after, Who(actor.company_id, actor.account_id), now_ms)
-    for shadow in companies_of.values():
-        for company_id in sorted(set(shadow.holders.values())):
-            await system_letters.tell_heads(
-                connection,
-                kit,
-                company_id,
-                shadow.number,
-                "a lead is gone",
-                f"System {written_number(shadow.number)} followed system {written_number(before.number)},"
-                " whose registration has ended. It stands alone now and shows its own registration.",
-                now_ms,
-            )
-    for company_id in sorted(set(before.holders.values()) - {actor.company_id}):
-        text = "was deleted" if after.ended else "has lost its other account"
-        await system_letters.tell_heads(
-            connection,
-            kit,
-            company_id,
-            before.number,
-            "a registration has changed",
-            f"The registration of system {written_number(before.number)} {text}.",
-            now_ms,
-        )

@@ -225,15 +225,15 @@ async def _consents(request: web.Request, number: int, form: Mapping[str, str], 
 
 
 async def _lead(request: web.Request, number: int, form: Mapping[str, str], _fresh: bool) -> None:
-    pool, actor = request.app[POOL], actor_of(request)
+    kit, actor = request.app[KIT], actor_of(request)
     text = form.get("lead", "")
     lead = read_number(text)
     if not text:
-        await system_editing.stand_alone(pool, actor, number, now_ms())
+        await system_editing.stand_alone(kit, actor, number, now_ms())
     elif lead is None:
         raise RefusedError(RefusalCode.FIELD_INVALID, text="Please choose a lead.", field="lead")
     else:
-        await system_editing.follow(pool, actor, number, lead, now_ms())
+        await system_editing.follow(kit, actor, number, lead, now_ms())
 
 
 async def _offer(request: web.Request, number: int, form: Mapping[str, str], fresh: bool) -> None:
@@ -335,7 +335,7 @@ async def answer_offer(request: web.Request) -> web.Response:
     actor = actor_of(request)
     try:
         if request.path.endswith("/decline"):
-            await system_slots.decline_offer(request.app[POOL], actor, token, now_ms())
+            await system_slots.decline_offer(request.app[KIT], actor, token, now_ms())
             return see_other("/systems")
         fresh = await is_fresh(request, form)
         number = await system_slots.take_offer(request.app[KIT], actor, token, now_ms(), fresh=fresh)

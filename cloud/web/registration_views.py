@@ -18,7 +18,7 @@ from cloud.services import system_looking, system_registering
 from cloud.services.system_registering import Outcome, Proof
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import page, see_other
-from cloud.web.state import POOL, SETTINGS, SYSTEM_KEYS, actor_of, is_secure, now_ms
+from cloud.web.state import KIT, POOL, SETTINGS, SYSTEM_KEYS, actor_of, is_secure, now_ms
 from protocol.system import SystemId
 from protocol.system_code import Operation, read_number, written_number
 
@@ -92,7 +92,7 @@ async def register(request: web.Request) -> web.Response:
         keys = request.app[SYSTEM_KEYS].private
         slot = Slot(form["slot"])
         outcome = await system_registering.register(
-            request.app[POOL], keys, actor_of(request), proof, slot, now_ms()
+            request.app[KIT], keys, actor_of(request), proof, slot, now_ms()
         )
     except RefusedError as refusal:
         return _register_page(request, form, faults_of(refusal))
@@ -164,7 +164,7 @@ async def associate(request: web.Request) -> web.Response:
             return await _association_page(request, form, faults, proof)
         keys = request.app[SYSTEM_KEYS].private
         outcome = await system_registering.associate(
-            request.app[POOL], keys, actor_of(request), proof, number, replaces, now_ms()
+            request.app[KIT], keys, actor_of(request), proof, number, replaces, now_ms()
         )
     except RefusedError as refusal:
         return await _association_page(request, form, faults_of(refusal), proof)

@@ -213,8 +213,8 @@ async def show_delete(request: web.Request) -> web.Response:
 
 async def _delete(request: web.Request, faults: dict[str, str]) -> web.Response:
     outlook = await account_deletion.foresee(request.app[KIT], session_of(request))
-    devices = sum(part.devices for part in outlook.closing)
-    context = {"outlook": outlook, "devices": devices, "faults": faults}
+    movable = any(part.devices or part.systems for part in outlook.closing)
+    context = {"outlook": outlook, "movable": movable, "faults": faults}
     return page(request, "delete_account.html", context, status=UNPROCESSABLE if faults else 200)
 
 

@@ -60,14 +60,14 @@ class Life:
         keys = self.portal.app[SYSTEM_KEYS].private
         found = system_registering.read_proof(keys, proof)
         return await system_registering.register(
-            self.portal.pool, keys, self.owner, found, Slot.END_USER, now_ms()
+            self.portal.app[KIT], keys, self.owner, found, Slot.END_USER, now_ms()
         )
 
     async def _associate(self, proof: str, number: int, replaces: str) -> Outcome:
         keys = self.portal.app[SYSTEM_KEYS].private
         found = system_registering.read_proof(keys, proof)
         return await system_registering.associate(
-            self.portal.pool, keys, self.owner, found, number, replaces, now_ms()
+            self.portal.app[KIT], keys, self.owner, found, number, replaces, now_ms()
         )
 
     async def online(self) -> None:

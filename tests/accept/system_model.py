@@ -102,7 +102,7 @@ async def _race(dsn: str) -> None:
             expect(done.count(RefusalCode.SUPERSEDED) == RACERS - 1, f"the others were answered {set(done)}")
             numbers = [await scene.registered(holder, scene.server()) for _ in range(6)]
             pairs = [(one, other) for one in numbers for other in numbers if one != other]
-            await all_of(*(system_editing.follow(kit.pool, holder, one, other, NOW) for one, other in pairs))
+            await all_of(*(system_editing.follow(kit, holder, one, other, NOW) for one, other in pairs))
 
 
 async def _holds(scene: Scene, one: Actor, number: int) -> bool:

@@ -118,6 +118,7 @@ class Model:
         self._void_offers(reg, slot)
         if slot == "end_user":
             one.information = one.personal = False
+        self._void_strangers(reg)
         if not one.holders:
             self._end(reg)
 
@@ -132,6 +133,7 @@ class Model:
         for slot in list(one.holders):
             self._void_offers(reg, slot)
         one.holders.clear()
+        self._void_strangers(reg)
         one.site = ""
         one.ended, one.lead, one.information, one.personal = True, None, False, False
         self.database(one.box_id).reg = None
@@ -142,6 +144,13 @@ class Model:
     def _void_offers(self, reg: int, slot: str) -> None:
         self.offers = [
             (*offer[:6], offer[6] and (offer[0], offer[1]) != (reg, slot)) for offer in self.offers
+        ]
+
+    def _void_strangers(self, reg: int) -> None:
+        """Who holds no slot any more offers none."""
+        holders = self.regs[reg].holders.values()
+        self.offers = [
+            (*offer[:6], offer[6] and (offer[0] != reg or offer[3] in holders)) for offer in self.offers
         ]
 
     def offer(self, company: int, reg: int, slot: str, to: int, now: int) -> int:
@@ -172,6 +181,7 @@ class Model:
         if slot == "end_user" and holder != company:
             one.information = one.personal = False
         self._void_offers(reg, slot)
+        self._void_strangers(reg)
         return reg
 
     # --- what is registered ---------------------------------------------------------------------------------

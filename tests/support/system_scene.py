@@ -38,7 +38,7 @@ class Scene:
 
     async def register(self, who: Actor, text: str, slot: Slot = Slot.INTEGRATOR, now: int = NOW) -> Outcome:
         proof = self.proof(text)
-        return await system_registering.register(self.kit.pool, self.keys.private, who, proof, slot, now)
+        return await system_registering.register(self.kit, self.keys.private, who, proof, slot, now)
 
     async def registered(self, who: Actor, server: TestServer, slot: Slot = Slot.INTEGRATOR) -> int:
         """The number of a registration made by the server's own link."""
@@ -49,7 +49,7 @@ class Scene:
     async def associate(self, who: Actor, text: str, number: int, replaces: str, now: int = NOW) -> Outcome:
         proof = self.proof(text)
         return await system_registering.associate(
-            self.kit.pool, self.keys.private, who, proof, number, replaces, now
+            self.kit, self.keys.private, who, proof, number, replaces, now
         )
 
     async def see(self, who: Actor, number: int, now: int = NOW) -> system_looking.Detail:

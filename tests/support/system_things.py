@@ -22,18 +22,18 @@ async def own_system(portal: Portal, owner: Actor) -> dict[str, str]:
     numbers = []
     for one in (server, shadow):
         proof = read_proof(keys, one.request(Operation.REGISTER))
-        done = await system_registering.register(kit.pool, keys, owner, proof, Slot.INTEGRATOR, at_ms)
+        done = await system_registering.register(kit, keys, owner, proof, Slot.INTEGRATOR, at_ms)
         numbers.append(done.number or 0)
     parts = frozenset({Part.DATA, Part.CONTACTS})
     form = {**SITE, **CONTACTS, "site_name": SITE_NAME}
     await system_editing.save(kit, owner, numbers[0], parts, form, at_ms)
-    await system_editing.follow(kit.pool, owner, numbers[1], numbers[0], at_ms)
+    await system_editing.follow(kit, owner, numbers[1], numbers[0], at_ms)
     await server.ask(kit, at_ms)
     token = await system_slots.offer(
         kit, owner, numbers[0], Slot.END_USER, "tenant@example.org", at_ms, fresh=True
     )
     typed = read_proof(keys, waiting.id)
-    intent = await system_registering.register(kit.pool, keys, owner, typed, Slot.INTEGRATOR, at_ms)
+    intent = await system_registering.register(kit, keys, owner, typed, Slot.INTEGRATOR, at_ms)
     return {
         "number": written_number(numbers[0]),
         "shadow": written_number(numbers[1]),

@@ -155,7 +155,7 @@ class SystemWorld:
         proof = self.proof(box, way, Operation.REGISTER)
         done: Outcome = self.run(
             system_registering.register(
-                self._pool, self.keys.private, self.actor(company), proof, Slot(slot), self.now
+                self.kit, self.keys.private, self.actor(company), proof, Slot(slot), self.now
             )
         )
         return self._note(box, done)
@@ -165,7 +165,7 @@ class SystemWorld:
         proof = self.proof(box, way, Operation.ASSOCIATE)
         done: Outcome = self.run(
             system_registering.associate(
-                self._pool, self.keys.private, self.actor(company), proof, number, replaces, self.now
+                self.kit, self.keys.private, self.actor(company), proof, number, replaces, self.now
             )
         )
         return self._note(box, done)
@@ -182,7 +182,8 @@ class SystemWorld:
             self.numbers.append(number)
 
     def offer(self, company: int, reg: int, slot: str, to: int) -> None:
-        """Offer a slot; its token is kept."""
+        """Offer a slot; its token is kept. The pace of mails to one address is no part of the model."""
+        self._sql.execute("DELETE FROM attempt WHERE scope = 'mail'")
         self.tokens.append(
             self.run(
                 system_slots.offer(
@@ -249,13 +250,13 @@ class SystemWorld:
         """Lead and shadow."""
         self.run(
             system_editing.follow(
-                self._pool, self.actor(company), self.numbers[reg], self.numbers[lead], self.now
+                self.kit, self.actor(company), self.numbers[reg], self.numbers[lead], self.now
             )
         )
 
     def stand_alone(self, company: int, reg: int) -> None:
         """No shadow any more."""
-        self.run(system_editing.stand_alone(self._pool, self.actor(company), self.numbers[reg], self.now))
+        self.run(system_editing.stand_alone(self.kit, self.actor(company), self.numbers[reg], self.now))
 
     # --- what the database holds ----------------------------------------------------------------------------
 

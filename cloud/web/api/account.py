@@ -134,6 +134,7 @@ class Affected(Struct):
     company_id: int
     name: str
     devices: int
+    systems: Annotated[int, Meta(description="Registered systems of which it holds a slot.")]
 
 
 class Outlook(Struct):
@@ -142,11 +143,13 @@ class Outlook(Struct):
     closing: Annotated[list[Affected], Meta(description="Closed with the account.")]
     staying: Annotated[list[Affected], Meta(description="Go on without you.")]
     blocked_by: Annotated[list[Affected], Meta(description="Need another owner first.")]
-    takers: Annotated[list[Affected], Meta(description="Could take over the devices of those that close.")]
+    takers: Annotated[
+        list[Affected], Meta(description="Could take over devices and systems of those that close.")
+    ]
 
 
 class Deletion(Struct):
-    """That you are sure, and who takes the devices of companies that close; nobody: they are released."""
+    """That you are sure, and who takes devices and systems of companies that close: nobody, or one."""
 
     sure: bool
     hand_to: Number | None = None
@@ -266,7 +269,7 @@ async def list_audit(request: web.Request) -> AuditLines:
 
 
 def _affected(parts: tuple[Part, ...]) -> list[Affected]:
-    return [Affected(part.company_id, part.name, part.devices) for part in parts]
+    return [Affected(part.company_id, part.name, part.devices, part.systems) for part in parts]
 
 
 @SECTION.operation("GET", "/account/deletion")

@@ -137,7 +137,7 @@ async def register_system(request: web.Request, body: NewSystem) -> Reply[System
     keys = request.app[SYSTEM_KEYS].private
     proof = system_registering.read_proof(keys, body.proof)
     done = await system_registering.register(
-        request.app[POOL], keys, actor_of(request), proof, body.slot, now_ms()
+        request.app[KIT], keys, actor_of(request), proof, body.slot, now_ms()
     )
     return Reply(outcome_of(done), HTTPStatus.CREATED)
 
@@ -191,9 +191,9 @@ async def associate_system(request: web.Request, number: SystemNumber, body: New
     keys, place = request.app[SYSTEM_KEYS].private, number_of(number)
     await _show(request, place)
     proof = system_registering.read_proof(keys, body.proof)
-    pool, actor = request.app[POOL], actor_of(request)
+    kit, actor = request.app[KIT], actor_of(request)
     return outcome_of(
-        await system_registering.associate(pool, keys, actor, proof, place, body.replaces, now_ms())
+        await system_registering.associate(kit, keys, actor, proof, place, body.replaces, now_ms())
     )
 
 
@@ -243,11 +243,11 @@ async def save_system_consents(
 )
 async def save_system_lead(request: web.Request, number: SystemNumber, body: SystemLead) -> SystemDetail:
     """Show another system's registration (lead and shadow), or the own one again."""
-    pool, actor, place = request.app[POOL], actor_of(request), number_of(number)
+    kit, actor, place = request.app[KIT], actor_of(request), number_of(number)
     if body.lead is None:
-        await system_editing.stand_alone(pool, actor, place, now_ms())
+        await system_editing.stand_alone(kit, actor, place, now_ms())
     else:
-        await system_editing.follow(pool, actor, place, number_of(body.lead), now_ms())
+        await system_editing.follow(kit, actor, place, number_of(body.lead), now_ms())
     return await _show(request, place)
 
 
@@ -298,7 +298,7 @@ async def look_at_system_offer(request: web.Request, body: SystemOfferToken) -> 
 )
 async def decline_system_offer(request: web.Request, body: SystemOfferToken) -> None:
     """Do not take it."""
-    await system_slots.decline_offer(request.app[POOL], actor_of(request), body.token, now_ms())
+    await system_slots.decline_offer(request.app[KIT], actor_of(request), body.token, now_ms())
 
 
 @SECTION.operation(

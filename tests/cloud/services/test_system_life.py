@@ -9,7 +9,6 @@ from cloud.core.refusal import RefusalCode
 from cloud.core.system import Slot
 from cloud.core.system_data import Part
 from cloud.postgres.system_strangers import forget_strangers
-from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services import claiming, system_editing, system_looking, system_slots
 from cloud.services.kit import Kit
 from cloud.services.system_exchange import ExchangeCode, ExchangeError, exchange
@@ -91,7 +90,7 @@ async def test_shadows_are_told_when_their_lead_is_gone(scene: Scene) -> None:
     lead = await scene.registered(scene.ada, scene.server())
     shadow = await scene.registered(scene.ada, shadow_server)
     await system_editing.save(scene.kit, scene.ada, lead, frozenset({Part.DATA}), FORM, NOW)
-    await system_editing.follow(scene.kit.pool, scene.ada, shadow, lead, NOW)
+    await system_editing.follow(scene.kit, scene.ada, shadow, lead, NOW)
     state = await shadow_server.ask(scene.kit, NOW)
     assert (state.source, state.registration and state.registration.data["site_name"]) == (
         Source.LEAD,
@@ -207,7 +206,7 @@ async def test_offers_are_withdrawn_declined_and_made_once(scene: Scene) -> None
     token = await system_slots.offer(
         kit, scene.ada, number, Slot.INTEGRATOR, "bob@example.org", NOW, fresh=True
     )
-    await system_slots.decline_offer(kit.pool, scene.bob, token, NOW)
+    await system_slots.decline_offer(kit, scene.bob, token, NOW)
     for text in (token, "", "x.y.z", token[:-1] + ("A" if token[-1] != "A" else "B")):
         refused = system_slots.take_offer(kit, scene.bob, text, NOW, fresh=True)
         assert await refusal_of(refused) is RefusalCode.LINK_INVALID
@@ -247,15 +246,3 @@ async def test_servers_that_nobody_registers_are_forgotten_after_a_while(scene: 
         cursor = await connection.execute("SELECT system_id FROM system_server")
         assert {row[0] for row in await cursor.fetchall()} == {known.id, retired.id}
     assert (await stranger.ask(scene.kit, NOW + 31 * DAY)).stand is Stand.UNREGISTERED
-
-
-async def test_a_company_that_closes_gives_its_slots_up(scene: Scene) -> None:
-    number = await scene.registered(scene.ada, scene.server())
-    await scene.register(scene.ada, scene.server().id)
-
-    async def work(connection: Connection) -> None:
-        await system_slots.leave_all(connection, scene.ada.company_id, NOW)
-
-    await in_transaction(scene.kit.pool, work)
-    assert await refusal_of(scene.see(scene.ada, number)) is RefusalCode.NOT_FOUND
-    assert (await system_looking.overview(scene.kit.pool, scene.ada, NOW)).waiting == []

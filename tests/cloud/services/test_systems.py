@@ -196,9 +196,8 @@ async def test_thirty_two_at_once_make_one_registration_with_one_holder_a_slot(s
 
 async def test_no_chain_of_leads_however_many_try_at_once(scene: Scene) -> None:
     numbers = [await scene.registered(scene.ada, scene.server()) for _ in range(4)]
-    pool = scene.kit.pool
     pairs = [(one, other) for one in numbers for other in numbers if one != other]
-    await all_of(*(system_editing.follow(pool, scene.ada, one, other, NOW) for one, other in pairs))
+    await all_of(*(system_editing.follow(scene.kit, scene.ada, one, other, NOW) for one, other in pairs))
     found = {number: (await scene.see(scene.ada, number)).system for number in numbers}
     assert any(one.lead is not None for one in found.values())
     assert all(one.lead is None or found[one.lead].lead is None for one in found.values())

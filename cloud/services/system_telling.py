@@ -1,0 +1,227 @@
+"""Who is told by mail that a registration has changed: the other end, and who followed it or waited for it.
+
+``store`` stores what a decision has changed of a registration and tells everybody who held or holds a slot,
+but not those who did it; ``tell_written`` names the fields that somebody has changed; ``tell_waiting`` says
+what a server has answered. All in the caller's transaction, each reader's mail in the reader's language.
+
+Beyond :data:`cloud.services.mail_pace.TOLD` mails a day about one registration the next ones are left out:
+its history has every change. Slots and endings are always told.
+"""
+
+from collections.abc import Callable
+
+from cloud.core.language import gettext as _
+from cloud.core.language import speaking
+from cloud.core.mail import Mail
+from cloud.core.refusal import TEXTS, RefusalCode
+from cloud.core.system import SLOT_WORDS, Slot, System
+from cloud.postgres import companies, outbox, system_readers, systems
+from cloud.postgres.system_readers import Reader
+from cloud.postgres.system_reports import IntentRow
+from cloud.postgres.systems import Who
+from cloud.postgres.transaction import Connection
+from cloud.services import mail_pace
+from cloud.services.kit import Kit
+from protocol.system import FIELDS, SystemId
+from protocol.system_code import Operation, written_number
+
+Words = Callable[[], tuple[str, str]]
+"""Subject and text, said in the language that is spoken when it is called."""
+
+
+async def store(
+    connection: Connection, kit: Kit, before: System, after: System, who: Who, now_ms: int
+) -> None:
+    """Store a change of a locked registration, and tell whom it concerns."""
+    if before == after:
+        return
+    name = await _name(connection, before.number)
+    shadows = await systems.shadows_of(connection, before.number) if after.ended else []
+    following = await systems.load_registrations(connection, [number for number, _id in shadows])
+    await systems.store(connection, before, after, who, now_ms)
+    held = {*before.holders.values(), *after.holders.values()}
+    names = {one: await companies.name_of(connection, one) for one in held}
+    for company_id in sorted(held - {who.company_id}):
+        if before.holders == after.holders and not await mail_pace.may_tell(
+            connection, f"system {before.number} {company_id}", now_ms
+        ):
+            continue
+
+        def changed() -> tuple[str, str]:
+            return _("a registration has changed"), "\n".join(_lines(name, before, after, names))
+
+        page = after.number if after.slots_of(company_id) else None
+        await _tell_company(connection, kit, company_id, changed, page, now_ms)
+    for shadow in following.values():
+        await _tell_shadow(connection, kit, shadow, before, now_ms)
+
+
+async def _tell_shadow(connection: Connection, kit: Kit, shadow: System, lead: System, now_ms: int) -> None:
+    def gone() -> tuple[str, str]:
+        return _("a lead is gone"), _(
+            "System {number} followed system {lead}, whose registration has ended. It stands alone now and"
+            " shows its own registration.",
+            number=written_number(shadow.number),
+            lead=written_number(lead.number),
+        )
+
+    for company_id in sorted(set(shadow.holders.values())):
+        await _tell_company(connection, kit, company_id, gone, shadow.number, now_ms)
+
+
+async def tell_confirmed(
+    connection: Connection, kit: Kit, system: System, company_id: int, now_ms: int
+) -> None:
+    """The end-user's own company has confirmed the registration."""
+
+    def confirmed() -> tuple[str, str]:
+        return _("a registration is confirmed"), _("Both consents were given: the registration is confirmed.")
+
+    await _tell_company(connection, kit, company_id, confirmed, system.number, now_ms)
+
+
+async def tell_written(
+    connection: Connection, kit: Kit, system: System, fields: list[str], who: Who, now_ms: int
+) -> None:
+    """Somebody has changed these fields: the other end is told which, not what."""
+    name = await _name(connection, system.number)
+    by = await companies.name_of(connection, who.company_id or 0)
+
+    def written() -> tuple[str, str]:
+        return _("a registration has changed"), _(
+            "{company} has changed what is registered of {system}: {fields}.",
+            company=by,
+            system=name,
+            fields=", ".join(_(FIELDS[field]) for field in fields),
+        )
+
+    for company_id in sorted(set(system.holders.values()) - {who.company_id}):
+        if await mail_pace.may_tell(connection, f"system {system.number} {company_id}", now_ms):
+            await _tell_company(connection, kit, company_id, written, system.number, now_ms)
+
+
+async def tell_declined(
+    connection: Connection, kit: Kit, number: int, to_company: int, by: int, now_ms: int
+) -> None:
+    """An offer was declined: who made it is told."""
+    name = await _name(connection, number)
+    company = await companies.name_of(connection, by)
+
+    def declined() -> tuple[str, str]:
+        return _("your offer was declined"), _(
+            "{company} does not take the place you offered at {system}.", company=company, system=name
+        )
+
+    await _tell_company(connection, kit, to_company, declined, number, now_ms)
+
+
+async def tell_waiting(
+    connection: Connection,
+    kit: Kit,
+    intent: IntentRow,
+    state: str,
+    reason: str,
+    number: int | None,
+    now_ms: int,
+) -> None:
+    """A server has answered somebody who typed its System ID."""
+    reader = await system_readers.person(connection, intent.account_id, intent.company_id)
+    if reader is None:
+        return
+    written = SystemId.parse(intent.system_id).written
+
+    def answered() -> tuple[str, str]:
+        if state == "done" and intent.operation == Operation.ASSOCIATE:
+            text = _(
+                "The server with System ID {system_id} said yes: it is associated now.", system_id=written
+            )
+        elif state == "done":
+            text = _(
+                "The server with System ID {system_id} said yes: it is registered now.", system_id=written
+            )
+        elif state == "declined":
+            text = _("The people at the server with System ID {system_id} said no.", system_id=written)
+        else:
+            why = _(TEXTS[RefusalCode(reason)])
+            text = _("System ID {system_id} could not be taken: {why}", system_id=written, why=why)
+        return _("a server has answered"), text
+
+    await _tell(connection, kit, reader, answered, number, now_ms)
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+async def _name(connection: Connection, number: int) -> str:
+    """What people know a system by: its site, if that is written, and its number."""
+    site = (await systems.fields(connection, number)).get("site_name", "")
+    return f"{site} ({written_number(number)})" if site else written_number(number)
+
+
+def _lines(name: str, before: System, after: System, names: dict[int, str]) -> list[str]:
+    if after.ended:
+        return [_("The registration of system {system} was deleted.", system=name)]
+    lines = [_("System {system}:", system=name), ""]
+    for slot in Slot:
+        old, new = before.holders.get(slot), after.holders.get(slot)
+        words = _(SLOT_WORDS[slot])
+        if old == new:
+            continue
+        if new is None:
+            lines.append(_("{slot}: nobody any more; it was {before}.", slot=words, before=names[old or 0]))
+        elif old is None:
+            lines.append(_("{slot}: {company} now.", slot=words, company=names[new]))
+        else:
+            lines.append(
+                _(
+                    "{slot}: {company} now; it was {before}.",
+                    slot=words,
+                    company=names[new],
+                    before=names[old],
+                )
+            )
+    if before.system_id != after.system_id:
+        written = SystemId.parse(after.system_id).written
+        lines.append(
+            _("A new System ID has taken the place of the old one, for good: {system_id}.", system_id=written)
+        )
+    if before.lead != after.lead:
+        if after.lead is None:
+            lines.append(_("It shows its own registration again."))
+        else:
+            lead = written_number(after.lead)
+            lines.append(_("It shows the registration of its lead now, system {lead}.", lead=lead))
+    if before.confirmed != after.confirmed:
+        lines.append(
+            _("Both consents were given: the registration is confirmed.")
+            if after.confirmed
+            else _("The registration is no longer confirmed: the consents of the end-user have ended.")
+        )
+    if before.share_ups != after.share_ups:
+        lines.append(
+            _("The end-user lets the integrator see the UPSs under it.")
+            if after.share_ups
+            else _("The integrator no longer sees the end-user's UPSs under it.")
+        )
+    return lines
+
+
+async def _tell_company(
+    connection: Connection, kit: Kit, company_id: int, words: Words, number: int | None, now_ms: int
+) -> None:
+    for reader in await system_readers.heads(connection, company_id):
+        await _tell(connection, kit, reader, words, number, now_ms)
+
+
+async def _tell(
+    connection: Connection, kit: Kit, reader: Reader, words: Words, number: int | None, now_ms: int
+) -> None:
+    with speaking(reader.language):
+        subject, text = words()
+        if number is not None:
+            page = f"{kit.portal_url}/systems/{written_number(number)}"
+            text += "\n\n" + _("Its page: {page}", page=page)
+    mail = Mail(
+        reader.address, f"{kit.brand}: {subject}", text + "\n", "system_notice", now_ms, reader.account_id
+    )
+    await outbox.put(connection, mail)
