@@ -160,7 +160,9 @@ def texts() -> "Catalog":
     for folder in ("cloud", "protocol"):
         found = extract_from_dir(ROOT / folder, methods, options)
         for name, _, message, comments, context in found:
-            template.add(message, locations=[(f"{folder}/{name}", 0)], auto_comments=comments, context=context)
+            template.add(
+                message, locations=[(f"{folder}/{name}", 0)], auto_comments=comments, context=context
+            )
     return template
 
 
