@@ -6,7 +6,7 @@ BIN := .venv/bin
 STATE ?= .state/demo
 TESTERS ?= 4
 
-.PHONY: help install demo demo-reset test check format bench accept requirements clean
+.PHONY: help install demo demo-reset test check format texts bench accept requirements clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make demo-reset      forget the demo's accounts, claims and history"
 	@echo "make test            run all tests in four processes (ARGS='-k claim' picks some; TESTERS=1 in one)"
 	@echo "make check           format, lint, types, import rule, spelling"
+	@echo "make texts           bring new texts of the code into the translations (cloud/languages)"
 	@echo "make accept NAME=x   run one acceptance check"
 	@echo "make bench           measure against a plain and a careful consumer (ARGS=--quick: roughly)"
 
@@ -43,6 +44,9 @@ check: .venv/test.stamp
 format: .venv/test.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+texts: .venv/test.stamp
+	$(BIN)/python build_assets.py --texts
 
 bench: .venv/test.stamp
 	$(BIN)/python -m bench $(ARGS)
