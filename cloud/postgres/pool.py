@@ -1,5 +1,6 @@
 """How every process of ours opens its connections: named, checked, and never waiting without end."""
 
+import select
 from typing import Final
 
 from psycopg import AsyncConnection
@@ -27,6 +28,18 @@ KEEPALIVE: Final = {
 class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
     """A pool that does not hold a process back that has to stop."""
 
+    @staticmethod
+    async def check_connection(connection: AsyncConnection[TupleRow]) -> None:
+        """OperationalError where the server has gone: the end of its line, or its last words, can be read.
+
+        Only where there is something to read the server is asked, which costs a round trip and some of its
+        time; a page takes ten connections.
+        """
+        poller = select.poll()
+        poller.register(connection.fileno(), select.POLLIN)
+        if poller.poll(0):
+            await AsyncConnectionPool.check_connection(connection)
+
     async def close(self, timeout: float = CLOSE_TIMEOUT_S) -> None:  # noqa: ASYNC109 - psycopg's name
         """Close it; connections that are in use are closed when they are given back."""
         await super().close(timeout)
@@ -43,7 +56,7 @@ def make_pool(
 ) -> Pool:
     """An unopened pool (``async with`` or ``open``) of autocommit connections.
 
-    ``name`` becomes the application name. A connection is checked when it is taken, so that the first
+    ``name`` becomes the application name. A connection is looked at when it is taken, so that the first
     request after a restart of PostgreSQL gets a live one; all time-outs are set on the server.
     """
     options = (
