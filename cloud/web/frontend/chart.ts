@@ -3,6 +3,7 @@ import { Chart, timeText, type Stage } from "./chart_draw";
 import { Past, type History, type Sample } from "./chart_past";
 import { PLOTS, type Plot } from "./chart_plots";
 import { startFingers, startKeys, startWheel, type Way } from "./chart_zoom";
+import { gettext } from "./words";
 
 const HISTORY_PAUSE_MS = 500; // several changes at once are one reload
 const RELOAD_MS = 300_000; // keeps a page that stays open for days small
@@ -164,7 +165,7 @@ class Charts implements Stage {
       this.note();
       if (this.chosen) this.changed(view, this.window());
     } catch {
-      if (turn === this.loading) this.say("The chart could not be loaded. It is tried again in a moment.");
+      if (turn === this.loading) this.say(gettext("The chart could not be loaded. It is tried again in a moment."));
       setTimeout(() => {
         if (turn === this.loading) void this.load();
       }, 5000);
@@ -224,9 +225,9 @@ class Charts implements Stage {
     const history = this.past.history;
     const until_s = history?.imported_until_s;
     const [from, to] = this.window();
-    if (!history?.t_s.length) this.say("No readings in this range.");
+    if (!history?.t_s.length) this.say(gettext("No readings in this range."));
     else if (until_s == null) this.say("");
-    else this.say(`Readings up to ${timeText(until_s, to - from)} were imported.`);
+    else this.say(gettext("Readings up to {time} were imported.", { time: timeText(until_s, to - from) }));
   }
 
   private say(text: string): void {

@@ -3,16 +3,27 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { History, Mark } from "./chart_past";
 import type { Plot } from "./chart_plots";
+import { gettext, locale } from "./words";
 
 export const HEIGHT = 170;
 const MARK_PX = 7; // so near to the cursor a mark is named
 const TONES = new Set(["good", "warn", "bad", "calm"]);
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const dayClock = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-const month = new Intl.DateTimeFormat(undefined, { month: "short", year: "numeric" });
+const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
+const seconds = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
+const dayClock = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const month = new Intl.DateTimeFormat(locale, { month: "short", year: "numeric" });
+// Numbers as the page around the charts writes them (cloud/web/wording.py), whatever the browser's own habit.
+const figures = locale ?? "en";
+const axisNumber = new Intl.NumberFormat(figures, { useGrouping: false });
+const numbers = [0, 1, 2].map(
+  (digits) => new Intl.NumberFormat(figures, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false }),
+);
+
+function numberText(value: number, digits: number): string {
+  return numbers[digits]?.format(value) ?? value.toFixed(digits);
+}
 
 export function timeText(t_s: number, span_s: number): string {
   return (span_s > 86_400 ? dayClock : seconds).format(t_s * 1000);
@@ -68,8 +79,8 @@ class Legend {
     if (mean == null) return "–";
     const { digits, unit } = this.plot;
     const band = under && low != null && high != null && low.toFixed(digits) !== high.toFixed(digits);
-    const more = band ? ` (${low.toFixed(digits)}–${high.toFixed(digits)})` : "";
-    return `${mean.toFixed(digits)}${more} ${unit}`;
+    const more = band ? ` (${numberText(low, digits)}–${numberText(high, digits)})` : "";
+    return `${numberText(mean, digits)}${more} ${unit}`;
   }
 }
 
@@ -127,7 +138,7 @@ export class Chart {
             return ticks.map((tick) => tickFormat(span_s, step).format(tick * 1000));
           },
         },
-        { ...axis, space: 30, size: 44 },
+        { ...axis, space: 30, size: 44, values: (_u, ticks) => ticks.map((tick) => axisNumber.format(tick)) },
       ],
       series: [{}, ...plot.lines.flatMap((line) => this.series(line.colour, line.label))],
       bands: plot.lines.map((line, number) => ({
@@ -167,8 +178,8 @@ export class Chart {
     const edge = { stroke: "transparent", width: 0, spanGaps: false, points: { show: false } };
     return [
       { label, stroke: colour(name), width: 2, spanGaps: false, points: { show: false } },
-      { label: `${label}, highest`, ...edge },
-      { label: `${label}, lowest`, ...edge },
+      { label: gettext("{name}, highest", { name: label }), ...edge },
+      { label: gettext("{name}, lowest", { name: label }), ...edge },
     ];
   }
 

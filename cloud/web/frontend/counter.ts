@@ -1,4 +1,6 @@
 // Code fields: say how many of the wanted characters are there; blanks and dashes do not count.
+import { gettext } from "./words";
+
 const IGNORED = /[\s\-\u2010-\u2015\u2212_.]+/g; // the same set as protocol/identity.py
 
 function show(field: HTMLInputElement, output: HTMLElement): void {
@@ -7,10 +9,10 @@ function show(field: HTMLInputElement, output: HTMLElement): void {
   const foreign = value.replace(/[0-9a-z]/gi, "");
   output.dataset["state"] = foreign ? "wrong" : value.length === wanted ? "complete" : value.length > wanted ? "wrong" : "open";
   output.textContent = foreign
-    ? `“${[...foreign][0] ?? ""}” is not on a label: letters A–Z and digits only`
+    ? gettext("“{character}” is not on a label: letters A–Z and digits only", { character: [...foreign][0] ?? "" })
     : value.length > wanted
-      ? `${value.length} of ${wanted} characters: ${value.length - wanted} too many`
-      : `${value.length} of ${wanted} characters`;
+      ? gettext("{count} of {wanted} characters: {more} too many", { count: value.length, wanted, more: value.length - wanted })
+      : gettext("{count} of {wanted} characters", { count: value.length, wanted });
 }
 
 export function startCounters(): void {

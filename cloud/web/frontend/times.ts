@@ -1,16 +1,17 @@
 // <time data-ago> counts on between two messages of the server; <time data-clock> shows the reader's own zone.
 // The same words as cloud/web/wording.py.
+import { gettext, locale, ngettext } from "./words";
+
 function ago(age_s: number): string {
-  if (age_s < 5) return "just now";
-  if (age_s < 60) return `${Math.floor(age_s)} s ago`;
-  if (age_s < 3600) return `${Math.floor(age_s / 60)} min ago`;
-  if (age_s < 86400) return `${Math.floor(age_s / 3600)} h ago`;
-  const days = Math.floor(age_s / 86400);
-  return days === 1 ? "1 day ago" : `${days} days ago`;
+  if (age_s < 5) return gettext("just now");
+  if (age_s < 60) return gettext("{seconds} s ago", { seconds: Math.floor(age_s) });
+  if (age_s < 3600) return gettext("{minutes} min ago", { minutes: Math.floor(age_s / 60) });
+  if (age_s < 86400) return gettext("{hours} h ago", { hours: Math.floor(age_s / 3600) });
+  return ngettext("{count} day ago", "{count} days ago", Math.floor(age_s / 86400));
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const time = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const clock = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
+const time = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
 
 function refresh(): void {
   for (const element of document.querySelectorAll<HTMLTimeElement>("time[data-ago], time[data-clock], time[data-time]")) {
