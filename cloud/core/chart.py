@@ -8,6 +8,8 @@ multiples of their width since 1970, so that two readings of the same time have 
 from dataclasses import dataclass, replace
 from typing import Final
 
+from cloud.core.language import gettext
+
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 RANGES_S: Final = (600, HOUR_S, 6 * HOUR_S, DAY_S, 7 * DAY_S, 30 * DAY_S, 365 * DAY_S)
@@ -81,9 +83,9 @@ def everything(stored_from_ms: int, now_ms: int) -> Window:
 def between(from_ms: int, to_ms: int, now_ms: int) -> Window:
     """A window that was chosen freely; what is still to come is cut off. WindowError."""
     if to_ms - from_ms < MIN_SPAN_MS:
-        raise WindowError("A chart shows a minute at least: to_ms is 60000 or more after from_ms.")
+        raise WindowError(gettext("A chart shows a minute at least: to_ms is 60000 or more after from_ms."))
     if from_ms > now_ms - MIN_SPAN_MS:
-        raise WindowError("from_ms is a minute or more in the past.")
+        raise WindowError(gettext("from_ms is a minute or more in the past."))
     return Window(from_ms, min(to_ms, now_ms))
 
 

@@ -17,7 +17,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from cloud.core.device_state import FACES, STALE, Condition, Tone
+from cloud.core.device_filters import FILTERS, STATES, NumberField, TextField
+from cloud.core.language import gettext
 
 MAX_CHARS: Final = 500
 MAX_TERMS: Final = 20
@@ -32,27 +33,6 @@ class QueryError(ValueError):
     def __init__(self, text: str, at: int = 0) -> None:
         super().__init__(text)
         self.at = at
-
-
-class TextField(StrEnum):
-    """What may hold a text, in any case."""
-
-    NAME = "name"
-    MODEL = "model"
-    SERIAL = "serial"
-    FIRMWARE = "firmware"
-    ID = "id"
-
-
-class NumberField(StrEnum):
-    """What may be compared with a number; in seconds, percent, watts and °C."""
-
-    RUNTIME = "runtime"
-    CHARGE = "charge"
-    LOAD = "load"
-    WATTS = "watts"
-    TEMPERATURE = "temperature"
-    LASTSEEN = "lastseen"
 
 
 class Compare(StrEnum):
@@ -117,16 +97,6 @@ class Query:
     terms: tuple[Term, ...] = ()
 
 
-GROUPS: Final[Mapping[str, frozenset[Condition]]] = {
-    "trouble": frozenset(one for one, face in FACES.items() if face.tone in {Tone.WARN, Tone.BAD}),
-    "stale": STALE,
-}
-"""States that have a word together: something is wrong; what is shown is only the last known."""
-STATES: Final[Mapping[str, frozenset[Condition]]] = {
-    **{one.value: frozenset({one}) for one in Condition},
-    **GROUPS,
-}
-
 _TIMES: Final[Mapping[str, int]] = {"": 60, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 _PERCENT: Final[Mapping[str, int]] = {"": 1, "%": 1}
 _UNITS: Final[Mapping[NumberField, Mapping[str, int]]] = {
@@ -140,31 +110,6 @@ _UNITS: Final[Mapping[NumberField, Mapping[str, int]]] = {
 """Units that may stand behind a number, folded; the empty one is meant where none is given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Help:
-    """One filter as the page and docs/devices.md explain it."""
-
-    example: str
-    meaning: str
-
-
-FILTERS: Final[Mapping[str, Help]] = {
-    "is": Help("is:offline", f"its state: {', '.join(STATES)}; several with commas"),
-    "site": Help('site:"Hall 2"', "at this site or one below it, by name or by path; site:none: at no site"),
-    TextField.NAME: Help("name:rack", "its name holds this"),
-    TextField.MODEL: Help("model:SMT1500", "its model or SKU holds this"),
-    TextField.SERIAL: Help("serial:AS12", "its serial number holds this"),
-    TextField.FIRMWARE: Help("firmware:15.1", "its firmware version holds this"),
-    TextField.ID: Help("id:AB12", "its Product ID holds this"),
-    NumberField.RUNTIME: Help("runtime:<15", "runtime left; minutes, or with s, min, h or d"),
-    NumberField.CHARGE: Help("charge:<50", "charge of the battery in %"),
-    NumberField.LOAD: Help("load:>80", "load in % of the rated power"),
-    NumberField.WATTS: Help("watts:>500", "load in W, or with kW"),
-    NumberField.TEMPERATURE: Help("temperature:>30", "temperature of the battery in °C"),
-    NumberField.LASTSEEN: Help("lastseen:>1d", "heard last so long ago; minutes, or with s, min, h or d"),
-}
-"""Every filter there is, by the word in front of its colon."""
-
 _NUMBER: Final = re.compile(
     r"(<=|>=|<|>)(-?[0-9]{1,10}(?:\.[0-9]{1,6})?)\s?([a-z%°]{0,3})", re.ASCII | re.IGNORECASE
 )
@@ -175,13 +120,18 @@ _BARE_VALUE: Final = re.compile(r'[^\s"\\]+')
 def parse(text: str) -> Query:
     """A query from its text. QueryError."""
     if len(text) > MAX_CHARS:
-        raise QueryError(f"This search is longer than {MAX_CHARS} characters. Use fewer terms.", MAX_CHARS)
+        raise QueryError(
+            gettext("This search is longer than {limit} characters. Use fewer terms.", limit=MAX_CHARS),
+            MAX_CHARS,
+        )
     reader = _Reader(text)
     terms: list[Term] = []
     while (term := reader.next_term()) is not None:
         terms.append(term)
         if len(terms) > MAX_TERMS:
-            raise QueryError(f"A search has {MAX_TERMS} terms at most. Leave some out.", reader.at)
+            raise QueryError(
+                gettext("A search has {limit} terms at most. Leave some out.", limit=MAX_TERMS), reader.at
+            )
     return Query(tuple(terms))
 
 
@@ -191,7 +141,12 @@ class _Reader:
     def __init__(self, text: str) -> None:
         for at, character in enumerate(text):
             if not character.isprintable() and not character.isspace():
-                raise QueryError(f"Character {at + 1} of the search cannot be looked for. Take it out.", at)
+                raise QueryError(
+                    gettext(
+                        "Character {place} of the search cannot be looked for. Take it out.", place=at + 1
+                    ),
+                    at,
+                )
         self._text = text
         self.at = 0
 
@@ -214,7 +169,7 @@ class _Reader:
             quoted = self._peek() == '"'
             return _filter(head.lower(), self._value(head), negated, quoted, began)
         if not head:
-            raise QueryError("Behind “-” stands what is not wanted, as in -is:offline.", began)
+            raise QueryError(gettext("Behind “-” stands what is not wanted, as in -is:offline."), began)
         return Word(head, negated)
 
     def _peek(self) -> str:
@@ -227,7 +182,8 @@ class _Reader:
         ):
             if character == '"':
                 raise QueryError(
-                    "A quotation mark opens in the middle of a word. Put a space in front of it.", self.at
+                    gettext("A quotation mark opens in the middle of a word. Put a space in front of it."),
+                    self.at,
                 )
             self.at += 1
         return self._text[began : self.at]
@@ -237,7 +193,9 @@ class _Reader:
         value = self._quoted() if self._peek() == '"' else self._bare(until_colon=False)
         if not value:
             example = FILTERS[name.lower()].example
-            raise QueryError(f"“{name}:” needs a value, as in {example}.", began)
+            raise QueryError(
+                gettext("“{name}:” needs a value, as in {example}.", name=name, example=example), began
+            )
         return value
 
     def _quoted(self) -> str:
@@ -249,27 +207,32 @@ class _Reader:
                 self.at += 1
                 character = self._peek()
             if not character:
-                raise QueryError(f"The quotation mark at character {began + 1} is not closed.", began)
+                raise QueryError(
+                    gettext("The quotation mark at character {place} is not closed.", place=began + 1), began
+                )
             found.append(character)
             self.at += 1
         self.at += 1
         if self._peek() and not self._peek().isspace():
-            raise QueryError("Behind a closing quotation mark comes a space.", self.at)
+            raise QueryError(gettext("Behind a closing quotation mark comes a space."), self.at)
         if not found:
-            raise QueryError("There is nothing between the quotation marks.", began)
+            raise QueryError(gettext("There is nothing between the quotation marks."), began)
         return "".join(found)
 
 
 def _unknown_filter(name: str, at: int) -> QueryError:
     close = difflib.get_close_matches(name.lower(), [str(one) for one in FILTERS], 1)
     if close:
-        return QueryError(f"There is no filter “{name}:”. Did you mean “{close[0]}:”?", at)
-    known = ", ".join(FILTERS)
-    return QueryError(
-        f"There is no filter “{name}:”. There are {known}; to look for a text with a colon, put it in"
+        return QueryError(
+            gettext("There is no filter “{name}:”. Did you mean “{close}:”?", name=name, close=close[0]), at
+        )
+    text = gettext(
+        "There is no filter “{name}:”. There are {known}; to look for a text with a colon, put it in"
         " quotation marks.",
-        at,
+        name=name,
+        known=", ".join(FILTERS),
     )
+    return QueryError(text, at)
 
 
 def _filter(name: str, value: str, negated: bool, quoted: bool, at: int) -> Term:
@@ -287,23 +250,32 @@ def _states(value: str, at: int) -> tuple[str, ...]:
     for state in states:
         if state not in STATES:
             close = difflib.get_close_matches(state, STATES, 1)
-            hint = f"Did you mean “is:{close[0]}”?" if close else f"There are {', '.join(STATES)}."
-            raise QueryError(f"There is no state “{state}”. {hint}", at)
+            raise QueryError(_unknown_state(state, close), at)
     return tuple(dict.fromkeys(states))
+
+
+def _unknown_state(state: str, close: Sequence[str]) -> str:
+    if close:
+        return gettext("There is no state “{state}”. Did you mean “is:{close}”?", state=state, close=close[0])
+    return gettext("There is no state “{state}”. There are {known}.", state=state, known=", ".join(STATES))
 
 
 def _measured(field: NumberField, value: str, negated: bool, at: int) -> Measured:
     found = _NUMBER.fullmatch(value)
     units = _UNITS[field]
     if found is None or found[3].lower() not in units:
-        known = ", ".join(unit for unit in units if unit)
-        raise QueryError(
-            f"“{field}:” takes <, <=, > or >= and a number, as in {FILTERS[field].example}; units: {known}.",
-            at,
+        text = gettext(
+            "“{field}:” takes <, <=, > or >= and a number, as in {example}; units: {known}.",
+            field=field,
+            example=FILTERS[field].example,
+            known=", ".join(unit for unit in units if unit),
         )
+        raise QueryError(text, at)
     number = Decimal(found[2]) * units[found[3].lower()]
     if abs(number) > MAX_VALUE:
-        raise QueryError(f"The number of “{field}:” is larger than anything there is.", at)
+        raise QueryError(
+            gettext("The number of “{field}:” is larger than anything there is.", field=field), at
+        )
     return Measured(field, Compare(found[1]), number, negated)
 
 

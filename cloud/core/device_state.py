@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from cloud.core.language import N_, gettext
+
 QUIET_MS: Final = 180_000
 """A connected device reports every minute; three times that without a word is silence."""
 LOW_RUNTIME_S: Final = 120.0
@@ -54,27 +56,32 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """How a state looks: its word, its seriousness and the name of its icon."""
+    """How a state looks: its word (in English), its seriousness and the name of its icon."""
 
-    word: str
+    english: str
     tone: Tone
     icon: str
 
+    @property
+    def word(self) -> str:
+        """Its word in the language that is spoken."""
+        return gettext(self.english)
+
 
 FACES: Final[Mapping[Condition, Face]] = {
-    Condition.ON_MAINS: Face("On mains", Tone.GOOD, "mains"),
-    Condition.ON_BATTERY: Face("On battery", Tone.WARN, "battery"),
-    Condition.LOW_BATTERY: Face("Battery low", Tone.BAD, "battery-low"),
-    Condition.BYPASS: Face("Bypass", Tone.WARN, "bypass"),
-    Condition.OVERLOAD: Face("Overload", Tone.BAD, "alert"),
-    Condition.FAULT: Face("Fault", Tone.BAD, "fault"),
-    Condition.OUTPUT_OFF: Face("Output off", Tone.CALM, "output-off"),
-    Condition.REPLACE_BATTERY: Face("Replace battery", Tone.WARN, "battery-low"),
-    Condition.SELF_TEST: Face("Self-test", Tone.CALM, "check"),
-    Condition.OFFLINE: Face("Offline", Tone.CALM, "offline"),
-    Condition.SMARTCONNECT_OFF: Face("SmartConnect off", Tone.CALM, "off"),
-    Condition.SILENT: Face("No readings", Tone.CALM, "offline"),
-    Condition.STARTING: Face("Waiting for readings", Tone.CALM, "wait"),
+    Condition.ON_MAINS: Face(N_("On mains"), Tone.GOOD, "mains"),
+    Condition.ON_BATTERY: Face(N_("On battery"), Tone.WARN, "battery"),
+    Condition.LOW_BATTERY: Face(N_("Battery low"), Tone.BAD, "battery-low"),
+    Condition.BYPASS: Face(N_("Bypass"), Tone.WARN, "bypass"),
+    Condition.OVERLOAD: Face(N_("Overload"), Tone.BAD, "alert"),
+    Condition.FAULT: Face(N_("Fault"), Tone.BAD, "fault"),
+    Condition.OUTPUT_OFF: Face(N_("Output off"), Tone.CALM, "output-off"),
+    Condition.REPLACE_BATTERY: Face(N_("Replace battery"), Tone.WARN, "battery-low"),
+    Condition.SELF_TEST: Face(N_("Self-test"), Tone.CALM, "check"),
+    Condition.OFFLINE: Face(N_("Offline"), Tone.CALM, "offline"),
+    Condition.SMARTCONNECT_OFF: Face(N_("SmartConnect off"), Tone.CALM, "off"),
+    Condition.SILENT: Face(N_("No readings"), Tone.CALM, "offline"),
+    Condition.STARTING: Face(N_("Waiting for readings"), Tone.CALM, "wait"),
 }
 
 

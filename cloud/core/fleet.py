@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from cloud.core.language import N_, gettext
+
 MAX_TOKEN_CHARS: Final = 2000
 MAX_ID: Final = 1 << 63
 _ID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -39,15 +41,15 @@ class Sort(StrEnum):
 
 
 LABELS: Final[Mapping[Sort, str]] = {
-    Sort.STATE: "Most urgent first",
-    Sort.NAME: "Name",
-    Sort.SITE: "Site",
-    Sort.MODEL: "Model",
-    Sort.RUNTIME: "Shortest runtime first",
-    Sort.CHARGE: "Lowest charge first",
-    Sort.LOAD: "Highest load first",
-    Sort.WATTS: "Most watts first",
-    Sort.LASTSEEN: "Not seen for longest first",
+    Sort.STATE: N_("Most urgent first"),
+    Sort.NAME: N_("Name"),
+    Sort.SITE: N_("Site"),
+    Sort.MODEL: N_("Model"),
+    Sort.RUNTIME: N_("Shortest runtime first"),
+    Sort.CHARGE: N_("Lowest charge first"),
+    Sort.LOAD: N_("Highest load first"),
+    Sort.WATTS: N_("Most watts first"),
+    Sort.LASTSEEN: N_("Not seen for longest first"),
 }
 """Orders in words."""
 
@@ -66,7 +68,12 @@ class Order:
         if not text:
             return cls()
         if name not in set(Sort):
-            raise OrderError(f"Devices are sorted by {', '.join(Sort)}; with a “-” in front, the other way.")
+            raise OrderError(
+                gettext(
+                    "Devices are sorted by {orders}; with a “-” in front, the other way.",
+                    orders=", ".join(Sort),
+                )
+            )
         return cls(Sort(name), backwards=text != name)
 
     def __str__(self) -> str:
@@ -94,7 +101,7 @@ def place_of(order: Order, token: str) -> Place:
     try:
         return _place(order, token)
     except (ValueError, TypeError, binascii.Error, RecursionError, OverflowError):
-        raise OrderError("The list has another order now. Begin at its first page.") from None
+        raise OrderError(gettext("The list has another order now. Begin at its first page.")) from None
 
 
 def _place(order: Order, token: str) -> Place:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cloud.core.device_state import Condition
+from cloud.core.language import gettext
 
 MAX_DEPTH: Final = 8
 """Levels of sites: more than a campus has."""
@@ -148,14 +149,16 @@ class Tree:
             return
         parent = self._by_id.get(parent_id)
         if parent is None:
-            raise SiteError("Choose one of the company’s sites.")
+            raise SiteError(gettext("Choose one of the company’s sites."))
         below = self.below(site_id)
         if parent_id in below:
-            raise SiteError("A site cannot be in itself, or in a site below it. Choose another one.")
+            raise SiteError(gettext("A site cannot be in itself, or in a site below it. Choose another one."))
         depth = self._by_id[site_id].depth if below else 0
         height = max((self._by_id[one].depth for one in below), default=0) - depth + 1
         if parent.depth + 1 + height > MAX_DEPTH:
-            raise SiteError(f"Sites can be {MAX_DEPTH} levels deep. Choose one that is higher up.")
+            raise SiteError(
+                gettext("Sites can be {levels} levels deep. Choose one that is higher up.", levels=MAX_DEPTH)
+            )
 
     def sums(self, counts: Mapping[tuple[int, Condition], int]) -> dict[int, Sum]:
         """What comes together at each site, and at none (TOP), from counts by (site or TOP, state)."""

@@ -14,19 +14,8 @@ from typing import Any, Final
 from psycopg import sql
 
 from cloud.core import device_state as bits
-from cloud.core.device_query import (
-    STATES,
-    At,
-    Compare,
-    Holds,
-    Is,
-    Measured,
-    NumberField,
-    Query,
-    Term,
-    TextField,
-    Word,
-)
+from cloud.core.device_filters import STATES, NumberField, TextField
+from cloud.core.device_query import At, Compare, Holds, Is, Measured, Query, Term, Word
 from cloud.core.device_state import LOW_RUNTIME_S, QUIET_MS, Condition
 from cloud.core.fleet import Order, Place, Sort
 from cloud.core.site_tree import RANKS, URGENCY

@@ -6,6 +6,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from cloud.core.authz import Action
+from cloud.core.language import gettext
 from cloud.core.notice import Topic
 from cloud.core.notice_plan import Key
 from cloud.core.refusal import RefusedError
@@ -46,7 +47,9 @@ async def facts(request: web.Request, device_id: int | None = None) -> dict[str,
     actor = actor_of(request)
     found = await noticeboard.standing(request.app[POOL], actor, device_id)
     return {
-        "alarms": [{"row": row, "field": field_of(row), "name": NAMES[Topic(row.topic)]} for row in found],
+        "alarms": [
+            {"row": row, "field": field_of(row), "name": gettext(NAMES[Topic(row.topic)])} for row in found
+        ],
         "may_notify": actor.may(Action.NOTIFY),
         "alarms_of": device_id,
     }

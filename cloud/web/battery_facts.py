@@ -1,7 +1,7 @@
 """What the page of a device says of its battery."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -9,7 +9,9 @@ from aiohttp import web
 
 from cloud.core.battery import Battery, BatteryTest, Health, battery_of
 from cloud.core.device_state import DeviceView, Tone
+from cloud.core.language import N_, gettext, ngettext
 from cloud.postgres import batteries
+from cloud.web.detail_words import value_text
 from cloud.web.state import POOL, now_ms
 from protocol.messages import EventKind
 
@@ -24,27 +26,29 @@ class HealthWords:
 
 
 HEALTH: Final[Mapping[Health, HealthWords]] = {
-    Health.GOOD: HealthWords("Good", Tone.GOOD, ""),
+    Health.GOOD: HealthWords(N_("Good"), Tone.GOOD, ""),
     Health.REPLACE_SOON: HealthWords(
-        "Replace soon", Tone.WARN, "Order a battery now: its time ends within three months."
+        N_("Replace soon"), Tone.WARN, N_("Order a battery now: its time ends within three months.")
     ),
     Health.REPLACE: HealthWords(
-        "Replace now", Tone.BAD, "Replace the battery. Until then an outage may be shorter than shown."
+        N_("Replace now"),
+        Tone.BAD,
+        N_("Replace the battery. Until then an outage may be shorter than shown."),
     ),
     Health.DISCONNECTED: HealthWords(
-        "Disconnected", Tone.BAD, "No battery is connected: an outage cuts the load at once."
+        N_("Disconnected"), Tone.BAD, N_("No battery is connected: an outage cuts the load at once.")
     ),
-    Health.UNKNOWN: HealthWords("Not known yet", Tone.CALM, "Nothing was measured yet."),
+    Health.UNKNOWN: HealthWords(N_("Not known yet"), Tone.CALM, N_("Nothing was measured yet.")),
 }
 TESTS: Final[Mapping[str, str]] = {
-    EventKind.SELF_TEST: "Self-test",
-    EventKind.CALIBRATION: "Calibration",
+    EventKind.SELF_TEST: N_("Self-test"),
+    EventKind.CALIBRATION: N_("Calibration"),
 }
 RESULTS: Final[Mapping[str, tuple[str, Tone]]] = {
-    "passed": ("Passed", Tone.GOOD),
-    "failed": ("Failed", Tone.BAD),
-    "refused": ("Refused by the UPS", Tone.WARN),
-    "aborted": ("Stopped", Tone.CALM),
+    "passed": (N_("Passed"), Tone.GOOD),
+    "failed": (N_("Failed"), Tone.BAD),
+    "refused": (N_("Refused by the UPS"), Tone.WARN),
+    "aborted": (N_("Stopped"), Tone.CALM),
 }
 YEAR_DAYS: Final = 365.25
 MONTH_DAYS: Final = YEAR_DAYS / 12
@@ -56,35 +60,41 @@ async def facts(request: web.Request, view: DeviceView) -> dict[str, object]:
     battery = battery_of(view, datetime.fromtimestamp(now_ms() / 1000, UTC).date())
     return {
         "battery": battery,
-        "health": HEALTH[battery.health],
+        "health": health_words(battery.health),
         "battery_age": "" if battery.age_days is None else days_text(battery.age_days),
         "battery_left": _left(battery),
-        "tests": [_test(kind, title, found.get(kind)) for kind, title in TESTS.items()],
+        "tests": [_test(kind, gettext(title), found.get(kind)) for kind, title in TESTS.items()],
     }
+
+
+def health_words(health: Health) -> HealthWords:
+    """Words of a battery's health in the language that is spoken."""
+    words = HEALTH[health]
+    return replace(words, word=gettext(words.word), advice=gettext(words.advice))
 
 
 def _left(battery: Battery) -> str:
     if battery.days_left is None:
         return ""
     words = days_text(abs(battery.days_left))
-    return f"in {words}" if battery.days_left >= 0 else f"{words} ago"
+    return gettext("in {time}", time=words) if battery.days_left >= 0 else gettext("{time} ago", time=words)
 
 
 def _test(kind: str, title: str, found: BatteryTest | None) -> dict[str, object]:
     if found is None:
         return {"kind": kind, "title": title, "word": "", "tone": Tone.CALM, "ts_ms": 0, "why": ""}
-    word, tone = RESULTS.get(
-        found.result, (found.result.replace("_", " ") or "Told without a result", Tone.CALM)
-    )
-    why = found.why.removeprefix("why_").replace("_", " ")
+    known = RESULTS.get(found.result)
+    word, tone = ("", Tone.CALM) if known is None else (gettext(known[0]), known[1])
+    word = word or found.result.replace("_", " ") or gettext("Told without a result")
+    why = value_text(found.why.removeprefix("why_"))
     return {"kind": kind, "title": title, "word": word, "tone": tone, "ts_ms": found.ts_ms, "why": why}
 
 
 def days_text(days: int) -> str:
     """``12 days``, ``5 months``, ``2 years 3 months``: rounded down."""
     if days < MONTH_DAYS:
-        return "1 day" if days == 1 else f"{days} days"
+        return ngettext("{count} day", "{count} days", days)
     years, months = divmod(int(days / MONTH_DAYS), 12)
-    parts = [f"{years} year{'s' if years > 1 else ''}" if years else ""]
-    parts.append(f"{months} month{'s' if months > 1 else ''}" if months else "")
+    parts = [ngettext("{count} year", "{count} years", years) if years else ""]
+    parts.append(ngettext("{count} month", "{count} months", months) if months else "")
     return " ".join(part for part in parts if part)

@@ -10,6 +10,7 @@ from aiohttp import web
 from cloud.core import chart
 from cloud.core.chart import DAY_S, HOUR_S, MAX_MS, Window, WindowError
 from cloud.core.device_state import DeviceView
+from cloud.core.language import N_, gettext
 from cloud.postgres import charts as stored
 from cloud.services import charting
 from cloud.web import chart_words
@@ -19,13 +20,13 @@ from cloud.web.sentences import event_facts
 from cloud.web.state import POOL, now_ms
 
 RANGE_NAMES: Final[Mapping[int, str]] = {
-    HOUR_S: "1 h",
-    6 * HOUR_S: "6 h",
-    DAY_S: "24 h",
-    7 * DAY_S: "7 d",
-    30 * DAY_S: "30 d",
-    365 * DAY_S: "1 y",
-    chart.ALL: "All",
+    HOUR_S: N_("1 h"),
+    6 * HOUR_S: N_("6 h"),
+    DAY_S: N_("24 h"),
+    7 * DAY_S: N_("7 d"),
+    30 * DAY_S: N_("30 d"),
+    365 * DAY_S: N_("1 y"),
+    chart.ALL: N_("All"),
 }
 MAX_DIGITS: Final = 15
 
@@ -45,7 +46,7 @@ async def window_of(request: web.Request, view: DeviceView) -> Window:
     range_s = given["range_s"]
     if range_s is not None and range_s not in {chart.ALL, *chart.RANGES_S}:
         known = [*chart.RANGES_S, chart.ALL]
-        raise Problem(ProblemCode.BAD_REQUEST, detail=f"range_s is one of {known}.")
+        raise Problem(ProblemCode.BAD_REQUEST, detail=gettext("range_s is one of {known}.", known=known))
     from_ms, to_ms = given["from_ms"], given["to_ms"]
     return await window(
         request,
@@ -71,7 +72,7 @@ def _number(request: web.Request, name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
-        raise Problem(ProblemCode.BAD_REQUEST, detail=f"{name} is a whole number.")
+        raise Problem(ProblemCode.BAD_REQUEST, detail=gettext("{name} is a whole number.", name=name))
     return int(text)
 
 
@@ -90,7 +91,7 @@ async def facts(request: web.Request, view: DeviceView) -> dict[str, object]:
     picks = [("show", one.key) for one in wanted] if "show" in request.query else []
     return {
         "window": shown,
-        "ranges": RANGE_NAMES,
+        "ranges": {range_s: gettext(name) for range_s, name in RANGE_NAMES.items()},
         "charts": [
             ChartFacts(words, words in wanted, tables.get(words.key, ())) for words in chart_words.CHARTS
         ],
@@ -133,17 +134,17 @@ def _ways(
 ) -> list[dict[str, str]]:
     """Where one can go from here: also without JavaScript."""
     goals: list[tuple[str, str, Window | None]] = [
-        ("earlier", "Earlier", chart.earlier(shown)),
-        ("closer", "Zoom in", chart.closer(shown)),
-        ("wider", "Zoom out", chart.wider(shown, stored_from_ms, at_ms)),
-        ("later", "Later", chart.later(shown, at_ms)),
+        ("earlier", gettext("Earlier"), chart.earlier(shown)),
+        ("closer", gettext("Zoom in"), chart.closer(shown)),
+        ("wider", gettext("Zoom out"), chart.wider(shown, stored_from_ms, at_ms)),
+        ("later", gettext("Later"), chart.later(shown, at_ms)),
     ]
     ways = [
         {"go": go, "name": name, "href": "" if goal is None else _address([*_query(goal), *picks])}
         for go, name, goal in goals
     ]
     live = "" if shown.live else _address([("range_s", str(chart.DEFAULT_RANGE_S)), *picks])
-    return [*ways, {"go": "live", "name": "Back to live", "href": live}]
+    return [*ways, {"go": "live", "name": gettext("Back to live"), "href": live}]
 
 
 def _query(goal: Window) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cloud.core.language import N_, gettext
 from cloud.services.charting import TableRow
 from cloud.web.wording import number, span
 
@@ -16,7 +17,12 @@ class Line:
     """One line of a chart."""
 
     point: str
-    label: str
+    english: str
+
+    @property
+    def label(self) -> str:
+        """What it is called in the language that is spoken."""
+        return gettext(self.english)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +30,39 @@ class ChartWords:
     """One chart; ``digits`` behind the point in its table, ``unit`` "s" is told as a span of time."""
 
     key: str
-    title: str
+    english: str
     unit: str
     digits: int
     lines: tuple[Line, ...]
 
+    @property
+    def title(self) -> str:
+        """What it is called in the language that is spoken."""
+        return gettext(self.english)
+
 
 CHARTS: Final[Sequence[ChartWords]] = (
     ChartWords(
-        "voltage", "Voltage", "V", 1, (Line("input_voltage", "Mains"), Line("output_voltage", "Output"))
+        "voltage",
+        N_("Voltage"),
+        "V",
+        1,
+        (Line("input_voltage", N_("Mains")), Line("output_voltage", N_("Output"))),
     ),
-    ChartWords("load", "Load", "%", 1, (Line("output_real_power_pct", "Load"),)),
-    ChartWords("charge", "Battery charge", "%", 1, (Line("state_of_charge", "Charge"),)),
-    ChartWords("runtime", "Runtime left", "s", 0, (Line("runtime_remaining", "Runtime left"),)),
-    ChartWords("temperature", "Battery temperature", "°C", 1, (Line("battery_temperature", "Temperature"),)),
-    ChartWords("battery_voltage", "Battery voltage", "V", 1, (Line("battery_voltage", "Battery"),)),
-    ChartWords("frequency", "Frequency", "Hz", 1, (Line("output_frequency", "Output"),)),
-    ChartWords("current", "Current", "A", 1, (Line("output_current", "Output"),)),
-    ChartWords("efficiency", "Efficiency", "%", 1, (Line("efficiency", "Efficiency"),)),
+    ChartWords("load", N_("Load"), "%", 1, (Line("output_real_power_pct", N_("Load")),)),
+    ChartWords("charge", N_("Battery charge"), "%", 1, (Line("state_of_charge", N_("Charge")),)),
+    ChartWords("runtime", N_("Runtime left"), "s", 0, (Line("runtime_remaining", N_("Runtime left")),)),
+    ChartWords(
+        "temperature",
+        N_("Battery temperature"),
+        "°C",
+        1,
+        (Line("battery_temperature", N_("Temperature")),),
+    ),
+    ChartWords("battery_voltage", N_("Battery voltage"), "V", 1, (Line("battery_voltage", N_("Battery")),)),
+    ChartWords("frequency", N_("Frequency"), "Hz", 1, (Line("output_frequency", N_("Output")),)),
+    ChartWords("current", N_("Current"), "A", 1, (Line("output_current", N_("Output")),)),
+    ChartWords("efficiency", N_("Efficiency"), "%", 1, (Line("efficiency", N_("Efficiency")),)),
 )
 BY_KEY: Final = {chart.key: chart for chart in CHARTS}
 DEFAULT: Final = ("voltage", "load", "charge")

@@ -15,9 +15,11 @@ from aiohttp import web
 
 from cloud.core import device_query
 from cloud.core.authz import Action
-from cloud.core.device_query import FILTERS, MAX_CHARS, Query, text_of
+from cloud.core.device_filters import FILTERS
+from cloud.core.device_query import MAX_CHARS, Query, text_of
 from cloud.core.device_state import FACES
 from cloud.core.fleet import LABELS
+from cloud.core.language import gettext
 from cloud.core.refusal import RefusedError
 from cloud.core.site_tree import TOP, URGENCY, Tree
 from cloud.services import fleet, placing
@@ -81,7 +83,7 @@ async def _list(request: web.Request, asked: Asked, listing: Listing | None, fau
         "link": _linking(asked),
         "states": [] if listing is None else _states(asked, listing),
         "place": None if listing is None else _place(asked, listing),
-        "orders": {order.value: label for order, label in LABELS.items()},
+        "orders": {order.value: gettext(label) for order, label in LABELS.items()},
         "filters": FILTERS,
         "max_chars": MAX_CHARS,
         "few": FEW,
@@ -171,7 +173,9 @@ def _shown(text: str) -> dict[int, str]:
     parts = [_ROW.fullmatch(part) for part in text.split(".")]
     shown = {int(part[1]): part[2] or "" for part in parts if part is not None and int(part[1]) < 1 << 63}
     if len(parts) > ON_A_SCREEN or None in parts:
-        raise Problem(ProblemCode.BAD_REQUEST, detail=f"ids names up to {ON_A_SCREEN} devices.")
+        raise Problem(
+            ProblemCode.BAD_REQUEST, detail=gettext("ids names up to {limit} devices.", limit=ON_A_SCREEN)
+        )
     return shown
 
 

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from cloud.core.language import gettext
 from cloud.services import outages
 from cloud.web.device_views import own_device
 from cloud.web.outage_facts import rows_of
@@ -16,7 +17,7 @@ async def list_outages(request: web.Request) -> web.Response:
     view, at_ms = await own_device(request), now_ms()
     text = request.query.get("before_ms", "")
     if text and not (text.isascii() and text.isdigit() and len(text) < 15):
-        raise Problem(ProblemCode.BAD_REQUEST, detail="before_ms is unix time in milliseconds.")
+        raise Problem(ProblemCode.BAD_REQUEST, detail=gettext("before_ms is unix time in milliseconds."))
     before_ms = int(text) if text else outages.END_OF_TIME_MS
     past = await outages.list_outages(request.app[POOL], view, at_ms, before_ms=before_ms)
     context = {

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cloud.core.device_state import Tone
+from cloud.core.language import gettext
 from cloud.core.outage import Ending, Outage
 from cloud.web.cause_words import cause_text
 from cloud.web.wording import number, span
@@ -24,24 +25,24 @@ def outage_words(outage: Outage, now_ms: int, *, known: bool) -> OutageWords:
 
 def _title(outage: Outage, now_ms: int, *, known: bool) -> str:
     if outage.lasted_ms is not None:
-        return f"{span(outage.lasted_ms / 1000)} on battery"
+        return gettext("{time} on battery", time=span(outage.lasted_ms / 1000))
     if outage.start_ms is None:
-        return "On battery until then; the beginning was not recorded"
+        return gettext("On battery until then; the beginning was not recorded")
     if outage.ending is Ending.LOST:
-        return "On battery; the end was not recorded"
+        return gettext("On battery; the end was not recorded")
     if known:
-        return f"On battery for {span((now_ms - outage.start_ms) / 1000)} now"
-    return "On battery when it was last heard; the end is not known yet"
+        return gettext("On battery for {time} now", time=span((now_ms - outage.start_ms) / 1000))
+    return gettext("On battery when it was last heard; the end is not known yet")
 
 
 def _detail(outage: Outage) -> str:
-    charge = outage.lowest_charge_pct
+    charge, unseen = outage.lowest_charge_pct, span(outage.unseen_ms / 1000)
     parts = [
         cause_text(outage.cause),
-        "" if charge is None else f"battery down to {number(charge, '%')}",
-        "battery was low" if outage.battery_low else "",
-        f"the UPS was silent for {span(outage.unseen_ms / 1000)} of it" if outage.unseen_ms >= 1000 else "",
-        "time uncertain" if outage.time_uncertain else "",
+        "" if charge is None else gettext("battery down to {charge}", charge=number(charge, "%")),
+        gettext("battery was low") if outage.battery_low else "",
+        gettext("the UPS was silent for {time} of it", time=unseen) if outage.unseen_ms >= 1000 else "",
+        gettext("time uncertain") if outage.time_uncertain else "",
     ]
     return " · ".join(part for part in parts if part)
 

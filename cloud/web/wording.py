@@ -8,6 +8,10 @@ from typing import Final
 
 from markupsafe import Markup
 
+from cloud.core.language import gettext, ngettext, spoken
+
+DECIMAL_COMMA: Final = frozenset({"de", "fr"})
+"""Languages of ours that write 230,4 for what English writes as 230.4."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -26,30 +30,32 @@ def ago(at_ms: int, now_ms: int) -> str:
     """``just now``, ``40 s ago``, ``3 min ago``, ``2 h ago``, ``5 days ago``."""
     age_s = max(0, (now_ms - at_ms) // 1000)
     if age_s < 5:
-        return "just now"
+        return gettext("just now")
     if age_s < _MINUTE_S:
-        return f"{age_s} s ago"
+        return gettext("{seconds} s ago", seconds=age_s)
     if age_s < _HOUR_S:
-        return f"{age_s // _MINUTE_S} min ago"
+        return gettext("{minutes} min ago", minutes=age_s // _MINUTE_S)
     if age_s < _DAY_S:
-        return f"{age_s // _HOUR_S} h ago"
-    days = age_s // _DAY_S
-    return "1 day ago" if days == 1 else f"{days} days ago"
+        return gettext("{hours} h ago", hours=age_s // _HOUR_S)
+    return ngettext("{count} day ago", "{count} days ago", age_s // _DAY_S)
 
 
 def span(length_s: float) -> str:
     """``45 s``, ``3 min``, ``1 h 20 min``, ``2 days 3 h``: rounded down, for promises are kept."""
     seconds = max(0, int(length_s))
     if seconds < _MINUTE_S:
-        return f"{seconds} s"
+        return gettext("{seconds} s", seconds=seconds)
     if seconds < _HOUR_S:
-        return f"{seconds // _MINUTE_S} min"
+        return gettext("{minutes} min", minutes=seconds // _MINUTE_S)
     if seconds < _DAY_S:
         hours, rest = divmod(seconds, _HOUR_S)
-        return f"{hours} h {rest // _MINUTE_S} min" if rest >= _MINUTE_S else f"{hours} h"
+        if rest < _MINUTE_S:
+            return gettext("{hours} h", hours=hours)
+        return gettext("{hours} h {minutes} min", hours=hours, minutes=rest // _MINUTE_S)
     days, rest = divmod(seconds, _DAY_S)
-    word = "1 day" if days == 1 else f"{days} days"
-    return f"{word} {rest // _HOUR_S} h" if rest >= _HOUR_S else word
+    if rest < _HOUR_S:
+        return ngettext("{count} day", "{count} days", days)
+    return ngettext("{count} day {hours} h", "{count} days {hours} h", days, hours=rest // _HOUR_S)
 
 
 def number(value: float | None, unit: str = "", digits: int = 0) -> str:
@@ -57,8 +63,13 @@ def number(value: float | None, unit: str = "", digits: int = 0) -> str:
     if value is None or math.isnan(value):
         return "–"
     rounded = f"{value:.{digits}f}"
-    text = rounded.removeprefix("-") if float(rounded) == 0 else rounded.replace("-", "−")
+    text = pointed(rounded.removeprefix("-") if float(rounded) == 0 else rounded.replace("-", "−"))
     return f"{text} {unit}" if unit else text
+
+
+def pointed(text: str) -> str:
+    """A number in digits with the decimal point or comma of the language that is spoken."""
+    return text.replace(".", ",") if spoken() in DECIMAL_COMMA else text
 
 
 # --- browsers -----------------------------------------------------------------------------------------------
@@ -89,8 +100,8 @@ def browser(user_agent: str) -> str:
     program = next((word for mark, word in _BROWSERS if mark in user_agent), "")
     system = next((word for mark, word in _SYSTEMS if mark in user_agent), "")
     if program and system:
-        return f"{program} on {system}"
-    return program or user_agent[:40].strip() or "Unknown browser"
+        return gettext("{program} on {system}", program=program, system=system)
+    return program or user_agent[:40].strip() or gettext("Unknown browser")
 
 
 # --- the brand ----------------------------------------------------------------------------------------------
@@ -109,9 +120,10 @@ class Brand:
     @property
     def already_invited(self) -> str:
         """Said when somebody is invited twice."""
-        return (
-            f"This co-worker has already been invited to the {self.exchange} portal."
-            " Please invite another co-worker."
+        return gettext(
+            "This co-worker has already been invited to the {exchange} portal."
+            " Please invite another co-worker.",
+            exchange=self.exchange,
         )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cloud.core.device_query import FILTERS, STATES
+from cloud.core.device_filters import FILTERS, STATES
 from cloud.core.fleet import Sort
 
 PAGE = Path(__file__).parents[2] / "docs" / "devices.md"

@@ -7,21 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.core.device_filters import FILTERS, STATES, NumberField, TextField
 from cloud.core.device_query import (
-    FILTERS,
     MAX_CHARS,
     MAX_TERMS,
-    STATES,
     At,
     Compare,
     Holds,
     Is,
     Measured,
-    NumberField,
     Query,
     QueryError,
     Term,
-    TextField,
     Word,
     parse,
     site_of,

@@ -13,7 +13,8 @@ import pytest
 from psycopg import sql
 
 from cloud.core.authz import Actor
-from cloud.core.device_query import Compare, Is, Measured, NumberField, Query, parse
+from cloud.core.device_filters import NumberField
+from cloud.core.device_query import Compare, Is, Measured, Query, parse
 from cloud.core.device_state import QUIET_MS, Condition, DeviceView, condition_of
 from cloud.core.fleet import Order, Place, Sort
 from cloud.core.site_tree import RANKS
