@@ -51,6 +51,8 @@ class Entry:
     parameters: Sequence[Field]
     body: Sequence[Field]
     example: str
+    upload: str
+    """What the file is that it takes as its body; empty where it takes none."""
     answer: Sequence[Field]
     answers: Sequence[Answer]
 
@@ -109,6 +111,7 @@ def _entry(method: str, path: str, operation: JSON, document: JSON) -> Entry:
         parameters=[_parameter(one, schemas) for one in operation["parameters"]],
         body=list(_fields(body, schemas)) if body else (),
         example=json.dumps(_example(body, schemas), indent=2, ensure_ascii=False) if body else "",
+        upload=operation.get("requestBody", {}).get("description", ""),
         answer=list(_fields(_schema_of(usual) or {}, schemas)),
         answers=[Answer(status, one["description"]) for status, one in operation["responses"].items()],
     )

@@ -65,6 +65,7 @@ class ProblemCode(StrEnum):
     OTHER_SLOT = "other_slot"
     LEAD_REFUSED = "lead_refused"
     SUPERSEDED = "superseded"
+    PHOTO_REFUSED = "photo_refused"
     SYSTEM_PROOF_INVALID = "system_proof_invalid"
     SYSTEM_REPORT_OLD = "system_report_old"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - no token
@@ -326,6 +327,11 @@ KINDS: dict[ProblemCode, ProblemKind] = {
             (ProblemCode.SYSTEM_REPORT_OLD, "A later report was taken", "Send one with a greater counter."),
         )
     },
+    ProblemCode.PHOTO_REFUSED: ProblemKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This photo cannot be searched",
+        "The member reason says why. Take another one, of the label only.",
+    ),
     ProblemCode.GROUP_NAME_WRONG: ProblemKind(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The typed name is not that of the outlet group",

@@ -41,6 +41,24 @@ async def receive(request: web.Request) -> bytes:
         raise Problem(ProblemCode.BAD_REQUEST, detail=TOO_SLOW) from None
 
 
+async def receive_plain(request: web.Request) -> bytes:
+    """The photo that is the body. Problem (bad_request, too_large)."""
+    if (request.content_length or 0) > MAX_BYTES:
+        raise Problem(ProblemCode.TOO_LARGE, detail=TOO_LARGE)
+    content = bytearray()
+    try:
+        async with asyncio.timeout(READ_S):
+            while chunk := await request.content.readany():
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise Problem(ProblemCode.TOO_LARGE, detail=TOO_LARGE)
+    except (HttpProcessingError, web.RequestPayloadError):
+        raise Problem(ProblemCode.BAD_REQUEST) from None
+    except TimeoutError:
+        raise Problem(ProblemCode.BAD_REQUEST, detail=TOO_SLOW) from None
+    return bytes(content)
+
+
 async def _read(request: web.Request) -> bytes:
     if request.content_type != "multipart/form-data":
         raise ValueError("no form with a photo")

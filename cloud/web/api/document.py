@@ -10,7 +10,7 @@ import msgspec
 from cloud.core.api_token import MEANINGS, Scope
 from cloud.web.api import once
 from cloud.web.api.kinds import ProblemDetails
-from cloud.web.api.operation import JSON_TYPE, PREFIX, Operation, Section
+from cloud.web.api.operation import JSON_TYPE, OCTETS, PREFIX, Operation, Section
 from cloud.web.middleware import FORM_HEADER, sets_up_factor
 from cloud.web.problems import KINDS, ProblemCode
 from cloud.web.responses import PROBLEM_TYPE
@@ -109,6 +109,12 @@ def _operation(one: Operation, schemas: _Schemas) -> JSON:
         described["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": schemas.of(one.body)}},
+        }
+    if one.upload:
+        described["requestBody"] = {
+            "required": True,
+            "description": one.upload,
+            "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
         }
     return described
 

@@ -63,6 +63,12 @@ class NoticePolicy(NewPolicy, kw_only=True):
     policy_id: int
 
 
+class OwnMails(Struct):
+    """Whether one's own mails of a policy are wanted."""
+
+    wanted: bool
+
+
 class Policies(Struct):
     """All of them, by number."""
 
@@ -234,6 +240,14 @@ async def _found(request: web.Request, policy_id: int) -> NoticePolicy:
 async def remove_policy(request: web.Request, policy_id: Number) -> None:
     """Nobody is told anything by it any more."""
     await noticeboard.remove_policy(request.app[POOL], actor_of(request), policy_id, now_ms())
+
+
+@SECTION.operation("PUT", "/notifications/policies/{policy_id}/mails")
+async def choose_mails(request: web.Request, policy_id: Number, body: OwnMails) -> None:
+    """Whether one gets the mails of a policy oneself; everybody may decide that for themselves."""
+    await noticeboard.subscribe(
+        request.app[POOL], actor_of(request), policy_id, wanted=body.wanted, now_ms=now_ms()
+    )
 
 
 @SECTION.operation("GET", "/notifications/channels")

@@ -30,6 +30,7 @@ from cloud.web.state import SETTINGS
 
 PREFIX: Final = "/api/v1"
 JSON_TYPE: Final = "application/json"
+OCTETS: Final = "application/octet-stream"
 MAX_BODY_BYTES: Final = 16 * 1024
 PERSON: Final[tuple[Scope, ...]] = ()
 """The scope of what only somebody who is logged in may do."""
@@ -83,6 +84,8 @@ class Operation:
     max_bytes: int
     marks: tuple[Mark, ...]
     media: tuple[str, ...]
+    upload: str
+    """What the body is that the function reads by itself, where it is no JSON."""
 
     @property
     def name(self) -> str:
@@ -128,12 +131,14 @@ class Section:
         max_bytes: int = MAX_BODY_BYTES,
         marks: Sequence[Mark] = (),
         media: Sequence[str] = (JSON_TYPE,),
+        upload: str = "",
     ) -> Callable[[F], F]:
         """Register a function. ``statuses``: meaning of each status it answers with, the usual one first;
         ``problems``: what may go wrong beside what always may; ``answer``: type, where the function makes the
         response itself; ``marks``: for its handler; ``media``: types of an answer that may be long, and is
         therefore not given to HEAD; ``scope``: which one a token needs, if not the section's; any of several,
-        or ``PERSON``; ``has_secret``: the answer must not be kept.
+        or ``PERSON``; ``has_secret``: the answer must not be kept; ``upload``: what the body is that the
+        function reads by itself, within its own bounds.
         """
         usual_scope = self.reads if method == "GET" else self.writes
         needed = usual_scope if scope is None else scope
@@ -179,6 +184,7 @@ class Section:
                     max_bytes=max_bytes,
                     marks=(*marks, public) if is_public else (*marks, bearer.accepting(scopes)),
                     media=tuple(media),
+                    upload=upload,
                 )
             )
             return function

@@ -50,8 +50,9 @@ async function send(form: HTMLFormElement): Promise<void> {
   const token = byId<HTMLInputElement>("api-token")?.value.trim() ?? "";
   if (token) headers.set("Authorization", `Bearer ${token}`);
   else if (method !== "GET") headers.set("X-Form-Token", form.dataset["formToken"] ?? "");
-  const body = byId<HTMLTextAreaElement>("body")?.value ?? null;
-  if (body !== null) headers.set("Content-Type", "application/json");
+  const json = byId<HTMLTextAreaElement>("body")?.value ?? null;
+  if (json !== null) headers.set("Content-Type", "application/json");
+  const body = json ?? byId<HTMLInputElement>("body-file")?.files?.[0] ?? null;
   const began = performance.now();
   const answer = await fetch(address, { method, headers, body, credentials: token ? "omit" : "same-origin" });
   const text = await answer.text();

@@ -56,9 +56,9 @@ async def test_no_body_of_the_api_is_a_fault_of_ours(portal: Portal, ada: Somebo
         if operation.body is None:
             continue
         for body in bodies(operation, ids):
-            answer = await ask(ada, method, route.format_map(world.ids), body)
+            answer = await ask(ada, method, route.format_map({**HARMLESS, **world.ids}), body)
             assert answer.status < SERVER_FAULT, (method, route, body[:200])
-            if "problem" in answer.headers["Content-Type"]:
+            if "problem" in answer.headers.get("Content-Type", ""):  # what is done answers with nothing
                 assert json.loads(answer.text)["code"] in problems_of(operation), (method, route, answer.text)
             count += 1
     assert count > 500
