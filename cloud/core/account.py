@@ -7,9 +7,11 @@ none of the passwords that everybody tries first. Long passwords and any Unicode
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cloud.core.language import N_, gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 
 PASSWORD_MIN_CHARS = 8
@@ -67,9 +69,9 @@ class Email:
         """Address with blanks around it removed; AccountError when it cannot be one."""
         value = unicodedata.normalize("NFC", text.strip())
         if not value:
-            raise AccountError("email", "Please enter email address")
+            raise AccountError("email", gettext("Please enter email address"))
         if len(value) > EMAIL_MAX_CHARS or not _EMAIL.fullmatch(value):
-            message = "You have entered an invalid email address. Please re-enter the email address."
+            message = gettext("You have entered an invalid email address. Please re-enter the email address.")
             raise AccountError("email", message)
         return cls(value, fold_email(value))
 
@@ -86,13 +88,17 @@ class PasswordFault(StrEnum):
 
 
 PASSWORD_TEXTS: dict[PasswordFault, str] = {
-    PasswordFault.TOO_SHORT: "The password must be at least 8 characters in length.",
-    PasswordFault.TOO_LONG: f"The password may have {PASSWORD_MAX_CHARS} characters at most.",
-    PasswordFault.TOO_FEW_KINDS: "The password must use at least 3 of four character types: upper case "
-    "letters, lower case letters, numbers and symbols.",
-    PasswordFault.HAS_NAME: "The password cannot contain your first name or last name.",
-    PasswordFault.HAS_EMAIL: "Cannot contain email or part of email.",
-    PasswordFault.COMMON: "This password is one of the first that anybody tries. Please choose another one.",
+    PasswordFault.TOO_SHORT: N_("The password must be at least 8 characters in length."),
+    PasswordFault.TOO_LONG: N_("The password may have {count} characters at most."),
+    PasswordFault.TOO_FEW_KINDS: N_(
+        "The password must use at least 3 of four character types: upper case "
+        "letters, lower case letters, numbers and symbols."
+    ),
+    PasswordFault.HAS_NAME: N_("The password cannot contain your first name or last name."),
+    PasswordFault.HAS_EMAIL: N_("Cannot contain email or part of email."),
+    PasswordFault.COMMON: N_(
+        "This password is one of the first that anybody tries. Please choose another one."
+    ),
 }
 
 
@@ -111,6 +117,11 @@ def password_faults(password: str, *, email: Email, first_name: str, last_name: 
         PasswordFault.COMMON: folded in _COMMON,
     }
     return [fault for fault, found in faults.items() if found]
+
+
+def told(faults: Iterable[PasswordFault]) -> str:
+    """The faults for people, in the language that is spoken."""
+    return " ".join(gettext(PASSWORD_TEXTS[fault], count=PASSWORD_MAX_CHARS) for fault in faults)
 
 
 def normalise_password(password: str) -> str:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cloud.core.account import AccountError
+from cloud.core.language import N_, gettext
 
 PREFIX: Final = "scat_"
 RANDOM_BYTES: Final = 30
@@ -57,23 +58,29 @@ class Scope(StrEnum):
 
 MEANINGS: Final[Mapping[Scope, str]] = MappingProxyType(
     {
-        Scope.DEVICES_READ: "See devices with their readings, events, outages, settings, alarms and rules, "
-        "and export them.",
-        Scope.DEVICES_WRITE: "Name devices, change their settings and rules, arrange sites, "
-        "acknowledge alarms.",
-        Scope.CLAIMS: "Claim devices, one by one or by a list, and look after these claims.",
-        Scope.OWNERSHIP: "Answer claimants, keep devices, withdraw or decline offers, "
-        "mark devices as stolen.",
-        Scope.CONTROL: "Send commands: identify, mute, self-test, calibration. "
-        "Outlets are switched by people only.",
-        Scope.NOTIFICATIONS: "See and change who is told what, and by which channel.",
-        Scope.COMPANY_READ: "See the company’s details and members.",
-        Scope.COMPANY_WRITE: "Change the company’s details, invite members, change their roles.",
-        Scope.AUDIT_READ: "Read what people did in the company.",
-        Scope.METRICS_READ: "Read the metrics of all devices, for Prometheus.",
-        Scope.SYSTEMS_READ: "See registered building systems, their data, codes, history and offers.",
-        Scope.SYSTEMS_WRITE: "Register systems, associate System IDs, write what is registered, "
-        "lead and shadow, invite to free slots.",
+        Scope.DEVICES_READ: N_(
+            "See devices with their readings, events, outages, settings, alarms and rules, and export them."
+        ),
+        Scope.DEVICES_WRITE: N_(
+            "Name devices, change their settings and rules, arrange sites, acknowledge alarms."
+        ),
+        Scope.CLAIMS: N_("Claim devices, one by one or by a list, and look after these claims."),
+        Scope.OWNERSHIP: N_(
+            "Answer claimants, keep devices, withdraw or decline offers, mark devices as stolen."
+        ),
+        Scope.CONTROL: N_(
+            "Send commands: identify, mute, self-test, calibration. Outlets are switched by people only."
+        ),
+        Scope.NOTIFICATIONS: N_("See and change who is told what, and by which channel."),
+        Scope.COMPANY_READ: N_("See the company’s details and members."),
+        Scope.COMPANY_WRITE: N_("Change the company’s details, invite members, change their roles."),
+        Scope.AUDIT_READ: N_("Read what people did in the company."),
+        Scope.METRICS_READ: N_("Read the metrics of all devices, for Prometheus."),
+        Scope.SYSTEMS_READ: N_("See registered building systems, their data, codes, history and offers."),
+        Scope.SYSTEMS_WRITE: N_(
+            "Register systems, associate System IDs, write what is registered, "
+            "lead and shadow, invite to free slots."
+        ),
     }
 )
 
@@ -107,9 +114,9 @@ def parse_name(text: str) -> str:
     """What a person calls a token. AccountError (name)."""
     name = " ".join(text.split())
     if not name:
-        raise AccountError("name", "Please enter a name, as in “Nightly report”.")
+        raise AccountError("name", gettext("Please enter a name, as in “Nightly report”."))
     if len(name) > NAME_MAX_CHARS or not name.isprintable():
-        raise AccountError("name", f"Please use at most {NAME_MAX_CHARS} characters.")
+        raise AccountError("name", gettext("Please use at most {count} characters.", count=NAME_MAX_CHARS))
     return name
 
 
@@ -117,14 +124,14 @@ def parse_scopes(texts: Collection[str]) -> tuple[Scope, ...]:
     """Scopes without repetition, in the order of :class:`Scope`. AccountError (scopes)."""
     chosen = tuple(scope for scope in Scope if scope in texts)
     if not chosen:
-        raise AccountError("scopes", "Please choose what the token may be used for.")
+        raise AccountError("scopes", gettext("Please choose what the token may be used for."))
     if set(texts) - set(Scope):
-        raise AccountError("scopes", "There is no such scope.")
+        raise AccountError("scopes", gettext("There is no such scope."))
     return chosen
 
 
 def expiry_ms(days: int, now_ms: int) -> int:
     """When a token that lives so many days ends. AccountError (expires_days)."""
     if not 1 <= days <= MAX_LIFE_DAYS:
-        raise AccountError("expires_days", f"A token lives 1 to {MAX_LIFE_DAYS} days.")
+        raise AccountError("expires_days", gettext("A token lives 1 to {count} days.", count=MAX_LIFE_DAYS))
     return now_ms + days * DAY_MS

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cloud.core.account import AccountError
+from cloud.core.language import N_, gettext
 
 RATINGS: Final = range(1, 6)
 COMMENT_MAX_CHARS: Final = 1000
@@ -12,7 +13,7 @@ COMMENT_MAX_CHARS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class HelpPage:
-    """A page at ``/help/`` and its name there."""
+    """A page at ``/help/`` and its name there; ``title`` and ``about`` are said with ``gettext``."""
 
     name: str
     title: str
@@ -29,13 +30,13 @@ HELP_PAGES: Final[Mapping[str, HelpPage]] = {
     for page in (
         HelpPage(
             "adding-your-device",
-            "Adding your device: issues",
-            "What the page of your UPS says while you register it, and what to do.",
+            N_("Adding your device: issues"),
+            N_("What the page of your UPS says while you register it, and what to do."),
         ),
         HelpPage(
             "camera",
-            "Camera help",
-            "Where each browser keeps its answer to the scanner, and what else helps.",
+            N_("Camera help"),
+            N_("Where each browser keeps its answer to the scanner, and what else helps."),
         ),
     )
 }
@@ -52,10 +53,15 @@ class Opinion:
 def check_opinion(rating: str, comment: str) -> Opinion:
     """An opinion as it was typed. AccountError names the field."""
     if rating not in {str(number) for number in RATINGS}:
-        raise AccountError("rating", f"Please choose a number from {RATINGS[0]} to {RATINGS[-1]}.")
+        raise AccountError(
+            "rating",
+            gettext("Please choose a number from {first} to {last}.", first=RATINGS[0], last=RATINGS[-1]),
+        )
     text = "\n".join(
         "".join(char for char in line if char.isprintable()) for line in comment.strip().splitlines()
     )
     if len(text) > COMMENT_MAX_CHARS:
-        raise AccountError("comment", f"Please use at most {COMMENT_MAX_CHARS} characters.")
+        raise AccountError(
+            "comment", gettext("Please use at most {count} characters.", count=COMMENT_MAX_CHARS)
+        )
     return Opinion(int(rating), text)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from cloud.core.account import AccountError
+from cloud.core.language import gettext
 from cloud.core.sign_up import line_of
 
 NAME_MAX_CHARS: Final = 60
@@ -77,7 +78,9 @@ def passkey_name(text: str) -> str:
     """A name as it is stored. AccountError (field ``name``)."""
     name = line_of(text)
     if not name:
-        raise AccountError("name", "Please give the passkey a name.")
+        raise AccountError("name", gettext("Please give the passkey a name."))
     if len(name) > NAME_MAX_CHARS:
-        raise AccountError("name", f"The name may have {NAME_MAX_CHARS} characters at most.")
+        raise AccountError(
+            "name", gettext("The name may have {count} characters at most.", count=NAME_MAX_CHARS)
+        )
     return name

@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from typing import Final
 
 from cloud.core.account import AccountError
+from cloud.core.language import N_, gettext
 from cloud.core.location import LOCATIONS
-from cloud.core.sign_up import TEXT_MAX_CHARS, FormError, line_of, person_name
+from cloud.core.sign_up import TEXT_MAX_CHARS, FormError, line_of, person_name, too_long
 
 NAMES: Final = ("first_name", "last_name")
 ADDRESS: Final[Mapping[str, str]] = {
-    "address": "Address",
-    "city": "City",
-    "zip_code": "Zip Code",
-    "state_province": "State/Province",
-    "phone": "Phone",
+    "address": N_("Address"),
+    "city": N_("City"),
+    "zip_code": N_("Zip Code"),
+    "state_province": N_("State/Province"),
+    "phone": N_("Phone"),
 }
 FIELDS: Final = (*NAMES, "language", "time_zone", "location", *ADDRESS)
 """The columns of an account that its owner changes here; password and e-mail have ways of their own."""
@@ -33,13 +34,13 @@ def parse_profile(form: Mapping[str, str], time_zones: frozenset[str]) -> dict[s
             except AccountError as error:
                 faults[field] = str(error)
         elif field == "language" and not _LANGUAGE.fullmatch(value):
-            faults[field] = "Please choose a language."
+            faults[field] = gettext("Please choose a language.")
         elif field == "time_zone" and value not in time_zones:
-            faults[field] = "Please choose a time zone."
+            faults[field] = gettext("Please choose a time zone.")
         elif field == "location" and value and value not in LOCATIONS:
-            faults[field] = "Please choose a location."
+            faults[field] = gettext("Please choose a location.")
         elif field in ADDRESS and len(value) > TEXT_MAX_CHARS:
-            faults[field] = f"{ADDRESS[field]} may have {TEXT_MAX_CHARS} characters at most."
+            faults[field] = too_long(ADDRESS[field])
     if faults:
         raise FormError(faults)
     return values

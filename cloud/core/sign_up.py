@@ -11,50 +11,51 @@ from typing import Final
 
 from cloud.core.account import (
     NAME_MAX_CHARS,
-    PASSWORD_TEXTS,
     AccountError,
     Email,
     password_faults,
+    told,
 )
+from cloud.core.language import N_, gettext
 from cloud.core.location import LOCATIONS, WITH_STATES, WITHOUT_STATES
 
 SIGN_UP_LIFE_MS: Final = 3_600_000
 TEXT_MAX_CHARS: Final = 200
 
 BUSINESS_TYPES: Final = (
-    "Business user",
-    "Consultant or designer",
-    "Contractor or installer",
-    "Distributor or wholesaler",
-    "Education or research",
-    "Government",
-    "IT reseller or service provider",
-    "Manufacturer",
-    "System integrator",
-    "Other",
+    N_("Business user"),
+    N_("Consultant or designer"),
+    N_("Contractor or installer"),
+    N_("Distributor or wholesaler"),
+    N_("Education or research"),
+    N_("Government"),
+    N_("IT reseller or service provider"),
+    N_("Manufacturer"),
+    N_("System integrator"),
+    N_("Other"),
 )
 AREAS_OF_FOCUS: Final = (
-    "Buildings",
-    "Data centers and server rooms",
-    "Edge and network closets",
-    "Energy and infrastructure",
-    "Industrial automation",
-    "Office and workplace",
-    "Other",
+    N_("Buildings"),
+    N_("Data centers and server rooms"),
+    N_("Edge and network closets"),
+    N_("Energy and infrastructure"),
+    N_("Industrial automation"),
+    N_("Office and workplace"),
+    N_("Other"),
 )
 INDUSTRY_SEGMENTS: Final = (
-    "Banking and insurance",
-    "Education",
-    "Energy and utilities",
-    "Government",
-    "Healthcare",
-    "Hotels",
-    "Information technology",
-    "Manufacturing",
-    "Retail",
-    "Telecommunications",
-    "Transportation",
-    "Other",
+    N_("Banking and insurance"),
+    N_("Education"),
+    N_("Energy and utilities"),
+    N_("Government"),
+    N_("Healthcare"),
+    N_("Hotels"),
+    N_("Information technology"),
+    N_("Manufacturing"),
+    N_("Retail"),
+    N_("Telecommunications"),
+    N_("Transportation"),
+    N_("Other"),
 )
 Choices = Mapping[str, tuple[str, ...]]
 """Field → what its list offers."""
@@ -64,25 +65,25 @@ CHOICES: Final[Choices] = {
     "industry_segment": INDUSTRY_SEGMENTS,
 }
 """The lists as they come; an installation has its own by its settings."""
-NOT_APPLICABLE: Final = "Not applicable"
-"""The State/Province of a country that has none."""
+NOT_APPLICABLE: Final = N_("Not applicable")
+"""The State/Province of a country that has none, as it is stored; pages say it in their language."""
 _NO_STATE: Final = frozenset({"not applicable", "n/a", "na", "none", "-", "–"})
 LABELS: Final[Mapping[str, str]] = {
-    "company_name": "Company Name",
-    "business_type": "Business Type",
-    "area_of_focus": "Area of Focus",
-    "industry_segment": "Industry Segment",
-    "address": "Address",
-    "city": "City",
-    "zip_code": "Zip Code",
-    "location": "Location",
-    "state_province": "State/Province",
+    "company_name": N_("Company Name"),
+    "business_type": N_("Business Type"),
+    "area_of_focus": N_("Area of Focus"),
+    "industry_segment": N_("Industry Segment"),
+    "address": N_("Address"),
+    "city": N_("City"),
+    "zip_code": N_("Zip Code"),
+    "location": N_("Location"),
+    "state_province": N_("State/Province"),
 }
 """The fields of page two, with their names on the page."""
 CONTACT: Final[Mapping[str, str]] = {
-    "contact_name": "Contact Name",
-    "contact_email": "Contact Email",
-    "contact_phone": "Contact Phone",
+    "contact_name": N_("Contact Name"),
+    "contact_email": N_("Contact Email"),
+    "contact_phone": N_("Contact Phone"),
 }
 """The company's contact, for a personalized service and faster technical support."""
 REQUIRED: Final = frozenset(LABELS) - {"area_of_focus", "industry_segment"}
@@ -145,9 +146,9 @@ def parse_page_one(*, email: str, first_name: str, last_name: str, password: str
         password, email=address or Email("@", "@"), first_name=first_name, last_name=last_name
     )
     if complaints:
-        faults["password"] = " ".join(PASSWORD_TEXTS[fault] for fault in complaints)
+        faults["password"] = told(complaints)
     if location not in LOCATIONS:
-        faults["location"] = "Please choose a location."
+        faults["location"] = gettext("Please choose a location.")
     if faults or address is None:
         raise FormError(faults)
     return PageOne(address, names["first_name"], names["last_name"], password, location)
@@ -178,7 +179,7 @@ def parse_company(form: Mapping[str, str], choices: Choices = CHOICES) -> dict[s
     for field in CONTACT:
         values[field] = line_of(form.get(field, ""))
         if len(values[field]) > TEXT_MAX_CHARS:
-            faults[field] = f"{CONTACT[field]} may have {TEXT_MAX_CHARS} characters at most."
+            faults[field] = too_long(CONTACT[field])
     if values["contact_email"]:
         try:
             Email.parse(values["contact_email"])
@@ -194,23 +195,30 @@ def _page_two(form: Mapping[str, str], choices: Choices) -> tuple[dict[str, str]
     """Values, and what is wrong with them."""
     values = {field: line_of(form.get(field, "")) for field in LABELS}
     faults: dict[str, str] = {}
-    if values["state_province"].casefold() in {"", *_NO_STATE}:
+    if values["state_province"].casefold() in {"", *_NO_STATE, gettext(NOT_APPLICABLE).casefold()}:
         if values["location"] in WITHOUT_STATES or values["state_province"]:
             values["state_province"] = NOT_APPLICABLE
         if values["location"] in WITH_STATES:
             values["state_province"] = ""
     for field, value in values.items():
         if not value and field in REQUIRED:
-            faults[field] = f"{LABELS[field]} is required."
+            faults[field] = gettext("{field} is required.", field=gettext(LABELS[field]))
         elif len(value) > TEXT_MAX_CHARS:
-            faults[field] = f"{LABELS[field]} may have {TEXT_MAX_CHARS} characters at most."
+            faults[field] = too_long(LABELS[field])
         elif "://" in value:  # it stands in invitations
-            faults[field] = f"{LABELS[field]} cannot hold a link."
+            faults[field] = gettext("{field} cannot hold a link.", field=gettext(LABELS[field]))
         elif value and field in choices and value not in choices[field]:
-            faults[field] = f"Please choose one of the list for {LABELS[field]}."
+            faults[field] = gettext(
+                "Please choose one of the list for {field}.", field=gettext(LABELS[field])
+            )
     if values["location"] and values["location"] not in LOCATIONS:
-        faults["location"] = "Please choose a location."
+        faults["location"] = gettext("Please choose a location.")
     return values, faults
+
+
+def too_long(label: str) -> str:
+    """Said of a field of this name whose value is too long."""
+    return gettext("{field} may have {count} characters at most.", field=gettext(label), count=TEXT_MAX_CHARS)
 
 
 def person_name(field: str, text: str) -> str:
@@ -221,7 +229,9 @@ def person_name(field: str, text: str) -> str:
     value = " ".join(text.split())
     bad = not value.isprintable() or any(char in "/\\<>@:" for char in value)
     if not value or len(value) > NAME_MAX_CHARS or bad:
-        raise AccountError(field, f"Please enter a name of 1 to {NAME_MAX_CHARS} characters.")
+        raise AccountError(
+            field, gettext("Please enter a name of 1 to {count} characters.", count=NAME_MAX_CHARS)
+        )
     return value
 
 

@@ -185,6 +185,18 @@ async def email_of(connection: Connection, account_id: int) -> str:
     return str(await _value(connection, "SELECT email FROM account WHERE account_id = %s", account_id))
 
 
+async def language_of(connection: Connection, account_id: int) -> str:
+    """The language in which somebody's mails are written; LookupError where there is no such account."""
+    return str(await _value(connection, "SELECT language FROM account WHERE account_id = %s", account_id))
+
+
+async def language_at(connection: Connection, email_norm: str) -> str | None:
+    """The language of the account with this address (folded); None where no account has it."""
+    cursor = await connection.execute("SELECT language FROM account WHERE email_norm = %s", [email_norm])
+    row = await cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
 async def password_hash_of(connection: Connection, account_id: int) -> str:
     """The stored hash of an account's password; LookupError where there is none."""
     statement: Final = "SELECT password_hash FROM account WHERE account_id = %s"

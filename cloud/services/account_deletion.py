@@ -17,6 +17,7 @@ RefusedError fresh_needed, last_owner, not_found (no such taker).
 from dataclasses import dataclass
 
 from cloud.core.authz import Action, Actor, Role
+from cloud.core.language import speaking
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts, closing, companies, outbox, profiles, systems
 from cloud.postgres.accounts import Session
@@ -105,6 +106,7 @@ async def _erase(
     connection: Connection, kit: Kit, account_id: int, outlook: Outlook, hand_to: int | None, now_ms: int
 ) -> None:
     email = await accounts.email_of(connection, account_id)
+    language = await accounts.language_of(connection, account_id)
     await profiles.erase(connection, account_id, now_ms)
     for part in outlook.closing:
         await profiles.close_company(connection, part.company_id, now_ms)
@@ -116,7 +118,9 @@ async def _erase(
         account_id=account_id,
         detail={"closed": [part.company_id for part in outlook.closing], "handed_to": hand_to},
     )
-    await outbox.put(connection, letters.account_deleted(kit, email, now_ms))
+    with speaking(language):
+        letter = letters.account_deleted(kit, email, now_ms)
+    await outbox.put(connection, letter)
 
 
 def _must_be_possible(outlook: Outlook, hand_to: int | None) -> None:

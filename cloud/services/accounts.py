@@ -9,12 +9,13 @@ from cloud.core.account import (
     FORGET_MS,
     PACES,
     PASSWORD_MAX_CHARS,
-    PASSWORD_TEXTS,
     AccountError,
     Email,
     delay_ms,
     password_faults,
+    told,
 )
+from cloud.core.language import gettext
 from cloud.core.sign_up import person_name
 from cloud.postgres import accounts
 from cloud.postgres.pool import Pool
@@ -65,7 +66,7 @@ async def create_account(
     first, last = person_name("first_name", first_name), person_name("last_name", last_name)
     faults = password_faults(password, email=address, first_name=first, last_name=last)
     if faults:
-        raise AccountError("password", " ".join(PASSWORD_TEXTS[fault] for fault in faults))
+        raise AccountError("password", told(faults))
     password_hash = await passwords.hash(password)
     try:
         account_id, company_id = await accounts.insert_account(
@@ -79,7 +80,7 @@ async def create_account(
             verified=verified,
         )
     except accounts.EmailTakenError as error:
-        raise AccountError("email", "An account with this email address exists already.") from error
+        raise AccountError("email", gettext("An account with this email address exists already.")) from error
     await accounts.audit(pool, "account_created", now_ms=now_ms, account_id=account_id, company_id=company_id)
     return Identity(account_id, company_id)
 

@@ -18,6 +18,7 @@ from cloud.core.api_token import (
     parse_scopes,
     text_of,
 )
+from cloud.core.language import gettext, speaking
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts, api_tokens, companies, outbox
 from cloud.postgres.accounts import Session
@@ -53,9 +54,8 @@ async def make(
         if await companies.role_of(connection, session.company_id, session.account_id) is None:
             raise RefusedError(RefusalCode.NOT_FOUND)
         if await api_tokens.count(connection, session.company_id, session.account_id) >= MAX_TOKENS:
-            raise RefusedError(
-                RefusalCode.TOO_MANY_OPEN, text=f"You have {MAX_TOKENS} tokens. Please revoke one first."
-            )
+            told = gettext("You have {count} tokens. Please revoke one first.", count=MAX_TOKENS)
+            raise RefusedError(RefusalCode.TOO_MANY_OPEN, text=told)
         new = NewToken(
             hash_of(text), session.company_id, session.account_id, name, chosen, now_ms, expires_ms
         )
@@ -73,10 +73,10 @@ async def make(
                 "expires_ms": expires_ms,
             },
         )
-        what = f"An API token was made: {name}."
-        await outbox.put(
-            connection, letters.notice(kit, session.email, "token_made", what, now_ms, session.account_id)
-        )
+        with speaking(session.language):
+            what = gettext("An API token was made: {name}.", name=name)
+            letter = letters.notice(kit, session.email, "token_made", what, now_ms, session.account_id)
+        await outbox.put(connection, letter)
     return Made(token_id, text, expires_ms)
 
 

@@ -27,6 +27,7 @@ from typing import Final
 
 from cloud.core.account import Email
 from cloud.core.authz import Action, Actor, NotAllowedError, Role
+from cloud.core.language import gettext, speaking, spoken
 from cloud.core.membership import INVITATION_LIFE_MS, must_change_role, must_invite, must_remove
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import choices_with, parse_company
@@ -105,10 +106,10 @@ async def remove(kit: Kit, actor: Actor, account_id: int, now_ms: int) -> None:
         await audit(connection, "member_removed", actor, now_ms, member=account_id, role=member.role)
         await _give_home(connection, member, now_ms)
         name = await companies.name_of(connection, actor.company_id)
-        what = f"You are no longer a member of {name}."
-        await outbox.put(
-            connection, letters.notice(kit, member.email, "member_removed", what, now_ms, account_id)
-        )
+        with speaking(await accounts.language_of(connection, account_id)):
+            what = gettext("You are no longer a member of {company}.", company=name)
+            letter = letters.notice(kit, member.email, "member_removed", what, now_ms, account_id)
+        await outbox.put(connection, letter)
 
 
 async def _give_home(connection: Connection, member: Member, now_ms: int) -> None:
@@ -170,10 +171,10 @@ async def _must_not_flood(connection: Connection, company_id: int, email_norm: s
     """RefusedError too_fast where the mail just written is too many for a day; the rollback removes it."""
     sent, sent_here = await companies.invitations_since(connection, company_id, email_norm, now_ms - DAY_MS)
     if sent_here > MAX_INVITATIONS_EACH_A_DAY:
-        text = "This address was invited several times today. Please try again tomorrow."
+        text = gettext("This address was invited several times today. Please try again tomorrow.")
         raise RefusedError(RefusalCode.TOO_FAST, text=text, field="email")
     if sent > MAX_INVITATIONS_A_DAY:
-        text = "Your company has sent very many invitations today. Please try again tomorrow."
+        text = gettext("Your company has sent very many invitations today. Please try again tomorrow.")
         raise RefusedError(RefusalCode.TOO_FAST, text=text)
 
 
@@ -217,14 +218,15 @@ async def resend(kit: Kit, actor: Actor, invitation_id: int, now_ms: int) -> Inv
 async def _mail_invitation(
     kit: Kit, connection: Connection, found: Invitation, token: str, now_ms: int
 ) -> None:
-    letter = letters.invitation(
-        kit,
-        found.email,
-        inviter=found.inviter,
-        company=found.company_name,
-        token=token,
-        now_ms=now_ms,
-    )
+    with speaking(await accounts.language_at(connection, found.email_norm) or spoken()):
+        letter = letters.invitation(
+            kit,
+            found.email,
+            inviter=found.inviter,
+            company=found.company_name,
+            token=token,
+            now_ms=now_ms,
+        )
     await outbox.put(connection, letter)
 
 

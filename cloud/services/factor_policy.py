@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from cloud.core.authz import Action, Actor
+from cloud.core.language import gettext, speaking
 from cloud.core.refusal import RefusalCode, RefusedError
+from cloud.postgres import accounts, factor_rules, outbox
 from cloud.postgres import companies as company_rows
-from cloud.postgres import factor_rules, outbox
 from cloud.postgres.accounts import Session
 from cloud.postgres.factor_rules import FactorRule
 from cloud.services import letters, second_factor
@@ -53,14 +54,14 @@ async def read(kit: Kit, actor: Actor) -> Policy:
 async def require(kit: Kit, session: Session, *, grace_days: int, fresh: bool, now_ms: int) -> None:
     """From now on all members need one. Said again it changes the grace, and not since when."""
     if grace_days not in GRACE_DAYS:
-        text = "Please choose how long members have for it."
+        text = gettext("Please choose how long members have for it.")
         raise RefusedError(RefusalCode.FIELD_INVALID, field="grace_days", text=text)
     actor = Actor(session.account_id, session.company_id, session.role)
     async with kit.pool.connection() as connection, connection.transaction():
         await role_now(connection, actor, Action.MEMBERS)
         people = await company_rows.members(connection, actor.company_id)
         if not any(one.two_factor for one in people if one.account_id == actor.account_id):
-            text = "Please turn on Two-Factor Authentication for your own account first."
+            text = gettext("Please turn on Two-Factor Authentication for your own account first.")
             raise RefusedError(RefusalCode.FACTOR_OFF, text=text)
         second_factor.must_be_fresh(fresh)
         before = await factor_rules.find(connection, actor.company_id)
@@ -71,9 +72,10 @@ async def require(kit: Kit, session: Session, *, grace_days: int, fresh: bool, n
             for one in people:
                 if not one.two_factor:
                     due_ms = now_ms + grace_days * DAY_MS
-                    letter = letters.factor_required(
-                        kit, one.email, session.company_name, due_ms, now_ms, one.account_id
-                    )
+                    with speaking(await accounts.language_of(connection, one.account_id)):
+                        letter = letters.factor_required(
+                            kit, one.email, session.company_name, due_ms, now_ms, one.account_id
+                        )
                     await outbox.put(connection, letter)
 
 

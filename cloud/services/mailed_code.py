@@ -5,6 +5,7 @@ import secrets
 from typing import Final
 
 from cloud.core import one_time_code
+from cloud.core.language import N_, gettext
 from cloud.core.one_time_code import Purpose
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts, factors, sign_ups
@@ -13,7 +14,7 @@ from cloud.services.kit import Kit
 from cloud.services.mail_pace import subject_of
 
 SCOPE: Final = "code"
-ENOUGH: Final = "Too many wrong codes were entered for this email address. Please try again tomorrow."
+ENOUGH: Final = N_("Too many wrong codes were entered for this email address. Please try again tomorrow.")
 
 
 async def issue(
@@ -55,7 +56,7 @@ async def check(
             connection, SCOPE, subject, now_ms, one_time_code.ADDRESS_FORGET_MS
         )
         if tries >= one_time_code.ADDRESS_TRIES:
-            raise RefusedError(RefusalCode.CODE_SPENT, text=ENOUGH, field="code")
+            raise RefusedError(RefusalCode.CODE_SPENT, text=gettext(ENOUGH), field="code")
         wanted = await sign_ups.count_try(connection, purpose, holder, now_ms)
         if wanted is not None:
             await factors.set_attempts(connection, SCOPE, subject, tries + 1, now_ms)

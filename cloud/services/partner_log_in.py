@@ -18,6 +18,7 @@ The sign-up itself is that of :mod:`cloud.services.signing_up`; the partner's wo
 from dataclasses import dataclass
 
 from cloud.core.account import Email
+from cloud.core.language import N_, gettext, speaking
 from cloud.core.partner import PartnerPerson
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import SIGN_UP_LIFE_MS
@@ -92,7 +93,9 @@ async def connect(
     """Connect an identity with the account that is logged in. Done twice, it is done."""
     _must_be_fresh(fresh)
     if Email.parse(email).folded != Email.parse(session.email).folded:
-        text = f"The other account has the address {email}, which is not that of this one."
+        text = gettext(
+            "The other account has the address {email}, which is not that of this one.", email=email
+        )
         raise RefusedError(RefusalCode.OTHER_ADDRESS, text=text)
     partner = {"issuer": issuer, "subject": subject}
     async with kit.pool.connection() as connection, connection.transaction():
@@ -100,7 +103,7 @@ async def connect(
         if not await partners.connect(connection, partner, session.account_id, email, now_ms):
             raise RefusedError(RefusalCode.PARTNER_TAKEN)
         if before is None:
-            what = "A log-in with an account of another portal was connected."
+            what = N_("A log-in with an account of another portal was connected.")
             await _tell(kit, connection, session, "partner_connected", what, now_ms)
 
 
@@ -110,7 +113,7 @@ async def disconnect(kit: Kit, session: Session, issuer: str, *, fresh: bool, no
     async with kit.pool.connection() as connection, connection.transaction():
         if not await partners.disconnect(connection, issuer, session.account_id):
             raise RefusedError(RefusalCode.NOT_FOUND)
-        what = "The log-in with an account of another portal was disconnected."
+        what = N_("The log-in with an account of another portal was disconnected.")
         await _tell(kit, connection, session, "partner_disconnected", what, now_ms)
 
 
@@ -147,4 +150,6 @@ async def _tell(
 ) -> None:
     company_id, account_id = session.company_id, session.account_id
     await accounts.record(connection, kind, now_ms=now_ms, account_id=account_id, company_id=company_id)
-    await outbox.put(connection, letters.notice(kit, session.email, kind, what, now_ms, account_id))
+    with speaking(session.language):
+        letter = letters.notice(kit, session.email, kind, gettext(what), now_ms, account_id)
+    await outbox.put(connection, letter)

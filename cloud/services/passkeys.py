@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from cloud.core.language import N_, gettext
 from cloud.core.passkey import (
     CHALLENGE_BYTES,
     CHALLENGE_LIFE_MS,
@@ -128,8 +129,8 @@ async def add(kit: Kit, session: Session, *, name: str, answer: str, now_ms: int
             codes = await second_factor.turned_on(kit, connection, account_id, session.session_hash, now_ms)
         else:
             codes = []
-            what = f"The passkey “{name}” was added."
-            await second_factor.tell(kit, connection, account_id, "passkey_added", what, now_ms)
+            what = N_("The passkey “{name}” was added.")
+            await second_factor.tell(kit, connection, account_id, "passkey_added", what, now_ms, name=name)
     return Added(passkey_id, codes)
 
 
@@ -149,8 +150,8 @@ async def remove(kit: Kit, account_id: int, passkey_id: int, *, fresh: bool, now
         name = await rows.remove(connection, account_id, passkey_id)
         if name is None:
             raise RefusedError(RefusalCode.NOT_FOUND)
-        what = f"The passkey “{name}” was removed."
-        await second_factor.removed(kit, connection, account_id, "passkey_removed", what, now_ms)
+        what = N_("The passkey “{name}” was removed.")
+        await second_factor.removed(kit, connection, account_id, "passkey_removed", what, now_ms, name=name)
 
 
 # --- proving ------------------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ async def _ask(kit: Kit, purpose: Purpose, holder: bytes, account_id: int, now_m
     async with kit.pool.connection() as connection, connection.transaction():
         known = _known(await rows.of_account(connection, account_id), site)
         if not known:
-            raise RefusedError(RefusalCode.FACTOR_OFF, text="You have no passkey for this address.")
+            raise RefusedError(RefusalCode.FACTOR_OFF, text=gettext("You have no passkey for this address."))
         await rows.put_challenge(
             connection,
             purpose,
@@ -232,8 +233,10 @@ async def _count_use(kit: Kit, account_id: int, used: Passkey, count: int, now_m
         if genuine:
             await rows.note_use(connection, used.passkey_id, count, now_ms)
         else:
-            what = f"There may be a copy of your passkey “{used.name}”. It was refused: remove it."
-            await second_factor.tell(kit, connection, account_id, "passkey_copied", what, now_ms)
+            what = N_("There may be a copy of your passkey “{name}”. It was refused: remove it.")
+            await second_factor.tell(
+                kit, connection, account_id, "passkey_copied", what, now_ms, name=used.name
+            )
     if not genuine:
         raise RefusedError(RefusalCode.PASSKEY_COPIED)
 
@@ -253,7 +256,9 @@ def _known(mine: list[Passkey], site: Site) -> list[Known]:
 
 def _must_have_room(mine: list[Passkey]) -> None:
     if len(mine) >= MAX_PASSKEYS:
-        text = f"An account has {MAX_PASSKEYS} passkeys at most. Please remove one first."
+        text = gettext(
+            "An account has {count} passkeys at most. Please remove one first.", count=MAX_PASSKEYS
+        )
         raise RefusedError(RefusalCode.TOO_MANY_OPEN, text=text)
 
 

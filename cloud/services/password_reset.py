@@ -14,6 +14,7 @@ flooded.
 from typing import Final
 
 from cloud.core.account import Email
+from cloud.core.language import gettext, speaking, spoken
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts, companies, outbox, profiles
 from cloud.services import letters
@@ -41,7 +42,8 @@ async def ask(kit: Kit, email: str, *, check_robot: RobotCheck, now_ms: int) -> 
             now_ms=now_ms,
             expires_ms=now_ms + RESET_LIFE_MS,
         )
-        letter = letters.password_reset(kit, known_as, token, now_ms, account_id)
+        with speaking(await accounts.language_at(connection, address.folded) or spoken()):
+            letter = letters.password_reset(kit, known_as, token, now_ms, account_id)
         put = outbox.put_nothing if account_id is None or enough else outbox.put
         await put(connection, letter)
         await accounts.record(connection, "password_reset_asked", now_ms=now_ms, account_id=account_id)
@@ -72,8 +74,9 @@ async def reset(kit: Kit, token: str, password: str, now_ms: int) -> None:
         await profiles.end_log_ins(connection, profile.account_id)
         await companies.hint(connection, profile.account_id)
         await accounts.record(connection, "password_reset", now_ms=now_ms, account_id=profile.account_id)
-        what = "A new password was set by the link in an email."
-        await outbox.put(
-            connection,
-            letters.notice(kit, profile.email, "password_reset_done", what, now_ms, profile.account_id),
-        )
+        with speaking(profile.language):
+            what = gettext("A new password was set by the link in an email.")
+            letter = letters.notice(
+                kit, profile.email, "password_reset_done", what, now_ms, profile.account_id
+            )
+        await outbox.put(connection, letter)

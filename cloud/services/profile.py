@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from cloud.core.account import PASSWORD_TEXTS, AccountError, Email, password_faults
+from cloud.core.account import AccountError, Email, password_faults, told
+from cloud.core.language import gettext, speaking
 from cloud.core.one_time_code import LIFE_MS, Purpose
 from cloud.core.profile import parse_profile
 from cloud.core.refusal import RefusalCode, RefusedError
@@ -78,7 +79,7 @@ def must_be_good(password: str, *, email: str, first_name: str, last_name: str) 
     """AccountError (field ``password``) where the policy refuses it."""
     faults = password_faults(password, email=Email.parse(email), first_name=first_name, last_name=last_name)
     if faults:
-        raise AccountError("password", " ".join(PASSWORD_TEXTS[fault] for fault in faults))
+        raise AccountError("password", told(faults))
 
 
 async def change_password(kit: Kit, session: Session, current: str, new: str, now_ms: int) -> None:
@@ -91,11 +92,10 @@ async def change_password(kit: Kit, session: Session, current: str, new: str, no
         await profiles.end_log_ins(connection, session.account_id, keep=session.session_hash)
         await companies.hint(connection, session.account_id)
         await accounts.record(connection, "password_changed", now_ms=now_ms, account_id=session.account_id)
-        what = "The password was changed."
-        await outbox.put(
-            connection,
-            letters.notice(kit, session.email, "password_changed", what, now_ms, session.account_id),
-        )
+        with speaking(session.language):
+            what = gettext("The password was changed.")
+            letter = letters.notice(kit, session.email, "password_changed", what, now_ms, session.account_id)
+        await outbox.put(connection, letter)
 
 
 # --- e-mail address -----------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ async def ask_email_change(kit: Kit, session: Session, email: str, *, fresh: boo
         raise RefusedError(RefusalCode.FRESH_NEEDED)
     address = Email.parse(email)
     if address.folded == Email.parse(session.email).folded:
-        raise AccountError("email", "This is your email address already.")
+        raise AccountError("email", gettext("This is your email address already."))
     holder, account_id = _holder(session.account_id), session.account_id
     async with kit.pool.connection() as connection, connection.transaction():
         change = await profiles.put_email_change(
@@ -116,16 +116,16 @@ async def ask_email_change(kit: Kit, session: Session, email: str, *, fresh: boo
         code = await mailed_code.issue(
             kit, connection, Purpose.EMAIL_CHANGE, holder, now_ms, fits=not change.known
         )
-        if change.known:
-            letter = letters.email_change_known(kit, change.email, now_ms)
-        else:
-            letter = letters.email_change_code(kit, change.email, code, now_ms, account_id)
+        with speaking(await accounts.language_at(connection, change.email_norm) or session.language):
+            if change.known:
+                letter = letters.email_change_known(kit, change.email, now_ms)
+            else:
+                letter = letters.email_change_code(kit, change.email, code, now_ms, account_id)
         await outbox.put(connection, letter)
-        what = "A change of the email address was asked for."
-        await outbox.put(
-            connection,
-            letters.notice(kit, session.email, "email_change_asked", what, now_ms, account_id),
-        )
+        with speaking(session.language):
+            what = gettext("A change of the email address was asked for.")
+            letter = letters.notice(kit, session.email, "email_change_asked", what, now_ms, account_id)
+        await outbox.put(connection, letter)
         await accounts.record(connection, "email_change_asked", now_ms=now_ms, account_id=account_id)
 
 
@@ -149,11 +149,11 @@ async def confirm_email_change(kit: Kit, session: Session, code: str, now_ms: in
             raise RefusedError(RefusalCode.EMAIL_TAKEN)
         await profiles.void_resets(connection, account_id, now_ms)
         await accounts.record(connection, "email_changed", now_ms=now_ms, account_id=account_id)
-        what = "The email address of the account was changed."
         for address in (session.email, change.email):
-            await outbox.put(
-                connection, letters.notice(kit, address, "email_changed", what, now_ms, account_id)
-            )
+            with speaking(session.language):
+                what = gettext("The email address of the account was changed.")
+                letter = letters.notice(kit, address, "email_changed", what, now_ms, account_id)
+            await outbox.put(connection, letter)
 
 
 def _holder(account_id: int) -> bytes:

@@ -33,6 +33,7 @@ from typing import Final
 
 from cloud.core import second_factor as core
 from cloud.core.account import PASSWORD_MAX_CHARS, Email, Pace, delay_ms
+from cloud.core.language import N_, gettext, speaking
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts, companies, factors, outbox, passkeys, profiles
 from cloud.postgres.accounts import Session
@@ -117,7 +118,7 @@ async def confirm(kit: Kit, account_id: int, session_hash: bytes, code: str, now
             codes = await turned_on(kit, connection, account_id, session_hash, now_ms)
         else:
             codes = []
-            what = "An authenticator app was added."
+            what = N_("An authenticator app was added.")
             await tell(kit, connection, account_id, "app_added", what, now_ms)
     return codes
 
@@ -129,7 +130,7 @@ async def turned_on(
     codes = await _make_recovery_codes(kit, connection, account_id)
     await factors.forget_factor_times(connection, account_id)
     await factors.set_factor_time(connection, session_hash, account_id, now_ms)
-    what = "Two-Factor Authentication was turned on."
+    what = N_("Two-Factor Authentication was turned on.")
     await tell(kit, connection, account_id, "factor_on", what, now_ms)
     return codes
 
@@ -142,7 +143,8 @@ async def new_recovery_codes(kit: Kit, account_id: int, *, fresh: bool, now_ms: 
         if not await factors.has_any(connection, account_id):
             raise RefusedError(RefusalCode.FACTOR_OFF)
         codes = await _make_recovery_codes(kit, connection, account_id)
-        await tell(kit, connection, account_id, "recovery_codes", "New recovery codes were made.", now_ms)
+        what = N_("New recovery codes were made.")
+        await tell(kit, connection, account_id, "recovery_codes", what, now_ms)
     return codes
 
 
@@ -153,17 +155,17 @@ async def remove_app(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> 
         await companies.lock_account(connection, account_id)
         if not await factors.remove_totp(connection, account_id):
             raise RefusedError(RefusalCode.FACTOR_OFF)
-        what = "The authenticator app was removed."
+        what = N_("The authenticator app was removed.")
         await removed(kit, connection, account_id, "app_removed", what, now_ms)
 
 
 async def removed(
-    kit: Kit, connection: Connection, account_id: int, kind: str, what: str, now_ms: int
+    kit: Kit, connection: Connection, account_id: int, kind: str, what: str, now_ms: int, **values: object
 ) -> None:
     """What goes with the end of a factor, in the transaction that removes it: perhaps it was the last one."""
-    if await factors.remove_leftovers(connection, account_id):
-        what = f"{what} Two-Factor Authentication is turned off now."
-    await tell(kit, connection, account_id, kind, what, now_ms)
+    was_last = await factors.remove_leftovers(connection, account_id)
+    then = N_("Two-Factor Authentication is turned off now.") if was_last else ""
+    await tell(kit, connection, account_id, kind, what, now_ms, then=then, **values)
 
 
 async def turn_off(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> None:
@@ -173,7 +175,7 @@ async def turn_off(kit: Kit, account_id: int, *, fresh: bool, now_ms: int) -> No
         await companies.lock_account(connection, account_id)
         if not await factors.remove(connection, account_id):
             raise RefusedError(RefusalCode.FACTOR_OFF)
-        what = "Two-Factor Authentication was turned off."
+        what = N_("Two-Factor Authentication was turned off.")
         await tell(kit, connection, account_id, "factor_off", what, now_ms)
 
 
@@ -192,7 +194,7 @@ async def turn_off_as_operator(kit: Kit, email: str, now_ms: int) -> None:
             raise RefusedError(RefusalCode.FACTOR_OFF)
         await profiles.end_log_ins(connection, account_id)
         await companies.hint(connection, account_id)
-        what = "Two-Factor Authentication was turned off by the operator."
+        what = N_("Two-Factor Authentication was turned off by the operator.")
         await tell(kit, connection, account_id, "factor_off_by_operator", what, now_ms)
 
 
@@ -208,10 +210,10 @@ async def check(kit: Kit, account_id: int, typed: str, now_ms: int, *, confirmin
         found = await _spend(kit, connection, account_id, typed, now_ms, confirming=confirming)
         await factors.set_attempts(connection, SCOPE, subject, 0 if found else failures + 1, now_ms)
         if found == RECOVERY_PURPOSE:
-            what = "A recovery code was used."
+            what = N_("A recovery code was used.")
             await tell(kit, connection, account_id, "recovery_used", what, now_ms)
         elif found is None and failures + 1 == TELL_AFTER:
-            what = "Somebody who knows your password has entered wrong codes."
+            what = N_("Somebody who knows your password has entered wrong codes.")
             await tell(kit, connection, account_id, "factor_guessed", what, now_ms)
     if found is None:
         raise RefusedError(RefusalCode.FACTOR_WRONG, field="code")
@@ -348,8 +350,24 @@ async def _make_recovery_codes(kit: Kit, connection: Connection, account_id: int
     return codes
 
 
-async def tell(kit: Kit, connection: Connection, account_id: int, kind: str, what: str, now_ms: int) -> None:
-    """Audit line and mail about a change of the account's safety."""
+async def tell(
+    kit: Kit,
+    connection: Connection,
+    account_id: int,
+    kind: str,
+    what: str,
+    now_ms: int,
+    *,
+    then: str = "",
+    **values: object,
+) -> None:
+    """Audit line and mail about a change of the account's safety.
+
+    ``what``, with its values, and ``then`` are sentences in English; the mail says them as its reader speaks.
+    """
     email = await accounts.email_of(connection, account_id)
     await accounts.record(connection, kind, now_ms=now_ms, account_id=account_id)
-    await outbox.put(connection, letters.notice(kit, email, kind, what, now_ms, account_id))
+    with speaking(await accounts.language_of(connection, account_id)):
+        told = f"{gettext(what, **values)} {gettext(then)}".rstrip()
+        letter = letters.notice(kit, email, kind, told, now_ms, account_id)
+    await outbox.put(connection, letter)

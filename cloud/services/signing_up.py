@@ -30,7 +30,7 @@ from typing import Final
 
 from cloud.core.account import AccountError, Email, Pace, delay_ms
 from cloud.core.authz import Role
-from cloud.core.language import spoken
+from cloud.core.language import speaking, spoken
 from cloud.core.one_time_code import Purpose
 from cloud.core.privacy import PRIVACY_VERSION
 from cloud.core.refusal import RefusalCode, RefusedError
@@ -237,10 +237,12 @@ async def _mail_code(kit: Kit, connection: Connection, row: SignUpRow, now_ms: i
         kit, connection, Purpose.SIGN_UP, row.token_hash, now_ms, fits=not row.known
     )
     await mail_pace.count_sign_up(connection, row.email_norm, now_ms)
-    if row.known:
-        await outbox.put(connection, letters.sign_up_known(kit, row.email, now_ms))
-    else:
-        await outbox.put(connection, letters.sign_up_code(kit, row.email, code, now_ms))
+    with speaking(await accounts.language_at(connection, row.email_norm) or spoken()):
+        if row.known:
+            letter = letters.sign_up_known(kit, row.email, now_ms)
+        else:
+            letter = letters.sign_up_code(kit, row.email, code, now_ms)
+    await outbox.put(connection, letter)
 
 
 async def _make_account(kit: Kit, connection: Connection, row: SignUpRow, now_ms: int) -> Identity:

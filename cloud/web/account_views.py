@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from cloud.core.language import LANGUAGES
-from cloud.core.location import LOCATIONS
+from cloud.core.language import LANGUAGES, N_, gettext
 from cloud.core.profile import ADDRESS
 from cloud.core.refusal import RefusedError
 from cloud.services import password_reset, profile, second_factor
@@ -17,12 +16,13 @@ from cloud.web.refusals import FORM, faults_of, form_of
 from cloud.web.responses import page, see_other
 from cloud.web.safety_views import confirm_first, is_fresh
 from cloud.web.state import KIT, now_ms, session_of
+from cloud.web.tables import locations, said
 
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 SAVED: Final = {
-    "profile": "Your profile was saved.",
-    "password": "Your password was changed. All other log-ins have ended.",
-    "email": "Your email address was changed.",
+    "profile": N_("Your profile was saved."),
+    "password": N_("Your password was changed. All other log-ins have ended."),
+    "email": N_("Your email address was changed."),
 }
 
 
@@ -38,12 +38,12 @@ async def _profile(request: web.Request, typed: dict[str, str], faults: dict[str
         "profile": found,
         "typed": typed,
         "faults": faults,
-        "locations": LOCATIONS,
-        "address": ADDRESS,
+        "locations": locations(),
+        "address": said(ADDRESS),
         "languages": LANGUAGES,
         "time_zones": sorted(profile.time_zones()),
         "two_factor": await second_factor.status(kit, session.account_id),
-        "saved": SAVED.get(request.query.get("saved", ""), ""),
+        "saved": gettext(SAVED.get(request.query.get("saved", ""), "")),
     }
     return page(request, "profile.html", context, status=UNPROCESSABLE if faults else 200)
 
@@ -52,7 +52,7 @@ async def save_profile(request: web.Request) -> web.Response:
     """Name, language, time zone, address details, promotional materials."""
     form = await form_of(request)
     if form.get("language", "en") not in LANGUAGES:
-        return await _profile(request, form, {"language": "Please choose a language."})
+        return await _profile(request, form, {"language": gettext("Please choose a language.")})
     try:
         await profile.change(
             request.app[KIT],

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from cloud.core.authz import Action
+from cloud.core.language import N_, gettext
 from cloud.postgres import audit_trail
 from cloud.services.outages import END_OF_TIME_MS
 from cloud.web.problems import Problem, ProblemCode
@@ -14,18 +15,68 @@ from cloud.web.state import POOL, actor_of
 
 SHOWN: Final = 100
 _WORDS: Final[Mapping[str, str]] = {
-    "bound": "Device claimed",
-    "login": "Logged in",
-    "logout": "Logged out",
-    "profile": "Device named",
-    "token_made": "API token made",
-    "token_revoked": "API token revoked",
+    "account_created": N_("Account created"),
+    "account_deleted": N_("Account deleted"),
+    "announced": N_("Announced"),
+    "app_added": N_("App added"),
+    "app_removed": N_("App removed"),
+    "bound": N_("Device claimed"),
+    "cancelled": N_("Cancelled"),
+    "claimed": N_("Claimed"),
+    "command": N_("Command"),
+    "company_changed": N_("Company changed"),
+    "email_change_asked": N_("Email change asked"),
+    "email_changed": N_("Email changed"),
+    "expired": N_("Expired"),
+    "factor_guessed": N_("Factor guessed"),
+    "factor_not_required": N_("Factor not required"),
+    "factor_off": N_("Factor off"),
+    "factor_off_by_operator": N_("Factor off by operator"),
+    "factor_on": N_("Factor on"),
+    "factor_required": N_("Factor required"),
+    "handed_over": N_("Handed over"),
+    "invitation_resent": N_("Invitation resent"),
+    "invitation_withdrawn": N_("Invitation withdrawn"),
+    "invited": N_("Invited"),
+    "joined": N_("Joined"),
+    "log_ins_ended": N_("Log ins ended"),
+    "login": N_("Logged in"),
+    "logout": N_("Logged out"),
+    "member_removed": N_("Member removed"),
+    "partner_connected": N_("Partner connected"),
+    "partner_disconnected": N_("Partner disconnected"),
+    "passkey_added": N_("Passkey added"),
+    "passkey_copied": N_("Passkey copied"),
+    "passkey_removed": N_("Passkey removed"),
+    "password_changed": N_("Password changed"),
+    "password_reset": N_("Password reset"),
+    "password_reset_asked": N_("Password reset asked"),
+    "picked": N_("Picked"),
+    "profile": N_("Device named"),
+    "profile_changed": N_("Profile changed"),
+    "proved_again": N_("Proved again"),
+    "received": N_("Received"),
+    "recovery_codes": N_("Recovery codes"),
+    "recovery_used": N_("Recovery used"),
+    "refused": N_("Refused"),
+    "rekeyed": N_("Rekeyed"),
+    "released": N_("Released"),
+    "revoked": N_("Revoked"),
+    "role_changed": N_("Role changed"),
+    "rule_changed": N_("Rule changed"),
+    "rule_deleted": N_("Rule deleted"),
+    "rule_made": N_("Rule made"),
+    "settings": N_("Settings"),
+    "signed_up": N_("Signed up"),
+    "token_made": N_("API token made"),
+    "token_revoked": N_("API token revoked"),
 }
 
 
 def words_of(kind: str) -> str:
-    """A kind of line for people."""
-    return _WORDS.get(kind) or kind.replace("_", " ").capitalize()
+    """A kind of line for people; one that has no words here is shown by its own name."""
+    words = _WORDS.get(kind)
+    return gettext(words) if words else kind.replace("_", " ").capitalize()
 
 
 async def show_audit(request: web.Request) -> web.Response:
@@ -34,7 +85,7 @@ async def show_audit(request: web.Request) -> web.Response:
     actor.must(Action.MEMBERS)
     text = request.query.get("before_ms", "")
     if text and not (text.isascii() and text.isdigit() and len(text) < 15):
-        raise Problem(ProblemCode.BAD_REQUEST, detail="before_ms is unix time in milliseconds.")
+        raise Problem(ProblemCode.BAD_REQUEST, detail=gettext("before_ms is unix time in milliseconds."))
     before_ms = int(text) if text else END_OF_TIME_MS
     lines = await audit_trail.of_company(
         request.app[POOL], actor.company_id, from_ms=0, to_ms=before_ms, limit=SHOWN

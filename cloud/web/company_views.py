@@ -6,7 +6,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from cloud.core.authz import Action, Role
-from cloud.core.location import LOCATIONS
+from cloud.core.language import N_, gettext, ngettext
 from cloud.core.membership import manageable
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import CONTACT, LABELS, REQUIRED, choices_with
@@ -19,22 +19,37 @@ from cloud.web.refusals import FORM, branded, faults_of, form_of, number_of
 from cloud.web.responses import page, see_other
 from cloud.web.safety_views import confirm_first, is_fresh
 from cloud.web.state import KIT, SETTINGS, actor_of, now_ms, session_of, visit_of
+from cloud.web.tables import locations, said, said_choices
 from cloud.web.tickets import Ticket
 
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 ROLES: Final = {
-    Role.OWNER: "Owner",
-    Role.ADMIN: "Administrator",
-    Role.OPERATOR: "Operator",
-    Role.VIEWER: "Viewer",
+    Role.OWNER: N_("Owner"),
+    Role.ADMIN: N_("Administrator"),
+    Role.OPERATOR: N_("Operator"),
+    Role.VIEWER: N_("Viewer"),
 }
+AS_ROLE: Final = {
+    Role.OWNER: N_("owner"),
+    Role.ADMIN: N_("administrator"),
+    Role.OPERATOR: N_("operator"),
+    Role.VIEWER: N_("viewer"),
+}
+"""The same words within a sentence: somebody is invited as …, or acts as …"""
 MEANINGS: Final = {
-    Role.OWNER: "everything, owners included",
-    Role.ADMIN: "devices, their transfer, members and the company’s details",
-    Role.OPERATOR: "adds devices and names them",
-    Role.VIEWER: "sees everything, changes nothing",
+    Role.OWNER: N_("everything, owners included"),
+    Role.ADMIN: N_("devices, their transfer, members and the company’s details"),
+    Role.OPERATOR: N_("adds devices and names them"),
+    Role.VIEWER: N_("sees everything, changes nothing"),
 }
-GRACES: Final = {0: "no time", 1: "1 day", **{n: f"{n} days" for n in factor_policy.GRACE_DAYS if n > 1}}
+
+
+def _graces() -> dict[int, str]:
+    """Days → how long members have for their second factor."""
+    return {
+        days: ngettext("{count} day", "{count} days", days) if days else gettext("no time")
+        for days in factor_policy.GRACE_DAYS
+    }
 
 
 async def show_company(request: web.Request) -> web.Response:
@@ -50,14 +65,14 @@ async def _company(request: web.Request, faults: dict[str, str]) -> web.Response
         "members": await companies.members(kit, actor),
         "invitations": await companies.invitations(kit, actor) if manages else [],
         "factor": await factor_policy.read(kit, actor),
-        "graces": GRACES,
+        "graces": _graces(),
         "usual_grace": factor_policy.USUAL_GRACE_DAYS,
         "mine": await companies.mine(kit, actor.account_id),
         "actor": actor,
         "manages": manages,
         "manageable": [role for role in ROLES if role in manageable(actor.role)],
-        "roles": ROLES,
-        "meanings": MEANINGS,
+        "roles": said(ROLES),
+        "meanings": said(MEANINGS),
         "faults": faults,
     }
     return page(request, "company.html", context, status=UNPROCESSABLE if faults else 200)
@@ -140,11 +155,11 @@ def _details(request: web.Request, typed: dict[str, str], faults: dict[str, str]
     context: dict[str, Any] = {
         "typed": {**dict.fromkeys([*LABELS, *CONTACT], ""), **typed},
         "faults": faults,
-        "labels": LABELS,
-        "contact": CONTACT,
+        "labels": said(LABELS),
+        "contact": said(CONTACT),
         "required": REQUIRED,
-        "choices": choices_with(request.app[KIT].choices, typed),
-        "locations": LOCATIONS,
+        "choices": said_choices(choices_with(request.app[KIT].choices, typed)),
+        "locations": locations(),
         "may_change": actor_of(request).may(Action.COMPANY),
         "saved": "saved" in request.query,
     }
@@ -175,8 +190,8 @@ def _invite(request: web.Request, typed: dict[str, str], faults: dict[str, str])
     context: dict[str, Any] = {
         "email": typed.get("email", ""),
         "role": typed.get("role", Role.OPERATOR),
-        "roles": [(role, name) for role, name in ROLES.items() if role in allowed],
-        "meanings": MEANINGS,
+        "roles": [(role, name) for role, name in said(ROLES).items() if role in allowed],
+        "meanings": said(MEANINGS),
         "faults": faults,
     }
     return page(request, "invite.html", context, status=UNPROCESSABLE if faults else 200)
@@ -253,7 +268,7 @@ async def _invitation(request: web.Request, faults: dict[str, str]) -> web.Respo
         response = page(request, "join_link.html", {"faults": {FORM: str(refusal)}}, status=UNPROCESSABLE)
         tickets.take(response, request, Ticket.INVITATION)
         return response
-    context = {"invitation": found, "role": ROLES[found.role], "faults": faults}
+    context = {"invitation": found, "role": gettext(AS_ROLE[found.role]), "faults": faults}
     return page(request, "join.html", context, status=UNPROCESSABLE if faults else 200)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from cloud.core.help import COMMENT_MAX_CHARS, HELP_PAGES, RATINGS, check_opinion
+from cloud.core.language import gettext
 from cloud.core.refusal import RefusedError
 from cloud.postgres import help_opinions
 from cloud.services import helping
@@ -21,7 +22,11 @@ SHOWN_COMMENTS: Final = 200
 @public
 async def show_index(request: web.Request) -> web.Response:
     """All of them."""
-    return page(request, "help.html", {"pages": HELP_PAGES.values()})
+    return page(
+        request,
+        "help.html",
+        {"pages": [(one.path, gettext(one.title), gettext(one.about)) for one in HELP_PAGES.values()]},
+    )
 
 
 @public
@@ -74,7 +79,7 @@ async def show_opinions(request: web.Request) -> web.Response:
     context = {
         "rated": await help_opinions.list_ratings(pool),
         "comments": await help_opinions.list_comments(pool, SHOWN_COMMENTS),
-        "titles": {one.name: one.title for one in HELP_PAGES.values()},
+        "titles": {one.name: gettext(one.title) for one in HELP_PAGES.values()},
     }
     return page(request, "operator_help.html", context)
 

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from cloud.core.language import gettext, ngettext
 from cloud.core.refusal import TEXTS, RefusalCode, RefusedError
 from cloud.services import second_factor
 from cloud.services.accounts import Identity
@@ -78,12 +79,20 @@ def _again(
     request: web.Request, email: str, target: str, code: ProblemCode, after_s: int | None = None
 ) -> web.Response:
     kind = KINDS[code]
-    error = kind.detail if after_s is None else f"Too many attempts. Try again in {after_s} seconds."
+    error = gettext(kind.detail) if after_s is None else _too_many(after_s)
     context = {"email": email[:MAX_EMAIL_CHARS], "error": error, "target": target, "ended": False}
     response = page(request, "login.html", context, status=kind.status.value)
     if after_s is not None:
         response.headers["Retry-After"] = str(after_s)
     return response
+
+
+def _too_many(after_s: int) -> str:
+    return ngettext(
+        "Too many attempts. Try again in {count} second.",
+        "Too many attempts. Try again in {count} seconds.",
+        after_s,
+    )
 
 
 @public
@@ -125,7 +134,7 @@ async def show_refused(request: web.Request, refusal: RefusedError) -> web.Respo
     status = HTTPStatus.UNAUTHORIZED.value
     response = await _second_step(request, faults_of(refusal), status)
     if response is None:
-        error = TEXTS[RefusalCode.LOGIN_GONE]
+        error = gettext(TEXTS[RefusalCode.LOGIN_GONE])
         context = {"email": "", "error": error, "target": HOME, "ended": False}
         response = page(request, "login.html", context, status=status)
     if refusal.after_s is not None:

@@ -2,15 +2,20 @@
 
 from typing import Final
 
+from cloud.core.language import N_, gettext
 from cloud.core.passkey import Hindrance
 from cloud.services import passkeys
 from cloud.services.kit import Kit
 
 WHY_NOT: Final = {
-    Hindrance.NEEDS_NAME: "This portal is at an address without a name, and browsers make no passkeys"
-    " there. Whoever runs it can set public_url to an address with a name and https.",
-    Hindrance.NEEDS_HTTPS: "This portal is not reached over https, and browsers make no passkeys without it."
-    " Whoever runs it can set public_url to an address with https.",
+    Hindrance.NEEDS_NAME: N_(
+        "This portal is at an address without a name, and browsers make no passkeys"
+        " there. Whoever runs it can set public_url to an address with a name and https."
+    ),
+    Hindrance.NEEDS_HTTPS: N_(
+        "This portal is not reached over https, and browsers make no passkeys without it."
+        " Whoever runs it can set public_url to an address with https."
+    ),
 }
 
 
@@ -18,5 +23,5 @@ def passkey_facts(kit: Kit) -> dict[str, str]:
     """For ``_passkey.html``."""
     place = passkeys.place_of(kit)
     if isinstance(place, Hindrance):
-        return {"passkey_origin": "", "passkey_host": "", "passkey_hindrance": WHY_NOT[place]}
+        return {"passkey_origin": "", "passkey_host": "", "passkey_hindrance": gettext(WHY_NOT[place])}
     return {"passkey_origin": place.origin, "passkey_host": place.rp_id, "passkey_hindrance": ""}

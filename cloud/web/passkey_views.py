@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from cloud.core.account import AccountError
+from cloud.core.language import gettext
 from cloud.core.passkey import MAX_ANSWER_CHARS
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.services import passkeys, second_factor
@@ -43,7 +44,7 @@ async def _answer(request: web.Request) -> tuple[dict[str, str], str]:
 
 
 def _without_script() -> RefusedError:
-    text = "Passkeys need JavaScript in this browser. Nothing has changed."
+    text = gettext("Passkeys need JavaScript in this browser. Nothing has changed.")
     return RefusedError(RefusalCode.PASSKEY_WRONG, text=text)
 
 

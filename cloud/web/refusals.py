@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
+from cloud.core.language import gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import FormError
 from cloud.web.problems import Problem, ProblemCode
@@ -75,7 +76,7 @@ def faults_of(refusal: RefusedError) -> dict[str, str]:
         return refusal.faults
     text = str(refusal)
     if refusal.after_s is not None:
-        text += f" Try again in {refusal.after_s} s."
+        text += " " + gettext("Try again in {seconds} s.", seconds=refusal.after_s)
     return {refusal.field or FORM: text}
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from cloud.core.language import gettext
 from cloud.web.partner_provider import PARTNER
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import PAGES, REQUEST_ID, SETTINGS, VISIT, now_ms
@@ -67,11 +68,11 @@ def wants_json(request: web.Request) -> bool:
 def problem_response(request: web.Request, problem: Problem) -> web.Response:
     """The problem as a page for people, as problem+json for programs."""
     kind = problem.kind
-    detail = problem.detail or kind.detail
+    title, detail = gettext(kind.title), problem.detail or gettext(kind.detail)
     if wants_json(request):
         body = {
             "type": f"urn:smartconnect:problem:{problem.code}",
-            "title": kind.title,
+            "title": title,
             "status": kind.status.value,
             "detail": detail,
             "code": problem.code,
@@ -83,7 +84,7 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
         response = page(
             request,
             "error.html",
-            {"title": kind.title, "detail": detail, "code": problem.code},
+            {"title": title, "detail": detail, "code": problem.code},
             status=kind.status.value,
         )
     if problem.retry_after_s is not None:

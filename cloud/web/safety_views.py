@@ -10,6 +10,7 @@ import segno
 from aiohttp import web
 from markupsafe import Markup
 
+from cloud.core.language import gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.services import account_deletion, companies, profile, second_factor
 from cloud.web import sessions, tickets
@@ -224,7 +225,7 @@ async def delete(request: web.Request) -> web.Response:
     if not is_fresh(request):
         return confirm_first(DELETE)
     if form.get("sure") != "yes":
-        return await _delete(request, {"sure": "Please confirm that the account is to be deleted."})
+        return await _delete(request, {"sure": gettext("Please confirm that the account is to be deleted.")})
     hand_to = form.get("hand_to", "")
     try:
         await account_deletion.delete(

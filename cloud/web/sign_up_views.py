@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from cloud.core.location import LOCATIONS
 from cloud.core.privacy import PRIVACY_VERSION
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import LABELS, REQUIRED
@@ -18,6 +17,7 @@ from cloud.web.middleware import anonymous, public
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import json_response, local_path, page, see_other
 from cloud.web.state import KIT, POOL, SETTINGS, now_ms, visit_of
+from cloud.web.tables import locations, said, said_choices
 from cloud.web.tickets import Ticket
 
 HOME: Final = "/devices"
@@ -48,7 +48,7 @@ def _page_one(
     context = {
         "typed": {field: typed.get(field, "") for field in PAGE_ONE},
         "faults": faults or {},
-        "locations": LOCATIONS,
+        "locations": locations(),
         "invited": bool(tickets.read(request, Ticket.INVITATION)),
     }
     return page(request, "sign_up.html", context, status=UNPROCESSABLE if faults else 200)
@@ -95,10 +95,10 @@ def _page_two(
         "sign_up": found,
         "typed": {**dict.fromkeys([*NAMES, *LABELS, "privacy", "promotions"], ""), **typed},
         "faults": faults,
-        "labels": LABELS,
+        "labels": said(LABELS),
         "required": REQUIRED,
-        "choices": request.app[KIT].choices,
-        "locations": LOCATIONS,
+        "choices": said_choices(request.app[KIT].choices),
+        "locations": locations(),
         **robot_form.context(request, typed, refusal),
     }
     return page(request, "sign_up_company.html", context, status=UNPROCESSABLE if faults else 200)

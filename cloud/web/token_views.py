@@ -6,13 +6,16 @@ from typing import Any, Final
 from aiohttp import web
 
 from cloud.core.api_token import DEFAULT_LIFE_DAYS, LIVES_DAYS, MEANINGS
+from cloud.core.language import gettext, ngettext
 from cloud.core.refusal import RefusedError
 from cloud.services import api_tokens
+from cloud.web.company_views import AS_ROLE
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.refusals import MAX_FIELD_CHARS, faults_of
 from cloud.web.responses import page, see_other
 from cloud.web.safety_views import confirm_first, is_fresh
 from cloud.web.state import KIT, SETTINGS, now_ms, session_of
+from cloud.web.tables import said
 
 TOKENS: Final = "/account/tokens"
 NEW: Final = f"{TOKENS}/new"
@@ -23,7 +26,7 @@ UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 async def show_tokens(request: web.Request) -> web.Response:
     """What there is, when it was used last and from where."""
     found = await api_tokens.list_mine(request.app[KIT], session_of(request).account_id)
-    context = {"tokens": found, "meanings": MEANINGS, "revoked": "revoked" in request.query}
+    context = {"tokens": found, "meanings": said(MEANINGS), "revoked": "revoked" in request.query}
     return page(request, "tokens.html", context)
 
 
@@ -38,9 +41,9 @@ def _form(request: web.Request, typed: dict[str, Any], faults: dict[str, str]) -
     context: dict[str, Any] = {
         "typed": typed,
         "faults": faults,
-        "meanings": MEANINGS,
-        "lives": [(str(days), f"{days} days") for days in LIVES_DAYS],
-        "role": session_of(request).role,
+        "meanings": said(MEANINGS),
+        "lives": [(str(days), ngettext("{count} day", "{count} days", days)) for days in LIVES_DAYS],
+        "role": gettext(AS_ROLE[session_of(request).role]),
     }
     return page(request, "token_new.html", context, status=UNPROCESSABLE if faults else 200)
 
