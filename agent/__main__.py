@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.config import ENVIRONMENT_PREFIX, Settings, UpsSettings, load, table
 from agent.errors import AgentError, ConfigError, LockedError
+from agent.proxy import Way
 from agent.system import command_line
 from agent.system.part import has_database
 from protocol.extras import advice
@@ -170,7 +171,7 @@ def _doctor(settings: Settings) -> int:
         lambda: control.ask(settings.state_dir, {"order": "status"}),
         lambda: {**app.status_offline(settings), "stopped": True},
     )
-    parts = {"cloud": doctor.examine_cloud(installation)}
+    parts = {"cloud": doctor.examine_cloud(installation, Way.of(settings))}
     for ups in shown["upss"]:
         parts[ups["name"]] = [doctor.STOPPED] if "stopped" in shown else doctor.examine_ups(ups)
     if has_database(settings.state_dir):
@@ -200,7 +201,7 @@ def _system_parts(settings: Settings) -> dict[str, list[Finding]]:
     shown = _order(settings, {"do": "show"})
     parts = {"server": [doctor.STOPPED] if "stopped" in shown else examine_server(shown)}
     if settings.system_online:
-        parts["portal"] = examine_portal(app.load_installation(settings.installation))
+        parts["portal"] = examine_portal(app.load_installation(settings.installation), Way.of(settings))
     return parts
 
 

@@ -28,6 +28,7 @@ from agent.keys import device_key, load_label, private_directory, read_product_k
 from agent.memory import give_back_large_blocks
 from agent.modbus import Lines
 from agent.poller import Poller
+from agent.proxy import Way
 from agent.spool_file import LEDGER_NAME, SpoolFile
 from agent.state import StateFile
 from agent.system.part import SystemPart, has_database
@@ -157,7 +158,7 @@ class Agent:
         """Work until told to stop; then what was collected is made durable and every line is closed."""
         tls = tls_context(self.installation.ca_pem)
         gate = asyncio.Semaphore(CONNECTS_AT_ONCE)
-        time_service = TimeService(self.installation, self._clock)
+        time_service = TimeService(self.installation, self._clock, Way.of(self.settings))
         control = ControlServer(self.settings.state_dir, self._answer)
         tasks: list[asyncio.Task[None]] = []
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.errors import ConfigError
+from agent.proxy import NONE, Proxy, from_environment
 from protocol.system_link import LINK_PORT
 
 if TYPE_CHECKING:
@@ -109,6 +110,13 @@ class Settings:
     system_online: bool = _setting(
         "let a server of a building system ask the portal by itself; false: registration codes only", True
     )
+    proxy: str | None = _setting(
+        "HTTP proxy to the cloud, http://[user:password@]host:port; none: no proxy; unset: HTTPS_PROXY",
+        None,
+    )
+    no_proxy: str | None = _setting(
+        "hosts reached without it: names, .suffixes or *, with commas; unset: NO_PROXY", None
+    )
     spool_max_mb: int = _setting("disk the telemetry of one UPS may wait in, MiB", 64)
     log_level: str = _setting("debug, info, warning or error", "info")
     log_format: str = _setting("human, json, or auto: human on a terminal, JSON elsewhere", "auto")
@@ -117,6 +125,11 @@ class Settings:
     def __post_init__(self) -> None:
         """Check what a type alone does not say."""
         _check(0 <= self.link_port <= 65535, "link_port is 0 to 65535")
+        if self.proxy not in {None, NONE}:
+            try:
+                Proxy.parse(self.proxy or "")
+            except ValueError as error:
+                raise ConfigError(f"proxy, or HTTPS_PROXY of the environment: {error}, or none") from None
         _check(self.spool_max_mb >= 1, "spool_max_mb must be at least 1")
         _check(self.log_format in {"auto", "human", "json"}, "log_format is auto, human or json")
         _check(self.log_level in {"debug", "info", "warning", "error"}, f"no log_level {self.log_level!r}")
@@ -136,7 +149,7 @@ def load(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, 
 
     Relative paths in the file are meant from the file's directory.
     """
-    values: dict[str, object] = {}
+    values: dict[str, object] = dict(from_environment(environment))
     if path is not None:
         values |= _from_toml(path)
     for key, text in environment.items():

@@ -12,11 +12,13 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.proxy import STRAIGHT
 from agent.uplink import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.proxy import Way
     from protocol.messages import Installation
 
 TIMEOUT_S: Final = 5.0
@@ -34,18 +36,29 @@ class Finding:
     text: str
 
 
-def examine_cloud(installation: Installation) -> list[Finding]:
+def examine_cloud(installation: Installation, way: Way = STRAIGHT) -> list[Finding]:
     """Each hop to the gateway, up to the first that fails. Blocks, for some seconds at most."""
     found: list[Finding] = []
-    for finding in _hops(installation):
+    for finding in _hops(installation, way):
         found.append(finding)
         if not finding.fine:
             break
     return found
 
 
-def _hops(installation: Installation) -> Iterator[Finding]:
+def _hops(installation: Installation, way: Way) -> Iterator[Finding]:
     host, port = installation.gateway_host, installation.gateway_port
+    proxy = way.proxy_to(host)
+    if proxy is not None:  # which looks the name up itself
+        try:
+            line = way.connect(host, port, TIMEOUT_S)
+        except OSError as error:
+            yield Finding("proxy", fine=False, text=str(error))
+            return
+        with line:
+            yield Finding("proxy", fine=True, text=f"{proxy} connects to {host}:{port}")
+            yield _handshake(installation, line)
+        return
     try:
         addresses = sorted(
             {str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}

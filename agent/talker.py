@@ -98,7 +98,14 @@ class Talker:
         tls, check = self._tls, None
         if trusted_ms is not None:  # dates are compared with the cloud's clock, not with the machine's
             tls, check = self._time.tls, partial(check_dates, now_ms=trusted_ms)
-        uplink = Uplink(self._installation, tls, device.identity.kid, token, check_certificate=check)
+        uplink = Uplink(
+            self._installation,
+            tls,
+            device.identity.kid,
+            token,
+            check_certificate=check,
+            way=self._time.way,
+        )
         try:
             async with self._gate:
                 await uplink.open()

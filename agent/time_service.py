@@ -18,6 +18,7 @@ import structlog
 
 from agent.background import in_daemon_thread
 from agent.errors import UplinkDownError
+from agent.proxy import STRAIGHT
 from agent.uplink import tls_context
 from protocol.codec import MAX_CONTROL_BYTES
 from protocol.errors import ProtocolError
@@ -25,15 +26,19 @@ from protocol.identity import b64url
 from protocol.signing import open_key_set, open_time
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
     from agent.core.ports import Clock
+    from agent.proxy import Way
     from protocol.messages import Installation
 
 FETCH_TIMEOUT_S: Final = 5.0
 FETCH_EVERY_MS: Final = 60_000  # many UPSs of one agent meet the same wrong clock at once
 NONCE_BYTES: Final = 32
 HTTP_OK: Final = 200
+HTTP_PORT: Final = 80
+HTTPS_PORT: Final = 443
 X509_V_FLAG_NO_CHECK_TIME: Final = 0x200000  # openssl/x509_vfy.h; Python has no name for it
 _log = structlog.get_logger(__name__)
 
@@ -51,14 +56,26 @@ def check_dates(certificate: Mapping[str, object], now_ms: int) -> None:
         raise UplinkDownError("the gateway's certificate is not valid at the cloud's own time")
 
 
+def connected(way: Way, host: str, port: int, timeout_s: float, tls: ssl.SSLContext | None) -> socket.socket:
+    """A connection for HTTP, with TLS where there is a context. OSError."""
+    plain = way.connect(host, port, timeout_s)
+    if tls is None:
+        return plain
+    try:
+        return tls.wrap_socket(plain, server_hostname=host)  # closes it when that fails
+    finally:
+        plain.close()  # detached if it went well
+
+
 class TimeService:
     """What the cloud's clock says, for all UPSs of this process. Nothing is fetched before it is needed.
 
     ``tls`` verifies all but dates, for whoever compares those with this clock.
     """
 
-    def __init__(self, installation: Installation, clock: Clock) -> None:
+    def __init__(self, installation: Installation, clock: Clock, way: Way = STRAIGHT) -> None:
         self._installation = installation
+        self.way = way
         self.tls = dateless(tls_context(installation.ca_pem))
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -99,13 +116,11 @@ class TimeService:
     def _read(self, parts: urllib.parse.SplitResult) -> bytes:
         from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415  seldom needed
 
-        host = parts.hostname or ""
-        connection: HTTPConnection
-        if parts.scheme == "https":
-            connection = HTTPSConnection(host, parts.port, timeout=FETCH_TIMEOUT_S, context=self.tls)
-        else:
-            connection = HTTPConnection(host, parts.port, timeout=FETCH_TIMEOUT_S)
+        host, is_tls = parts.hostname or "", parts.scheme == "https"
+        port = parts.port or (HTTPS_PORT if is_tls else HTTP_PORT)
+        connection = (HTTPSConnection if is_tls else HTTPConnection)(host, port, timeout=FETCH_TIMEOUT_S)
         try:
+            connection.sock = connected(self.way, host, port, FETCH_TIMEOUT_S, self.tls if is_tls else None)
             connection.request("GET", f"{parts.path}?{parts.query}")
             answer = connection.getresponse()
             if answer.status != HTTP_OK:

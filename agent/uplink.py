@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -20,10 +19,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 
 from agent.background import in_daemon_thread
 from agent.errors import UplinkDatesError, UplinkDownError, UplinkRefusedError
+from agent.proxy import STRAIGHT, ProxyError, Way
 from protocol.errors import Reason
 from protocol.faults import reach
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping
 
     from protocol.messages import Installation
@@ -46,12 +47,15 @@ def tls_context(ca_pem: str) -> ssl.SSLContext:
 
 
 class _Client(paho.Client):
-    """paho's client with a TLS socket of ours: paho leaves its own one open when the handshake fails."""
+    """paho's client with a TLS socket of ours: paho leaves its own one open when the handshake fails, and has
+    no proxy of its own.
+    """
 
     tls: ssl.SSLContext
+    way: Way
 
     def _create_socket(self) -> ssl.SSLSocket:
-        plain = socket.create_connection((self.host, self.port), timeout=CONNECT_TIMEOUT_S)
+        plain = self.way.connect(self.host, self.port, CONNECT_TIMEOUT_S)
         try:
             return self.tls.wrap_socket(plain, server_hostname=self.host)  # closes it when that fails
         finally:
@@ -77,6 +81,7 @@ class Uplink:
         password: str,
         *,
         check_certificate: Callable[[Mapping[str, object]], None] | None = None,
+        way: Way = STRAIGHT,
     ) -> None:
         self._check_certificate = check_certificate
         self._loop = asyncio.get_running_loop()
@@ -85,7 +90,7 @@ class Uplink:
             CallbackAPIVersion.VERSION2, client_id=kid, protocol=MQTTProtocolVersion.MQTTv5
         )
         self._client.username_pw_set(kid, password)
-        self._client.tls = tls
+        self._client.tls, self._client.way = tls, way
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
@@ -117,6 +122,8 @@ class Uplink:
             raise kind(
                 f"{self._host}:{self._port} is not this installation's gateway: {error.verify_message}"
             ) from error
+        except ProxyError as error:
+            raise UplinkDownError(str(error)) from error
         except (OSError, ValueError) as error:  # ssl's errors are OSErrors, host names' ValueErrors
             raise UplinkDownError(f"{self._host}:{self._port}: {error}") from error
         self._misc = asyncio.create_task(self._run_misc(), name="mqtt keep-alive")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.parse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.doctor import TIMEOUT_S, Finding, examine_cloud
+from agent.proxy import STRAIGHT
 from agent.system.view import KINDS, STANDS
 from protocol.system import Stand, System
 
 if TYPE_CHECKING:
+    from agent.proxy import Way
     from protocol.messages import Installation
 
 CONNECTED: Final = "connected"
@@ -22,7 +23,7 @@ OFFLINE: Final = Finding(
 )
 
 
-def examine_portal(installation: Installation) -> list[Finding]:
+def examine_portal(installation: Installation, way: Way = STRAIGHT) -> list[Finding]:
     """Each hop to the portal, up to the first that fails. Blocks, for some seconds at most."""
     parts = urllib.parse.urlsplit(installation.portal_url)
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
@@ -30,9 +31,9 @@ def examine_portal(installation: Installation) -> list[Finding]:
         return [Finding("portal", fine=False, text=why)]
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     if parts.scheme == "https":
-        return examine_cloud(replace(installation, gateway_host=parts.hostname, gateway_port=port))
+        return examine_cloud(replace(installation, gateway_host=parts.hostname, gateway_port=port), way)
     try:
-        socket.create_connection((parts.hostname, port), timeout=TIMEOUT_S).close()
+        way.connect(parts.hostname, port, TIMEOUT_S).close()
     except OSError as error:
         why = f"no connection to {parts.hostname}:{port} ({error}): let this machine connect outwards to it"
         return [Finding("connection", fine=False, text=why)]

@@ -15,6 +15,7 @@ from agent.core.backoff import Backoff
 from agent.core.system import counted, is_pressed, pressed, told
 from agent.errors import StateError, SystemRefusedError, UplinkDownError, UplinkError
 from agent.logs import Repeats
+from agent.proxy import STRAIGHT
 from agent.system.portal import EXCHANGE, KEYS, Portal
 from agent.system.store import cloud_secret_with
 from protocol.errors import ProtocolError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from agent.core.ports import Clock
     from agent.core.system import Database
+    from agent.proxy import Way
     from agent.system.store import Store
     from agent.time_service import TimeService
     from protocol.messages import Installation, KeySet, SystemKey
@@ -101,10 +103,11 @@ class Online:
         *,
         version: str,
         ups: Callable[[SystemId], tuple[UpsUnder, ...]],
+        way: Way = STRAIGHT,
     ) -> None:
         self._store = store
         self._installation = installation
-        self._portal = Portal(installation)
+        self._portal = Portal(installation, way)
         self._clock = clock
         self._time = time
         self._version = version

@@ -1,4 +1,4 @@
-"""Asks the portal over HTTPS, without a proxy: the key set, and the exchange of report and state."""
+"""Asks the portal over HTTPS, by a proxy if there is one: its key set, and states for reports."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 from agent.background import in_daemon_thread
 from agent.errors import SystemRefusedError, UplinkDatesError, UplinkDownError
-from agent.time_service import check_dates
+from agent.proxy import LOOPBACK, STRAIGHT, ProxyError
+from agent.time_service import HTTP_PORT, HTTPS_PORT, check_dates, connected
 from agent.uplink import DATES_ONLY, tls_context
 from protocol.system import MAX_STATE_BYTES
 
 if TYPE_CHECKING:
+    from agent.proxy import Way
     from agent.time_service import TimeService
     from protocol.messages import Installation
 
 TIMEOUT_S: Final = 10.0
 HTTP_OK: Final = 200
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 EXCHANGE: Final = "/api/v1/systems/exchange"
 KEYS: Final = "/api/v1/keys"
 
@@ -28,7 +29,8 @@ KEYS: Final = "/api/v1/keys"
 class Portal:
     """The portal of one installation. UplinkDownError, UplinkDatesError, SystemRefusedError."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, way: Way = STRAIGHT) -> None:
+        self._way = way
         self._base = installation.portal_url.rstrip("/")
         self._tls = tls_context(installation.ca_pem) if installation.ca_pem else ssl.create_default_context()
 
@@ -49,14 +51,11 @@ class Portal:
     def _ask(
         self, parts: urllib.parse.SplitResult, body: bytes | None, tls: ssl.SSLContext, dates_ms: int | None
     ) -> bytes:
-        host = parts.hostname or ""
-        connection: HTTPConnection
-        if parts.scheme == "https":
-            connection = HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=tls)
-        else:
-            connection = HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
+        host, is_tls = parts.hostname or "", parts.scheme == "https"
+        port = parts.port or (HTTPS_PORT if is_tls else HTTP_PORT)
+        connection = (HTTPSConnection if is_tls else HTTPConnection)(host, port, timeout=TIMEOUT_S)
         try:
-            connection.connect()
+            connection.sock = connected(self._way, host, port, TIMEOUT_S, tls if is_tls else None)
             if dates_ms is not None and isinstance(connection.sock, ssl.SSLSocket):
                 check_dates(connection.sock.getpeercert() or {}, dates_ms)
             kind = {} if body is None else {"Content-Type": "application/json"}
@@ -68,6 +67,8 @@ class Portal:
             raise kind_of(
                 f"{parts.netloc} does not show the certificate of this cloud's portal: {error.verify_message}"
             ) from error
+        except ProxyError as error:
+            raise UplinkDownError(str(error)) from error
         except (OSError, HTTPException) as error:
             raise UplinkDownError(f"no answer of the portal at {parts.netloc}: {error}") from error
         finally:

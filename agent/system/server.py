@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent.core.attachment import AttachRefusedError, attach, attached_peers, detach, dismiss, invite
 from agent.core.system import ask, enter, looked, open_request
 from agent.errors import StateError, SystemRefusedError
+from agent.proxy import Way
 from agent.system.certificate import fingerprint, make_certificate
 from agent.system.link_caller import LinkCaller, knock
 from agent.system.link_listener import LinkListener
@@ -95,6 +96,7 @@ class Server:
                 time,
                 version=self._version,
                 ups=self._ups,
+                way=Way.of(self._settings),
             )
             loops.append(("exchange with the cloud", self.online.run))
         return loops

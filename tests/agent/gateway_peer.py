@@ -57,6 +57,7 @@ class GatewayPeer:
 
     folder: Path
     host: str = "127.0.0.1"
+    hosts: tuple[str, ...] = ()  # further names of its certificate
     made: dt.datetime | None = None  # when this cloud and its certificates were made; now
     hello: Hello | None = None
     connack: int = Reason.SUCCESS
@@ -78,7 +79,7 @@ class GatewayPeer:
     _counter: int = 0
 
     async def __aenter__(self) -> Self:
-        installation = provision(Settings(state_dir=self.folder), self.made)
+        installation = provision(self._settings(), self.made)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "tls" / "server.pem", self.folder / "tls" / "server.key")
         self._server = await asyncio.start_server(self._serve, self.host, 0, ssl=context)
@@ -97,6 +98,10 @@ class GatewayPeer:
             writer.transport.abort()
         await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
+
+    def _settings(self) -> Settings:
+        plain = Settings(state_dir=self.folder)
+        return replace(plain, hosts=(*plain.hosts, *self.hosts))
 
     # --- what a test does ----------------------------------------------------------------------------------
 

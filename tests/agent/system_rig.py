@@ -48,12 +48,14 @@ class Rig:
         online: bool = False,
         time: TimeService | None = None,
         ups: tuple[UpsUnder, ...] = (),
+        proxy: str | None = None,
     ) -> None:
         self.folder = folder
         self._installation = installation
         self._online = online
         self._time = time
         self._ups = ups
+        self._proxy = proxy
         self._executor = ThreadPoolExecutor(1)
         self._tasks: list[asyncio.Task[None]] = []
         self._port = 0
@@ -66,6 +68,7 @@ class Rig:
             link_host=HOST,
             link_port=self._port,
             system_online=self._online,
+            proxy=self._proxy,
         )
         return Server(
             settings,
