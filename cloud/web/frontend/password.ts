@@ -1,6 +1,8 @@
 // Password rules: while somebody types, say which ones are met. The server decides (cloud/core/account.py); this only
 // saves a round trip. A rule about what this page does not know (the name, on the page of a forgotten password) is
 // left unmarked.
+import { gettext } from "./words";
+
 const MIN_CHARS = 8;
 const MIN_KINDS = 3;
 const MIN_NAME = 2;
@@ -54,7 +56,7 @@ function startRules(list: HTMLElement): void {
       if (holds !== null) judged += 1;
       if (holds) met += 1;
     }
-    said.textContent = judged ? `${met} of ${judged} rules are met` : "";
+    said.textContent = judged ? gettext("{met} of {judged} rules are met", { met, judged }) : "";
     said.dataset["state"] = judged && met === judged ? "complete" : "open";
   };
   for (const id of ["password", "first_name", "last_name", "email"]) {

@@ -1,5 +1,7 @@
 // "I am not a robot": fetches a challenge when the box is ticked and solves it a slice at a time, so that the page
 // stays usable. Format: cloud/core/proof_of_work.py.
+import { gettext } from "./words";
+
 interface Challenge {
   challenge: string;
   bits: number;
@@ -39,7 +41,7 @@ async function solve(asked: string, say: (text: string) => void): Promise<string
   const numbers: number[] = [];
   for (let index = 0; index < puzzles; index += 1) {
     numbers.push(await solvePuzzle(`${challenge}.${index}`, bits));
-    say(`Checking… ${Math.round((100 * (index + 1)) / puzzles)} %`);
+    say(gettext("Checking… {percent} %", { percent: Math.round((100 * (index + 1)) / puzzles) }));
   }
   return `${challenge}:${numbers.join(",")}`;
 }
@@ -57,15 +59,15 @@ function startRobot(box: HTMLInputElement): void {
     status.dataset["state"] = state;
   };
   const work = async (): Promise<void> => {
-    say("Checking…", "open");
+    say(gettext("Checking…"), "open");
     try {
       field.value = await solve(box.dataset["bits"] ?? "", (text) => say(text, "open"));
       solvedMs = Date.now();
-      say("Checked", "complete");
+      say(gettext("Checked"), "complete");
     } catch {
       field.value = "";
       box.checked = false;
-      say("The check did not work. Please tick the box again.", "wrong");
+      say(gettext("The check did not work. Please tick the box again."), "wrong");
     } finally {
       running = null;
     }

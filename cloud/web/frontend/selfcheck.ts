@@ -1,5 +1,7 @@
 // What this browser lets through, on the page that explains what to do where it does not: each line is there without
 // JavaScript, and says then that it is off or blocked.
+import { gettext } from "./words";
+
 type Check = () => boolean | Promise<boolean>;
 
 const CHECKS: Readonly<Record<string, Check>> = {
@@ -25,7 +27,7 @@ async function judge(line: HTMLElement): Promise<void> {
   } catch {
     // blocked: that is what is to be told
   }
-  place.textContent = good ? "works" : "blocked";
+  place.textContent = good ? gettext("works") : gettext("blocked");
   place.className = good ? "badge good" : "badge bad";
 }
 
