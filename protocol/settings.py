@@ -13,7 +13,7 @@ peer does not know is left out there and refused here. Names are appended, never
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 
 from protocol.codec import decode
 from protocol.errors import DecodeError, ErrorCode
+from protocol.marks import N_
 from protocol.messages import Reported, Scalar
 from protocol.registers import BY_NAME, GROUPS, Value, check_write, encode_value
 
@@ -63,12 +64,17 @@ class SettingCode(StrEnum):
 
 
 class SettingError(ValueError):
-    """A value that a setting cannot have; the text is for a person."""
+    """A value that a setting cannot have; the text is for a person.
+
+    ``text`` names in braces what it says of the setting: :func:`values_of` gives that, in English; whoever
+    speaks another language translates text and values.
+    """
 
     def __init__(self, name: str, code: SettingCode, text: str) -> None:
-        super().__init__(text)
+        super().__init__(text.format_map(values_of(name)))
         self.name = name
         self.code = code
+        self.text = text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,121 +93,123 @@ class Setting:
     choices: Mapping[str, str] = field(default_factory=dict)
 
 
-_GROUP_LABELS: Final = {
-    "mog": "the main outlet group",
-    **{f"sog{i}": f"outlet group {i + 1}" for i in range(4)},
-}
+_NAME_LABELS: Final = (
+    N_("Name of the main outlet group"),
+    N_("Name of outlet group 1"),
+    N_("Name of outlet group 2"),
+    N_("Name of outlet group 3"),
+)
 
 CATALOGUE: Final[tuple[Setting, ...]] = (
     Setting(
         name="name",
-        label="UPS Name",
+        label=N_("UPS Name"),
         kind=Kind.TEXT,
         home=Home.CLOUD,
         max_chars=60,
-        meaning="what your pages and messages call it; empty shows its model",
+        meaning=N_("what your pages and messages call it; empty shows its model"),
     ),
     Setting(
         name="description",
-        label="UPS Description",
+        label=N_("UPS Description"),
         kind=Kind.TEXT,
         home=Home.CLOUD,
         max_chars=MAX_TEXT_CHARS,
-        meaning="where it stands, what hangs on it",
+        meaning=N_("where it stands, what hangs on it"),
     ),
     Setting(
         name="time_zone",
-        label="Timezone",
+        label=N_("Timezone"),
         kind=Kind.TEXT,
         home=Home.CLOUD,
         max_chars=64,
-        meaning="of the place where the UPS stands",
+        meaning=N_("of the place where the UPS stands"),
     ),
     Setting(
         name="notifications",
-        label="Notifications",
+        label=N_("Notifications"),
         kind=Kind.SWITCH,
         home=Home.CLOUD,
-        meaning="whether anybody is told about this UPS",
+        meaning=N_("whether anybody is told about this UPS"),
     ),
     Setting(
         name="device_sensitivity_s",
-        label="Device Sensitivity",
+        label=N_("Device Sensitivity"),
         kind=Kind.NUMBER,
         home=Home.CLOUD,
         unit="s",
         high=3600,
-        meaning="how long on battery before anybody is told; 0: at once",
+        meaning=N_("how long on battery before anybody is told; 0: at once"),
     ),
     Setting(
         name="report_interval_s",
-        label="Report every",
+        label=N_("Report every"),
         kind=Kind.NUMBER,
         home=Home.AGENT,
         unit="s",
         low=1,
         high=3600,
-        meaning="between reports while mains are good; on battery it is a second",
+        meaning=N_("between reports while mains are good; on battery it is a second"),
     ),
     Setting(
         name="ups_name",
-        label="Name in the UPS",
+        label=N_("Name in the UPS"),
         kind=Kind.TEXT,
         home=Home.REGISTER,
         max_chars=REGISTER_TEXT_CHARS,
-        meaning="what other tools read from the UPS",
+        meaning=N_("what other tools read from the UPS"),
     ),
     Setting(
         name="sensitivity",
-        label="Mains sensitivity",
+        label=N_("Mains sensitivity"),
         kind=Kind.CHOICE,
         home=Home.REGISTER,
-        choices={"normal": "Normal", "reduced": "Reduced", "low": "Low"},
-        meaning="how small a disturbance of the mains makes the UPS use its battery",
+        choices={"normal": N_("Normal"), "reduced": N_("Reduced"), "low": N_("Low")},
+        meaning=N_("how small a disturbance of the mains makes the UPS use its battery"),
     ),
     Setting(
         name="transfer_low",
-        label="Transfer below",
+        label=N_("Transfer below"),
         kind=Kind.NUMBER,
         home=Home.REGISTER,
         unit="V",
         low=70,
         high=300,
-        meaning="mains voltage below which the UPS uses its battery",
+        meaning=N_("mains voltage below which the UPS uses its battery"),
     ),
     Setting(
         name="transfer_high",
-        label="Transfer above",
+        label=N_("Transfer above"),
         kind=Kind.NUMBER,
         home=Home.REGISTER,
         unit="V",
         low=70,
         high=300,
-        meaning="mains voltage above which the UPS uses its battery",
+        meaning=N_("mains voltage above which the UPS uses its battery"),
     ),
     Setting(
         name="battery_test_interval",
-        label="Self-test",
+        label=N_("Self-test"),
         kind=Kind.CHOICE,
         home=Home.REGISTER,
         choices={
-            "never": "Never by itself",
-            "at_startup": "At start-up",
-            "7d_since_last": "Every 7 days",
-            "14d_since_last": "Every 14 days",
+            "never": N_("Never by itself"),
+            "at_startup": N_("At start-up"),
+            "7d_since_last": N_("Every 7 days"),
+            "14d_since_last": N_("Every 14 days"),
         },
-        meaning="when the UPS tests its battery by itself",
+        meaning=N_("when the UPS tests its battery by itself"),
     ),
     *(
         Setting(
             name=f"{group}_name",
-            label=f"Name of {_GROUP_LABELS[group]}",
+            label=label,
             kind=Kind.TEXT,
             home=Home.REGISTER,
             max_chars=REGISTER_TEXT_CHARS,
-            meaning="what hangs on these outlets",
+            meaning=N_("what hangs on these outlets"),
         )
-        for group in GROUPS[:-1]
+        for group, label in zip(GROUPS[:-1], _NAME_LABELS, strict=True)
     ),
 )
 """Every setting, in the order of the page. The fifth group's name lies outside the block that is read."""
@@ -212,11 +220,27 @@ OF_DEVICE: Final = frozenset(one.name for one in CATALOGUE if one.home is not Ho
 OF_REGISTER: Final = tuple(one.name for one in CATALOGUE if one.home is Home.REGISTER)
 
 
+def values_of(name: str, say: Callable[[str], str] = str) -> dict[str, str]:
+    """What texts about a setting name in braces; ``say`` translates words."""
+    setting = BY_SETTING.get(name)
+    if setting is None:
+        return {"name": repr(name[:40])}
+    return {
+        "name": repr(name),
+        "label": say(setting.label),
+        "low": str(setting.low),
+        "high": str(setting.high),
+        "unit": setting.unit,
+        "max_chars": str(setting.max_chars),
+        "choices": ", ".join(say(one) for one in setting.choices.values()),
+    }
+
+
 def check(name: str, value: object) -> Scalar:
     """The value as it is kept; SettingError with a code and words for a person."""
     setting = BY_SETTING.get(name)
     if setting is None:
-        raise SettingError(name, SettingCode.UNKNOWN, f"There is no setting {name[:40]!r}.")
+        raise SettingError(name, SettingCode.UNKNOWN, N_("There is no setting {name}."))
     match setting.kind:
         case Kind.TEXT:
             return _text(setting, value)
@@ -227,30 +251,30 @@ def check(name: str, value: object) -> Scalar:
         case Kind.SWITCH:
             if isinstance(value, bool):
                 return value
-            raise SettingError(name, SettingCode.WRONG_TYPE, f"{setting.label} is on or off.")
+            raise SettingError(name, SettingCode.WRONG_TYPE, N_("{label} is on or off."))
 
 
 def _text(setting: Setting, value: object) -> str:
     if not isinstance(value, str):
-        raise SettingError(setting.name, SettingCode.WRONG_TYPE, f"{setting.label} is a text.")
+        raise SettingError(setting.name, SettingCode.WRONG_TYPE, N_("{label} is a text."))
     text = " ".join(value.split())
     if len(text) > setting.max_chars:
-        words = f"{setting.label} may have {setting.max_chars} characters at most."
+        words = N_("{label} may have {max_chars} characters at most.")
         raise SettingError(setting.name, SettingCode.TOO_LONG, words)
     if setting.home is Home.REGISTER and not text.isascii():
-        words = f"{setting.label}: a UPS shows unaccented letters, digits and signs only."
+        words = N_("{label}: a UPS shows unaccented letters, digits and signs only.")
         raise SettingError(setting.name, SettingCode.NOT_PRINTABLE, words)
     if not text.isprintable():
-        words = f"{setting.label} holds a character that cannot be shown."
+        words = N_("{label} holds a character that cannot be shown.")
         raise SettingError(setting.name, SettingCode.NOT_PRINTABLE, words)
     return text
 
 
 def _number(setting: Setting, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise SettingError(setting.name, SettingCode.WRONG_TYPE, f"{setting.label} is a whole number.")
+        raise SettingError(setting.name, SettingCode.WRONG_TYPE, N_("{label} is a whole number."))
     if not setting.low <= value <= setting.high:
-        words = f"{setting.label} is {setting.low} to {setting.high} {setting.unit}."
+        words = N_("{label} is {low} to {high} {unit}.")
         raise SettingError(setting.name, SettingCode.OUT_OF_RANGE, words)
     return value
 
@@ -258,7 +282,7 @@ def _number(setting: Setting, value: object) -> int:
 def _choice(setting: Setting, value: object) -> str:
     if isinstance(value, str) and value in setting.choices:
         return value
-    words = f"{setting.label} is one of: {', '.join(setting.choices.values())}."
+    words = N_("{label} is one of: {choices}.")
     raise SettingError(setting.name, SettingCode.NOT_A_CHOICE, words)
 
 
@@ -304,8 +328,13 @@ def words_of(name: str, value: Scalar) -> tuple[int, ...]:
     try:
         check_write(name, words)
     except ValueError as error:
-        raise SettingError(name, SettingCode.OUT_OF_RANGE, str(error)) from error
+        raise SettingError(name, SettingCode.OUT_OF_RANGE, _plain(str(error))) from error
     return words
+
+
+def _plain(text: str) -> str:
+    """A text without braces that mean something."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def address_of(name: str) -> int:

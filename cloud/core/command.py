@@ -26,6 +26,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from cloud.core.language import N_, gettext
 from protocol.commands import OUTLET_KINDS, CommandKind
 
 ANSWER_MS: Final = 30_000
@@ -191,10 +192,15 @@ def missing_steps(order: Order, now: Circumstances) -> tuple[Step, ...]:
 
 
 def _named(order: Order, now: Circumstances) -> bool:
-    """Whether the group's name was typed, or is yet to be; letter case and blanks do not matter."""
+    """Whether the group's name was typed, or is yet to be; letter case and blanks do not matter.
+
+    What a group without a name is called may be typed in English, too: programs do not change languages.
+    """
     if order.typed is None or order.group is None:
         return order.typed is None
-    return _plain(order.typed) == _plain(now.groups[order.group])
+    name, default = now.groups[order.group], DEFAULT_NAMES[order.group]
+    names = {name, default} if name == gettext(default) else {name}
+    return _plain(order.typed) in {_plain(one) for one in names}
 
 
 def _plain(text: str) -> str:
@@ -210,10 +216,10 @@ def next_counter(last: int, now_ms: int) -> int:
 
 DEFAULT_NAMES: Final[Mapping[Group, str]] = MappingProxyType(
     {
-        Group.MOG: "Main outlets",
-        Group.SOG0: "Outlet group 1",
-        Group.SOG1: "Outlet group 2",
-        Group.SOG2: "Outlet group 3",
+        Group.MOG: N_("Main outlets"),
+        Group.SOG0: N_("Outlet group 1"),
+        Group.SOG1: N_("Outlet group 2"),
+        Group.SOG2: N_("Outlet group 3"),
     }
 )
 """Where the UPS has not told the names that were given to its groups."""
@@ -248,9 +254,12 @@ def group_state(status: int) -> GroupState | None:
 
 
 def groups_of(bits: Mapping[str, int], settings: Mapping[str, object]) -> dict[Group, str]:
-    """The groups of a UPS that tells these status bits and settings, each with its name."""
+    """The groups of a UPS that tells these status bits and settings, each with its name.
+
+    A group that nobody has named is called in the language that is spoken.
+    """
     return {
-        group: str(settings.get(f"{group}_name") or "").strip() or DEFAULT_NAMES[group]
+        group: str(settings.get(f"{group}_name") or "").strip() or gettext(DEFAULT_NAMES[group])
         for group in Group
         if group_state(bits[f"{group}_outlet_status"]) is not None
     }

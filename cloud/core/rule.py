@@ -23,6 +23,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from cloud.core.language import N_
 from protocol.points import SampleFlag
 
 SKIPPED: Final = int(SampleFlag.TIME_UNCERTAIN | SampleFlag.FROM_FUTURE | SampleFlag.IMPORTED)
@@ -190,24 +191,24 @@ class Subject:
 _STATUS: Final = "ups_status"
 _MINUTE_S: Final = 60.0
 _SUBJECTS: Final = (
-    Subject("output_real_power_pct", "Load", "%", 0, 256, ("output_real_power_pct",)),
-    Subject("output_apparent_power_pct", "Load (apparent)", "%", 0, 256, ("output_apparent_power_pct",)),
-    Subject("load_w", "Load in watts", "W", 0, 1e6, ("output_real_power_pct",)),
-    Subject("output_current", "Output current", "A", 0, 2047, ("output_current",)),
-    Subject("runtime_remaining", "Runtime", "s", 0, 2**32, ("runtime_remaining",), "min", _MINUTE_S),
-    Subject("state_of_charge", "Battery charge", "%", 0, 128, ("state_of_charge",)),
-    Subject("battery_temperature", "Battery temperature", "°C", -256, 256, ("battery_temperature",)),
-    Subject("battery_voltage", "Battery voltage", "V", -1024, 1024, ("battery_voltage",)),
-    Subject("battery_age_days", "Battery age", "days", 0, 36_500, ()),
-    Subject("input_voltage", "Mains voltage", "V", 0, 1000, ("input_voltage",)),
-    Subject("output_voltage", "Output voltage", "V", 0, 1000, ("output_voltage",)),
-    Subject("output_frequency", "Output frequency", "Hz", 0, 500, ("output_frequency",)),
-    Subject("bypass_voltage", "Bypass voltage", "V", 0, 1024, ("bypass_voltage",)),
-    Subject("efficiency", "Efficiency", "%", 0, 256, ("efficiency",)),
-    Subject("on_battery", "On battery", "", 0, 1, (_STATUS,), is_state=True),
-    Subject("on_bypass", "On bypass", "", 0, 1, (_STATUS,), is_state=True),
-    Subject("output_off", "Output off", "", 0, 1, (_STATUS,), is_state=True),
-    Subject("overload", "Overload", "", 0, 1, (_STATUS,), is_state=True),
+    Subject("output_real_power_pct", N_("Load"), "%", 0, 256, ("output_real_power_pct",)),
+    Subject("output_apparent_power_pct", N_("Load (apparent)"), "%", 0, 256, ("output_apparent_power_pct",)),
+    Subject("load_w", N_("Load in watts"), "W", 0, 1e6, ("output_real_power_pct",)),
+    Subject("output_current", N_("Output current"), "A", 0, 2047, ("output_current",)),
+    Subject("runtime_remaining", N_("Runtime"), "s", 0, 2**32, ("runtime_remaining",), "min", _MINUTE_S),
+    Subject("state_of_charge", N_("Battery charge"), "%", 0, 128, ("state_of_charge",)),
+    Subject("battery_temperature", N_("Battery temperature"), "°C", -256, 256, ("battery_temperature",)),
+    Subject("battery_voltage", N_("Battery voltage"), "V", -1024, 1024, ("battery_voltage",)),
+    Subject("battery_age_days", N_("Battery age"), N_("days"), 0, 36_500, ()),
+    Subject("input_voltage", N_("Mains voltage"), "V", 0, 1000, ("input_voltage",)),
+    Subject("output_voltage", N_("Output voltage"), "V", 0, 1000, ("output_voltage",)),
+    Subject("output_frequency", N_("Output frequency"), "Hz", 0, 500, ("output_frequency",)),
+    Subject("bypass_voltage", N_("Bypass voltage"), "V", 0, 1024, ("bypass_voltage",)),
+    Subject("efficiency", N_("Efficiency"), "%", 0, 256, ("efficiency",)),
+    Subject("on_battery", N_("On battery"), "", 0, 1, (_STATUS,), is_state=True),
+    Subject("on_bypass", N_("On bypass"), "", 0, 1, (_STATUS,), is_state=True),
+    Subject("output_off", N_("Output off"), "", 0, 1, (_STATUS,), is_state=True),
+    Subject("overload", N_("Overload"), "", 0, 1, (_STATUS,), is_state=True),
 )
 SUBJECTS: Final[Mapping[str, Subject]] = MappingProxyType({one.name: one for one in _SUBJECTS})
 """All of them, by name. Append only: stored."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from cloud.core.language import N_, gettext
 from cloud.core.rule import STATE_THRESHOLD, SUBJECTS, Condition, Side
 from cloud.core.sign_up import FormError
 
@@ -44,7 +45,7 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
     {
         "load": Template(
             Draft(
-                name="High load",
+                name=N_("High load"),
                 subject="output_real_power_pct",
                 side="above",
                 threshold=80,
@@ -52,11 +53,11 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
                 hold_s=300,
                 clear_s=300,
             ),
-            "More than 80 % of the rated power for 5 minutes: time to move something to another UPS.",
+            N_("More than 80 % of the rated power for 5 minutes: time to move something to another UPS."),
         ),
         "runtime": Template(
             Draft(
-                name="Short runtime",
+                name=N_("Short runtime"),
                 subject="runtime_remaining",
                 side="below",
                 threshold=15,
@@ -64,11 +65,11 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
                 hold_s=60,
                 clear_s=300,
             ),
-            "The battery would last less than 15 minutes: enough to shut down, but not much more.",
+            N_("The battery would last less than 15 minutes: enough to shut down, but not much more."),
         ),
         "temperature": Template(
             Draft(
-                name="Warm battery",
+                name=N_("Warm battery"),
                 subject="battery_temperature",
                 side="above",
                 threshold=35,
@@ -76,42 +77,42 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
                 hold_s=600,
                 clear_s=600,
             ),
-            "A warm battery ages twice as fast for every 10 °C.",
+            N_("A warm battery ages twice as fast for every 10 °C."),
         ),
         "age": Template(
             Draft(
-                name="Old battery",
+                name=N_("Old battery"),
                 subject="battery_age_days",
                 side="above",
                 threshold=1095,
             ),
-            "Batteries last three to five years: order the next one in time.",
+            N_("Batteries last three to five years: order the next one in time."),
         ),
         "charge": Template(
             Draft(
-                name="Low charge",
+                name=N_("Low charge"),
                 subject="state_of_charge",
                 side="below",
                 threshold=50,
                 hysteresis=20,
                 clear_s=300,
             ),
-            "Half of the charge is gone.",
+            N_("Half of the charge is gone."),
         ),
         "outage": Template(
             Draft(
-                name="Long outage",
+                name=N_("Long outage"),
                 subject="on_battery",
                 side="above",
                 threshold=STATE_THRESHOLD,
                 hold_s=300,
                 clear_s=60,
             ),
-            "On battery for 5 minutes: more than a flicker of the mains.",
+            N_("On battery for 5 minutes: more than a flicker of the mains."),
         ),
         "mains": Template(
             Draft(
-                name="Low mains voltage",
+                name=N_("Low mains voltage"),
                 subject="input_voltage",
                 side="below",
                 threshold=205,
@@ -119,7 +120,7 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
                 hold_s=120,
                 clear_s=300,
             ),
-            "Low mains for 2 minutes, before the UPS has to help.",
+            N_("Low mains for 2 minutes, before the UPS has to help."),
         ),
     }
 )
@@ -131,27 +132,30 @@ def condition_of(draft: Draft, now_ms: int) -> tuple[str, Condition]:
     faults: dict[str, str] = {}
     name = " ".join(draft.name.split())
     if not name or len(name) > NAME_MAX_CHARS or not name.isprintable():
-        faults["name"] = f"Please enter a name of 1 to {NAME_MAX_CHARS} characters."
+        faults["name"] = gettext("Please enter a name of 1 to {count} characters.", count=NAME_MAX_CHARS)
     subject = SUBJECTS.get(draft.subject)
     if subject is None:
-        faults["subject"] = "Please choose what the rule watches."
+        faults["subject"] = gettext("Please choose what the rule watches.")
     if draft.side not in set(Side):
-        faults["side"] = "Please choose above or below."
+        faults["side"] = gettext("Please choose above or below.")
     for field, value, low, high in (
         ("hold_s", draft.hold_s, 0, MAX_HOLD_S),
         ("clear_s", draft.clear_s, 0, MAX_HOLD_S),
         ("gap_s", draft.gap_s, MIN_GAP_S, MAX_GAP_S),
     ):
         if not low <= value <= high:
-            faults[field] = f"Please enter {low} to {high} seconds."
+            faults[field] = gettext("Please enter {low} to {high} seconds.", low=low, high=high)
     threshold, hysteresis, side = STATE_THRESHOLD, 0.0, Side.ABOVE
     if subject is not None and not subject.is_state:
         threshold, hysteresis = draft.threshold * subject.factor, draft.hysteresis * subject.factor
         if not math.isfinite(threshold) or not subject.low <= threshold <= subject.high:
-            bounds = f"{subject.low / subject.factor:.0f} to {subject.high / subject.factor:.0f}"
-            faults["threshold"] = f"Please enter a number from {bounds}."
+            faults["threshold"] = gettext(
+                "Please enter a number from {low} to {high}.",
+                low=f"{subject.low / subject.factor:.0f}",
+                high=f"{subject.high / subject.factor:.0f}",
+            )
         if not math.isfinite(hysteresis) or not 0 <= hysteresis <= subject.high - subject.low:
-            faults["hysteresis"] = "Please enter 0 or more."
+            faults["hysteresis"] = gettext("Please enter 0 or more.")
         if not faults:
             side = Side(draft.side)
     if faults:

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from cloud.core.language import N_
 from protocol.messages import Reported, Scalar
 from protocol.settings import BY_SETTING, FACTS, OF_DEVICE, Home, SettingCode, SettingError, check
 
@@ -156,7 +157,7 @@ def _checked(shadow: Shadow, name: str, value: object) -> Scalar:
     checked = check(name, value)
     setting = BY_SETTING[name]
     if name not in OF_DEVICE or (setting.home is Home.REGISTER and name not in shadow.reported):
-        words = f"This device has no setting {setting.label!r}, or has not told of it yet."
+        words = N_("This device has no setting '{label}', or has not told of it yet.")
         raise SettingError(name, SettingCode.NOT_OFFERED, words)
     return checked
 

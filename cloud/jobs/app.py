@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from prometheus_client import start_http_server
 
-from cloud import background
+from cloud import background, catalogs
 from cloud.config import ConfigError, Settings
 from cloud.jobs import calendar, commands, notices, presence, rollups, rules, schedules
 from cloud.jobs import settings as settings_part
@@ -67,6 +67,7 @@ async def run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
+    catalogs.load()
     async with make_pool(settings.dsn, name="jobs", max_size=settings.pool_size) as pool:
         if settings.jobs_metrics_port:
             start_http_server(settings.jobs_metrics_port, "127.0.0.1", metrics.registry)

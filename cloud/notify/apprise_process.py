@@ -13,6 +13,7 @@ import os
 import sys
 from typing import Any, Final
 
+from cloud.core.language import N_
 from cloud.core.public_address import is_public
 from cloud.notify.webhook import ChannelError
 
@@ -48,16 +49,16 @@ async def _ask(order: dict[str, Any]) -> str:
     try:
         output, _ = await asyncio.wait_for(process.communicate(json.dumps(order).encode()), TIMEOUT_S)
     except TimeoutError:
-        raise ChannelError("the service did not answer in time") from None
+        raise ChannelError(N_("the service did not answer in time")) from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
     if process.returncode == REFUSED:
-        raise ChannelError("apprise does not know this address", final=True)
+        raise ChannelError(N_("apprise does not know this address"), final=True)
     if process.returncode != 0:
-        raise ChannelError("the service did not take the message")
+        raise ChannelError(N_("the service did not take the message"))
     return output.decode(errors="replace")
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from cloud.core.language import N_
 from cloud.core.mail import pause_ms
 from cloud.notify.apprise_process import notify
 from cloud.notify.webhook import ChannelError, post
@@ -19,7 +20,7 @@ from cloud.postgres import notice_policies, notices
 from cloud.postgres.notice_policies import ChannelRow
 from cloud.postgres.notices import Delivery
 from cloud.services.channels import open_channel
-from cloud.services.notice_letters import Desk, payload, present, words
+from cloud.services.notice_letters import Desk, channel_words, payload, present
 from cloud.services.vault import VaultError
 from protocol import faults
 
@@ -61,7 +62,7 @@ class Courier:
             channels = await notice_policies.channels(connection, delivery.company_id)
         channel = next((one for one in channels if one.channel_id == delivery.channel_id), None)
         if fresh is None or channel is None:
-            why = "nothing is left to tell" if fresh is None else "the channel was removed"
+            why = N_("nothing is left to tell") if fresh is None else N_("the channel was removed")
             await notices.give_up(pool, delivery.delivery_id, self.clock(), why)
             return
         faults.reach("notify.channel.before")
@@ -101,5 +102,5 @@ class Courier:
                 private=self.private,
             )
         else:
-            title, text = words(self.desk, delivery, "UTC")
+            title, text = channel_words(self.desk, delivery)
             await notify(address, title, text, private=self.private)

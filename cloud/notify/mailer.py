@@ -22,6 +22,7 @@ from typing import Final
 import aiosmtplib
 import structlog
 
+from cloud.core.language import N_
 from cloud.core.mail import is_over, pause_ms
 from cloud.postgres import outbox
 from cloud.postgres.outbox import Parcel
@@ -36,7 +37,7 @@ LEASE_MS: Final = 300_000
 TIMEOUT_S: Final = 20.0
 KEEP_MS: Final = 30 * 86_400_000
 FORGET_EVERY_MS: Final = 3_600_000
-NOBODY: Final = "nobody is to be told any more: the device or the person has left, or they unsubscribed"
+NOBODY: Final = N_("nobody is to be told any more: the device or the person has left, or they unsubscribed")
 TRANSIENT: Final = 400
 PERMANENT: Final = 500
 """SMTP replies from here on are refusals, for now and for good (RFC 5321 section 4.2.1)."""
@@ -102,7 +103,7 @@ class Mailer:
         due = []
         for parcel in parcels:
             if is_over(created_ms=parcel.created_ms, expires_ms=parcel.expires_ms, now_ms=self._clock()):
-                await outbox.give_up(self._pool, parcel.mail_id, self._clock(), "not sent in time")
+                await outbox.give_up(self._pool, parcel.mail_id, self._clock(), N_("not sent in time"))
                 log.warning("a mail was given up", mail_id=parcel.mail_id, kind=parcel.kind)
             else:
                 due.append(parcel)

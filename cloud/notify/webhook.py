@@ -19,11 +19,15 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from cloud.core.language import N_
 from cloud.core.public_address import is_public
 
 TIMEOUT_S: Final = 10.0
 MAX_ANSWER_BYTES: Final = 4096
 USER_AGENT: Final = "SmartConnect-Webhook/1"
+ANSWERED: Final = N_("the receiver answered {status}")
+REDIRECTED: Final = N_("the receiver answered {status}: redirects are not followed")
+GONE: Final = N_("the receiver answered {status}: it is gone for good")
 
 
 class ChannelError(Exception):
@@ -70,17 +74,17 @@ def check_url(url: str, *, private: bool) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise ValueError("This is not a web address.") from None
+        raise ValueError(N_("This is not a web address.")) from None
     if parts.scheme not in {"https", "http"} or not host or not url.isprintable() or " " in url:
-        raise ValueError("A webhook’s address begins with https:// and names a host.")
+        raise ValueError(N_("A webhook’s address begins with https:// and names a host."))
     if parts.username is not None or parts.password is not None:
-        raise ValueError("Leave user and password out of the address: our messages are signed.")
+        raise ValueError(N_("Leave user and password out of the address: our messages are signed."))
     if not private:
         if parts.scheme != "https":
-            raise ValueError("A webhook’s address begins with https://.")
+            raise ValueError(N_("A webhook’s address begins with https://."))
         literal = host.replace(".", "").isdigit() or ":" in host
         if (literal and not is_public(host)) or host == "localhost" or host.endswith(".localhost"):
-            raise ValueError("This address is not one of the public internet.")
+            raise ValueError(N_("This address is not one of the public internet."))
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}/…"
 
 
@@ -120,8 +124,8 @@ async def post(
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise ChannelError(f"{type(error).__name__}: {error}") from error
     if 300 <= status < 400:
-        raise ChannelError(f"the receiver answered {status}: redirects are not followed")
+        raise ChannelError(REDIRECTED.format(status=status))
     if status == 410:  # RFC 9110 section 15.5.11
-        raise ChannelError("the receiver answered 410: it is gone for good", final=True)
+        raise ChannelError(GONE.format(status=status), final=True)
     if not 200 <= status < 300:
-        raise ChannelError(f"the receiver answered {status}")
+        raise ChannelError(ANSWERED.format(status=status))

@@ -178,14 +178,16 @@ class Reader:
     role: str
     email: str
     time_zone: str
+    language: str
     gone: list[int]
 
 
 async def readers(connection: Connection, company_id: int) -> list[Reader]:
-    """All members whose account is there, with the address they have now."""
+    """All members whose account is there, with the address and the language they have now."""
     found = await connection.execute(
-        "SELECT a.account_id, m.role, a.email, a.time_zone, ARRAY(SELECT o.policy_id FROM notice_opt_out o"
-        " WHERE o.account_id = a.account_id) FROM membership m JOIN account a USING (account_id)"
+        "SELECT a.account_id, m.role, a.email, a.time_zone, a.language,"
+        " ARRAY(SELECT o.policy_id FROM notice_opt_out o WHERE o.account_id = a.account_id)"
+        " FROM membership m JOIN account a USING (account_id)"
         " WHERE m.company_id = %s AND a.disabled_ms IS NULL ORDER BY a.account_id",
         (company_id,),
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from cloud.core.language import ENGLISH, N_, gettext, speaking
 from cloud.core.mail import Mail
 from cloud.postgres import notice_policies, notices
 from cloud.postgres.notice_policies import Reader
@@ -22,7 +23,7 @@ from cloud.services.vault import Vault
 
 KIND: Final = "notice"
 TEST: Final = "test"
-TEST_TEXT: Final = "This is a test, as somebody of your company has asked for. Nothing is wrong.\n"
+TEST_TEXT: Final = N_("This is a test, as somebody of your company has asked for. Nothing is wrong.")
 
 
 class Desk(Protocol):
@@ -61,20 +62,28 @@ def is_test(items: Sequence[dict[str, Any]]) -> bool:
 
 
 def words(desk: Desk, delivery: Delivery, zone: str) -> tuple[str, str]:
-    """Subject and text of a delivery."""
+    """Subject and text of a delivery, in the language that is spoken."""
     if is_test(delivery.items):
-        return f"{desk.brand}: this is a test", TEST_TEXT
+        return gettext("{brand}: this is a test", brand=desk.brand), f"{gettext(TEST_TEXT)}\n"
     subject = notice_words.subject(delivery.items, delivery.site)
     text = notice_words.text(delivery.items, delivery.site, zone)
-    return f"{desk.brand}: {subject}", f"{text}\nAcknowledge: {desk.portal_url}/alarms\n"
+    acknowledge = gettext("Acknowledge: {url}", url=f"{desk.portal_url}/alarms")
+    return f"{desk.brand}: {subject}", f"{text}\n{acknowledge}\n"
+
+
+def channel_words(desk: Desk, delivery: Delivery) -> tuple[str, str]:
+    """Subject and text for a channel: a company's people and programs read it, in English."""
+    with speaking(ENGLISH):
+        return words(desk, delivery, "UTC")
 
 
 def letter(desk: Desk, delivery: Delivery, reader: Reader) -> Mail:
-    """The mail of a delivery to a person."""
-    subject, text = words(desk, delivery, reader.time_zone)
-    if delivery.policy_id is not None:
-        url = unsubscribe_url(desk.vault, desk.portal_url, delivery.policy_id, reader.account_id)
-        text += f"\nNo more of these mails: {url}\n"
+    """The mail of a delivery to a person, in their language."""
+    with speaking(reader.language):
+        subject, text = words(desk, delivery, reader.time_zone)
+        if delivery.policy_id is not None:
+            url = unsubscribe_url(desk.vault, desk.portal_url, delivery.policy_id, reader.account_id)
+            text += f"\n{gettext('No more of these mails: {url}', url=url)}\n"
     return Mail(
         reader.email,
         subject,
@@ -124,7 +133,7 @@ async def renew(desk: Desk, parcel: Parcel) -> Parcel | None:
 
 def payload(desk: Desk, delivery: Delivery) -> dict[str, Any]:
     """What a webhook is given; times are unix milliseconds."""
-    subject, text = words(desk, delivery, "UTC")
+    subject, text = channel_words(desk, delivery)
     return {
         "v": 1,
         "delivery": delivery.delivery_id,

@@ -6,55 +6,63 @@ from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from cloud.core.language import N_, gettext, ngettext
 from cloud.core.notice import Topic
 from cloud.core.notice_plan import Say
 
 Item = Mapping[str, Any]
 MOST_LINES: Final = 60
+FIRST_POLICY: Final = N_("What matters, to the owner")
+"""Name of the policy that a company begins with, as it is stored."""
 
 TITLES: Final[Mapping[Topic, tuple[str, str]]] = MappingProxyType(
     {
-        Topic.ON_BATTERY: ("on battery", "mains back"),
-        Topic.LOW_BATTERY: ("low battery", "battery no longer low"),
-        Topic.REPLACE_BATTERY: ("replace the battery", "battery needs no replacing any more"),
-        Topic.OVERLOAD: ("overload", "overload over"),
-        Topic.BYPASS: ("on bypass", "bypass over"),
-        Topic.FAULT: ("internal fault", "fault over"),
-        Topic.OFFLINE: ("nothing heard from the device", "device heard again"),
-        Topic.UPS_LINK: ("the agent lost contact with the UPS", "contact with the UPS restored"),
-        Topic.SMARTCONNECT: ("SmartConnect switched off", "SmartConnect switched on"),
-        Topic.RULE: ("threshold crossed", "back within the threshold"),
-        Topic.SELF_TEST: ("self-test", "self-test"),
-        Topic.CALIBRATION: ("runtime calibration", "runtime calibration"),
-        Topic.OUTLET_GROUP: ("outlet group switched", "outlet group switched"),
-        Topic.SETTING_CHANGED: ("setting changed", "setting changed"),
-        Topic.FIRMWARE_CHANGED: ("firmware changed", "firmware changed"),
-        Topic.READINGS_LOST: ("readings were lost at the agent", "readings were lost at the agent"),
+        Topic.ON_BATTERY: (N_("on battery"), N_("mains back")),
+        Topic.LOW_BATTERY: (N_("low battery"), N_("battery no longer low")),
+        Topic.REPLACE_BATTERY: (N_("replace the battery"), N_("battery needs no replacing any more")),
+        Topic.OVERLOAD: (N_("overload"), N_("overload over")),
+        Topic.BYPASS: (N_("on bypass"), N_("bypass over")),
+        Topic.FAULT: (N_("internal fault"), N_("fault over")),
+        Topic.OFFLINE: (N_("nothing heard from the device"), N_("device heard again")),
+        Topic.UPS_LINK: (N_("the agent lost contact with the UPS"), N_("contact with the UPS restored")),
+        Topic.SMARTCONNECT: (N_("SmartConnect switched off"), N_("SmartConnect switched on")),
+        Topic.RULE: (N_("threshold crossed"), N_("back within the threshold")),
+        Topic.SELF_TEST: (N_("self-test"), N_("self-test")),
+        Topic.CALIBRATION: (N_("runtime calibration"), N_("runtime calibration")),
+        Topic.OUTLET_GROUP: (N_("outlet group switched"), N_("outlet group switched")),
+        Topic.SETTING_CHANGED: (N_("setting changed"), N_("setting changed")),
+        Topic.FIRMWARE_CHANGED: (N_("firmware changed"), N_("firmware changed")),
+        Topic.READINGS_LOST: (N_("readings were lost at the agent"), N_("readings were lost at the agent")),
     }
 )
 """What is said when a topic begins, and when it ends."""
 
 NAMES: Final[Mapping[Topic, str]] = MappingProxyType(
     {
-        Topic.ON_BATTERY: "On battery",
-        Topic.LOW_BATTERY: "Low battery",
-        Topic.REPLACE_BATTERY: "Replace battery",
-        Topic.OVERLOAD: "Overload",
-        Topic.BYPASS: "Bypass",
-        Topic.FAULT: "Internal fault",
-        Topic.OFFLINE: "Device offline",
-        Topic.UPS_LINK: "Contact with the UPS lost",
-        Topic.SMARTCONNECT: "SmartConnect off",
-        Topic.RULE: "Threshold rule",
-        Topic.SELF_TEST: "Self-test",
-        Topic.CALIBRATION: "Runtime calibration",
-        Topic.OUTLET_GROUP: "Outlet group switched",
-        Topic.SETTING_CHANGED: "Setting changed",
-        Topic.FIRMWARE_CHANGED: "Firmware changed",
-        Topic.READINGS_LOST: "Readings lost",
+        Topic.ON_BATTERY: N_("On battery"),
+        Topic.LOW_BATTERY: N_("Low battery"),
+        Topic.REPLACE_BATTERY: N_("Replace battery"),
+        Topic.OVERLOAD: N_("Overload"),
+        Topic.BYPASS: N_("Bypass"),
+        Topic.FAULT: N_("Internal fault"),
+        Topic.OFFLINE: N_("Device offline"),
+        Topic.UPS_LINK: N_("Contact with the UPS lost"),
+        Topic.SMARTCONNECT: N_("SmartConnect off"),
+        Topic.RULE: N_("Threshold rule"),
+        Topic.SELF_TEST: N_("Self-test"),
+        Topic.CALIBRATION: N_("Runtime calibration"),
+        Topic.OUTLET_GROUP: N_("Outlet group switched"),
+        Topic.SETTING_CHANGED: N_("Setting changed"),
+        Topic.FIRMWARE_CHANGED: N_("Firmware changed"),
+        Topic.READINGS_LOST: N_("Readings lost"),
     }
 )
 """What a person ticks in a policy."""
+
+
+def policy_name(name: str) -> str:
+    """What a policy is called: as its people have typed it, the first one in the language that is spoken."""
+    return gettext(name) if name == FIRST_POLICY else name
 
 
 def title(item: Item) -> str:
@@ -62,13 +70,13 @@ def title(item: Item) -> str:
     begins, ends = TITLES[Topic(item["topic"])]
     match Say(item["say"]):
         case Say.CLEARED:
-            return ends
+            return gettext(ends)
         case Say.WAS:
-            return f"was: {begins}"
+            return gettext("was: {what}", what=gettext(begins))
         case Say.ESCALATED:
-            return f"{begins}, not acknowledged"
+            return gettext("{what}, not acknowledged", what=gettext(begins))
         case _:
-            return begins
+            return gettext(begins)
 
 
 def subject(items: Sequence[Item], site: str) -> str:
@@ -78,8 +86,10 @@ def subject(items: Sequence[Item], site: str) -> str:
     where = f"{site}: " if site else ""
     if len(devices) == 1:
         return f"{where}{items[0]['name']}: {', '.join(sorted(titles))}"
-    what = next(iter(titles)) if len(titles) == 1 else f"{len(items)} messages"
-    return f"{where}{len(devices)} UPSs: {what}"
+    what = next(iter(titles))
+    if len(titles) > 1:
+        what = ngettext("{count} message", "{count} messages", len(items))
+    return where + ngettext("{count} UPS: {what}", "{count} UPSs: {what}", len(devices), what=what)
 
 
 def text(items: Sequence[Item], site: str, zone: str) -> str:
@@ -87,7 +97,7 @@ def text(items: Sequence[Item], site: str, zone: str) -> str:
     groups: dict[str, list[Item]] = {}
     for item in items:
         groups.setdefault(title(item), []).append(item)
-    lines: list[str] = [f"Site: {site}", ""] if site else []
+    lines: list[str] = [gettext("Site: {site}", site=site), ""] if site else []
     left = MOST_LINES
     for name, members in groups.items():
         count = f" ({len(members)})" if len(members) > 1 else ""
@@ -96,20 +106,25 @@ def text(items: Sequence[Item], site: str, zone: str) -> str:
         left -= len(shown)
         lines += [f"  - {one['name']}: {_when(one, zone)}" for one in shown]
         if len(members) > len(shown):
-            lines.append(f"  - and {len(members) - len(shown)} more")
+            more = ngettext("and {count} more", "and {count} more", len(members) - len(shown))
+            lines.append(f"  - {more}")
         lines.append("")
     return "\n".join(lines)
 
 
 def _when(item: Item, zone: str) -> str:
-    began, ended, times = item["began_ms"], item["ended_ms"], item["times"]
+    began, ended, times = moment(item["began_ms"], zone), item["ended_ms"], item["times"]
     detail = f" ({item['detail']})" if item["detail"] else ""
-    more = f"; it came and went {times} times" if times > 1 else ""
+    more = ""
+    if times > 1:
+        more = "; " + ngettext("it came and went {count} time", "it came and went {count} times", times)
     if item["say"] == Say.HAPPENED:
-        return f"at {moment(began, zone)}{detail}{more}"
+        return f"{gettext('at {time}', time=began)}{detail}{more}"
     if ended is None:
-        return f"since {moment(began, zone)}{detail}"
-    return f"from {moment(began, zone)} to {moment(ended, zone)}, {length(ended - began)}{detail}{more}"
+        return f"{gettext('since {time}', time=began)}{detail}"
+    lasted = length(ended - item["began_ms"])
+    told = gettext("from {begin} to {end}, {length}", begin=began, end=moment(ended, zone), length=lasted)
+    return f"{told}{detail}{more}"
 
 
 def moment(at_ms: int, zone: str) -> str:
@@ -120,8 +135,13 @@ def moment(at_ms: int, zone: str) -> str:
 
 def length(ms: int) -> str:
     """A length of time in its two largest units."""
-    seconds = max(0, round(ms / 1000))
-    for size, large, small, part in ((86400, "d", "h", 3600), (3600, "h", "min", 60), (60, "min", "s", 1)):
-        if seconds >= size:
-            return f"{seconds // size} {large} {seconds % size // part} {small}"
-    return f"{seconds} s"
+    minutes, seconds = divmod(max(0, round(ms / 1000)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return gettext("{days} d {hours} h", days=days, hours=hours)
+    if hours:
+        return gettext("{hours} h {minutes} min", hours=hours, minutes=minutes)
+    if minutes:
+        return gettext("{minutes} min {seconds} s", minutes=minutes, seconds=seconds)
+    return gettext("{seconds} s", seconds=seconds)

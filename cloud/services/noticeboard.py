@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from cloud.core.authz import Action, Actor
+from cloud.core.language import gettext
 from cloud.core.notice import Topic
 from cloud.core.notice_plan import Key
 from cloud.core.notice_policy import DAY_MIN, MAX_DELAY_S, MAX_ESCALATE_S, Scope
@@ -121,23 +122,25 @@ def _checked(row: PolicyRow, targets: Sequence[Target]) -> PolicyRow:
     name = line("name", row.name, NAME_MAX_CHARS)
     topics = sorted({topic for topic in row.topics if topic in set(Topic)})
     if not topics or len(topics) != len(set(row.topics)):
-        raise invalid("topics", "Choose at least one kind of event.")
+        raise invalid("topics", gettext("Choose at least one kind of event."))
     if not 0 <= row.delay_s <= MAX_DELAY_S:
-        raise invalid("delay_s", f"The delay is 0 to {MAX_DELAY_S} seconds.")
+        raise invalid("delay_s", gettext("The delay is 0 to {most} seconds.", most=MAX_DELAY_S))
     after_s = row.escalate_after_s
     if after_s is not None and not MIN_ESCALATE_S <= after_s <= MAX_ESCALATE_S:
-        raise invalid("escalate_after_s", "Escalation comes after 1 minute to 24 hours.")
+        raise invalid("escalate_after_s", gettext("Escalation comes after 1 minute to 24 hours."))
     if not any(one.step == 0 for one in targets):
-        raise invalid("targets", "Choose at least one person, group or channel.")
+        raise invalid("targets", gettext("Choose at least one person, group or channel."))
     if (after_s is None) == any(one.step == 1 for one in targets):
-        raise invalid("escalate_after_s", "An escalation needs both: a time, and somebody to tell then.")
+        raise invalid(
+            "escalate_after_s", gettext("An escalation needs both: a time, and somebody to tell then.")
+        )
     quiet = (row.quiet_from_min, row.quiet_until_min)
     if (quiet[0] is None) != (quiet[1] is None) or (quiet[0] is not None and quiet[0] == quiet[1]):
-        raise invalid("quiet_from_min", "Quiet hours need a beginning and another end.")
+        raise invalid("quiet_from_min", gettext("Quiet hours need a beginning and another end."))
     if any(minute is not None and not 0 <= minute < DAY_MIN for minute in quiet):
-        raise invalid("quiet_from_min", "A time of day is 00:00 to 23:59.")
+        raise invalid("quiet_from_min", gettext("A time of day is 00:00 to 23:59."))
     if row.quiet_zone not in time_zones():
-        raise invalid("quiet_zone", "Choose a time zone of the list.")
+        raise invalid("quiet_zone", gettext("Choose a time zone of the list."))
     return replace(row, name=name, topics=topics)
 
 
@@ -147,12 +150,12 @@ async def _area(connection: Connection, company_id: int, scope: str, scope_id: i
         return 0, 0
     if scope == Scope.SITE:
         if all(site.site_id != scope_id for site in await sites.sites(connection, company_id)):
-            raise invalid("scope", "Choose one of the company’s sites.")
+            raise invalid("scope", gettext("Choose one of the company’s sites."))
         return scope_id, 0
     for device in await sites.devices(connection, company_id):
         if device.device_id == scope_id:
             return scope_id, device.epoch
-    raise invalid("scope", "Choose one of the company’s devices.")
+    raise invalid("scope", gettext("Choose one of the company’s devices."))
 
 
 async def _must_be_ours(connection: Connection, company_id: int, targets: Sequence[Target]) -> None:
@@ -163,7 +166,7 @@ async def _must_be_ours(connection: Connection, company_id: int, targets: Sequen
         "channel": {str(one.channel_id) for one in await notice_policies.channels(connection, company_id)},
     }
     if any(one.target not in ours.get(one.kind, set()) or one.step not in {0, 1} for one in targets):
-        raise invalid("targets", "Somebody of these is not there any more. Please choose again.")
+        raise invalid("targets", gettext("Somebody of these is not there any more. Please choose again."))
 
 
 async def remove_policy(pool: Pool, actor: Actor, policy_id: int, now_ms: int) -> None:
@@ -205,16 +208,17 @@ async def add_channel(
         try:
             shown = check_url(address, private=private)
         except ValueError as error:
-            raise invalid("address", str(error)) from None
+            raise invalid("address", gettext(str(error))) from None
         secret = new_secret()
     elif kind == "apprise":
         try:
             shown = f"{await apprise_process.check(address)} by apprise"
         except ChannelError as error:
-            raise invalid("address", f"{str(error).capitalize()}.") from None
+            text = gettext(str(error))
+            raise invalid("address", f"{text[:1].upper()}{text[1:]}.") from None
         secret = ""
     else:
-        raise invalid("kind", "A channel is a webhook, or an apprise address.")
+        raise invalid("kind", gettext("A channel is a webhook, or an apprise address."))
 
     async def work(connection: Connection) -> int:
         if len(await notice_policies.channels(connection, actor.company_id)) >= MOST_CHANNELS:
@@ -299,9 +303,9 @@ async def add_window(pool: Pool, actor: Actor, row: WindowRow, now_ms: int) -> i
     """Plan work on devices; its number."""
     reason = line("reason", row.reason, REASON_MAX_CHARS)
     if row.until_ms <= max(row.from_ms, now_ms):
-        raise invalid("until", "The end lies ahead, after the beginning.")
+        raise invalid("until", gettext("The end lies ahead, after the beginning."))
     if row.until_ms - row.from_ms > MAX_WINDOW_MS:
-        raise invalid("until", "A window lasts 30 days at most.")
+        raise invalid("until", gettext("A window lasts 30 days at most."))
 
     async def work(connection: Connection) -> int:
         scope_id, epoch = await _area(connection, actor.company_id, row.scope, row.scope_id)
@@ -339,7 +343,7 @@ async def acknowledge(pool: Pool, actor: Actor, keys: Sequence[Key], reason: str
     """Say that somebody looks after these alarms, and why; how many of them still stand."""
     reason = line("reason", reason, REASON_MAX_CHARS)
     if not keys:
-        raise invalid("alarms", "Choose at least one alarm.")
+        raise invalid("alarms", gettext("Choose at least one alarm."))
 
     async def work(connection: Connection) -> int:
         done = 0
@@ -361,7 +365,8 @@ def line(field: str, text: str, limit: int) -> str:
     """A short text of a person. RefusedError where it is empty, too long, or cannot be shown."""
     value = " ".join(text.split())
     if not value:
-        raise invalid(field, "Please say something here.")
+        raise invalid(field, gettext("Please say something here."))
     if len(value) > limit or not value.isprintable():
-        raise invalid(field, f"Please use {limit} characters at most, and only ones that can be shown.")
+        text = gettext("Please use {limit} characters at most, and only ones that can be shown.", limit=limit)
+        raise invalid(field, text)
     return value

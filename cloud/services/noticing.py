@@ -18,13 +18,13 @@ from cloud.postgres.notice_policies import PolicyRow, Reader, Target
 from cloud.postgres.notices import Delivery
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.notice_letters import Desk, letter
+from cloud.services.notice_words import FIRST_POLICY
 
 AT_ONCE: Final = 1000
 MOST_DETAILS: Final = 4
 DETAIL_CHARS: Final = 120
 IMPORTED: Final = "imported"
 """Mark, in its detail, of an event from somebody's old records."""
-FIRST_POLICY: Final = "What matters, to the owner"
 
 
 async def take_in(desk: Desk, now_ms: int) -> int:

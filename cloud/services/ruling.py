@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 from cloud.core.authz import Action, Actor
+from cloud.core.language import gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.rule import SUBJECTS
 from cloud.core.rule_draft import Draft, condition_of
@@ -112,7 +113,7 @@ async def make(
                 raise RefusedError(RefusalCode.NOT_FOUND)
             scope, scope_id = "site", site_id
         if await rules.count(connection, actor.company_id) >= MAX_RULES:
-            text = f"A company has {MAX_RULES} rules at most. Please delete one first."
+            text = gettext("A company has {count} rules at most. Please delete one first.", count=MAX_RULES)
             raise RefusedError(RefusalCode.TOO_MANY_OPEN, text=text)
         new = NewRule(
             company_id=actor.company_id,
@@ -176,10 +177,10 @@ async def set_battery(pool: Pool, actor: Actor, device_id: int, installed: str, 
     try:
         day = date.fromisoformat(installed)
     except ValueError:
-        raise _fault("installed", "Please enter the date as YYYY-MM-DD.") from None
+        raise _fault("installed", gettext("Please enter the date as YYYY-MM-DD.")) from None
     installed_ms = round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
     if not 0 < installed_ms <= now_ms + DAY_MS:
-        raise _fault("installed", "Please enter a date from 1970 to today.")
+        raise _fault("installed", gettext("Please enter a date from 1970 to today."))
 
     async def work(connection: Connection) -> None:
         await claims.lock_known(connection, device_id)

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from cloud.core.authz import Action, Actor
+from cloud.core.language import N_
 from cloud.core.settings import (
     ChangeState,
     Made,
@@ -190,7 +191,7 @@ def _check_one(shadow: Shadow, name: str, value: object) -> None:
     if BY_SETTING[name].home is not Home.CLOUD:
         wish(shadow, {name: value}, None, 0)
     elif name == "time_zone" and kept not in time_zones():
-        raise SettingError(name, SettingCode.NOT_A_CHOICE, "Please choose a time zone.")
+        raise SettingError(name, SettingCode.NOT_A_CHOICE, N_("Please choose a time zone."))
 
 
 async def _profile(connection: Connection, actor: Actor, device_id: int) -> Profile:

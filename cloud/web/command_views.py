@@ -17,12 +17,13 @@ from aiohttp import web
 from cloud.core.authz import Action
 from cloud.core.command import Group, Order, Step
 from cloud.core.device_state import DeviceView
+from cloud.core.language import N_, gettext
 from cloud.services import commanding, scheduling
 from cloud.services.commanding import CommandRefusedError, Outlook, outlets_of
 from cloud.services.naming import UnknownDeviceError
 from cloud.services.scheduling import ScheduleError
 from cloud.web.command_facts import command_facts
-from cloud.web.command_words import KINDS, STEPS, StepWords, outlet_effect
+from cloud.web.command_words import KINDS, StepWords, outlet_effect, step_text, step_words
 from cloud.web.device_views import device_id_of_path, own_device
 from cloud.web.problems import KINDS as PROBLEMS
 from cloud.web.problems import Problem, ProblemCode
@@ -88,7 +89,7 @@ async def _ask(
         "group": order.group.value if order.group else "",
         "outlet": outlook.outlet,
         "steps": [_step(one, back) for one in outlook.missing if one not in FORCIBLE or not forcible],
-        "forcible": [STEPS[one] for one in outlook.missing if one in FORCIBLE and forcible],
+        "forcible": [step_words(one) for one in outlook.missing if one in FORCIBLE and forcible],
         "forced": order.force,
         "refused": status != HTTPStatus.OK,
         "command_id": str(uuid.uuid4()),
@@ -108,7 +109,7 @@ def _only_stale(missing: tuple[Step, ...]) -> bool:
 
 def _step(step: Step, back: str) -> StepWords:
     """What is missing; a factor is shown on a page of its own, which leads ``back``."""
-    words = STEPS[step]
+    words = step_words(step)
     return (
         replace(words, link=confirm_first(back).headers["Location"]) if step is Step.FRESH_FACTOR else words
     )
@@ -117,10 +118,10 @@ def _step(step: Step, back: str) -> StepWords:
 def _effect(outlook: Outlook, order: Order) -> dict[str, str]:
     words, view, outlet = KINDS[order.kind], outlook.view, outlook.outlet
     if outlet is None:
-        return {"title": words.title, "effect": words.effect}
+        return {"title": gettext(words.title), "effect": gettext(words.effect)}
     others = [one for one in outlets_of(view) if one.group is not outlet.group]
     effect = outlet_effect(order.kind, outlet, others, view.title)
-    return {"title": f"{words.title} {outlet.name}", "effect": effect}
+    return {"title": gettext(words.of_outlet, outlet=outlet.name), "effect": effect}
 
 
 async def send(request: web.Request) -> web.Response:
@@ -138,7 +139,7 @@ async def send(request: web.Request) -> web.Response:
     except CommandRefusedError as refused:
         fault = ""
         if Step.GROUP_NAME in refused.missing:
-            fault = f"{STEPS[Step.GROUP_NAME].missing} {STEPS[Step.GROUP_NAME].next}"
+            fault = step_text(Step.GROUP_NAME)
         status = PROBLEMS[ProblemCode(refused.missing[0].value)].status.value
         return await _ask(request, order, fault=fault, typed=typed, status=status)
     return see_other(f"/devices/{device_id}#control")
@@ -162,7 +163,12 @@ async def show_commands(request: web.Request) -> web.Response:
 
 # --- calibrations on a schedule -----------------------------------------------------------------------------
 
-RHYTHMS: Final = {30: "every month", 90: "every three months", 180: "twice a year", 365: "every year"}
+RHYTHMS: Final = {
+    30: N_("Every month"),
+    90: N_("Every three months"),
+    180: N_("Twice a year"),
+    365: N_("Every year"),
+}
 
 
 async def _schedule_facts(request: web.Request, view: DeviceView, order: Order) -> dict[str, object]:
@@ -170,11 +176,11 @@ async def _schedule_facts(request: web.Request, view: DeviceView, order: Order) 
     if order.kind is not CommandKind.CALIBRATION_START:
         return {}
     schedule = await scheduling.look(request.app[POOL], actor_of(request), view.device_id)
-    lacked = STEPS[Step(schedule.missing)].missing if schedule is not None and schedule.missing else ""
+    missing = "" if schedule is None else schedule.missing
     return {
         "schedule": schedule,
-        "lacked": lacked,
-        "rhythms": RHYTHMS,
+        "lacked": step_words(Step(missing)).missing if missing else "",
+        "rhythms": {days: gettext(words) for days, words in RHYTHMS.items()},
         "may_control": actor_of(request).may(Action.CONTROL),
     }
 
@@ -196,7 +202,7 @@ async def save_schedule(request: web.Request) -> web.Response:
             now_ms=now_ms(),
         )
     except (ScheduleError, ValueError, OverflowError):
-        why = "Choose how often, and a first time from now on that is within two years."
+        why = gettext("Choose how often, and a first time from now on that is within two years.")
         return await _ask(request, order, schedule_fault=why, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     return see_other(_path(view.device_id, order))
 

@@ -1,20 +1,25 @@
 """The forms of notifications: from what a person typed to rows, and back."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from cloud.core.language import N_, gettext
 from cloud.core.notice import Topic
 from cloud.core.notice_policy import Scope
+from cloud.notify.webhook import ANSWERED, GONE, REDIRECTED
 from cloud.postgres.notice_policies import PolicyRow, Target, WindowRow
+from cloud.postgres.notices import LogLine
+from cloud.services.notice_words import policy_name
 from cloud.services.noticeboard import Board, invalid
 from cloud.web.problems import Problem, ProblemCode
 
 GROUPS: Final = {
-    "owner": "Owners of the company",
-    "heads": "Owners and administrators",
-    "everyone": "Everybody in the company",
+    "owner": N_("Owners of the company"),
+    "heads": N_("Owners and administrators"),
+    "everyone": N_("Everybody in the company"),
 }
 STEPS: Final = {0: "to", 1: "then"}
 
@@ -33,8 +38,8 @@ def zone_of(board: Board, account_id: int) -> str:
 
 def areas(board: Board) -> list[tuple[str, str]]:
     """What a policy or window may be about: value and name."""
-    found = [("company", "All devices of the company")]
-    found += [(f"site:{one.site_id}", f"Site {one.name}") for one in board.sites]
+    found = [("company", gettext("All devices of the company"))]
+    found += [(f"site:{one.site_id}", gettext("Site {name}", name=one.name)) for one in board.sites]
     found += [
         (f"device:{one.device_id}", f"{one.name or one.model or 'UPS'} ({one.product_id})")
         for one in board.devices
@@ -44,7 +49,7 @@ def areas(board: Board) -> list[tuple[str, str]]:
 
 def everybody(board: Board) -> list[tuple[str, str]]:
     """Who may be told: field and name."""
-    found = [(f"role_{key}", name) for key, name in GROUPS.items()]
+    found = [(f"role_{key}", gettext(name)) for key, name in GROUPS.items()]
     found += [(f"account_{one.account_id}", one.email) for one in board.readers]
     found += [(f"channel_{one.channel_id}", f"{one.name} ({one.kind})") for one in board.channels]
     return found
@@ -53,16 +58,38 @@ def everybody(board: Board) -> list[tuple[str, str]]:
 def told_text(board: Board, targets: Sequence[Target]) -> str:
     """Who is told, in a line."""
     names = dict(everybody(board))
-    known = [(one.step, names.get(f"{one.kind}_{one.target}", "somebody who has left")) for one in targets]
+    left = gettext("somebody who has left")
+    known = [(one.step, names.get(f"{one.kind}_{one.target}", left)) for one in targets]
     first = ", ".join(name for step, name in known if step == 0)
     then = ", ".join(name for step, name in known if step == 1)
-    return f"{first}; then {then}" if then else first
+    return gettext("{first}; then {then}", first=first, then=then) if then else first
+
+
+WAYS: Final[Mapping[str, str]] = {
+    "email": N_("email to {whom}"),
+    "webhook": N_("webhook to {whom}"),
+    "apprise": N_("apprise to {whom}"),
+}
+
+
+def sent_text(line: LogLine) -> str:
+    """How and to whom something was sent."""
+    return gettext(WAYS[line.way], whom=line.to_whom or gettext("somebody who has left"))
+
+
+def error_text(error: str) -> str:
+    """Why something was not sent: in the language that is spoken where we have said it ourselves."""
+    status = re.search(r"\b[1-5][0-9]{2}\b", error)
+    answer = "" if status is None else error.replace(status[0], "{status}")
+    if status is not None and answer in {ANSWERED, REDIRECTED, GONE}:
+        return gettext(answer, status=status[0])
+    return gettext(error)
 
 
 def typed_of(row: PolicyRow, targets: Sequence[Target]) -> dict[str, str]:
     """A policy as its form shows it."""
     typed = {
-        "name": row.name,
+        "name": policy_name(row.name),
         "scope": row.scope if row.scope == Scope.COMPANY else f"{row.scope}:{row.scope_id}",
         "delay_s": str(row.delay_s),
         "quiet_from_min": _clock(row.quiet_from_min),
@@ -83,14 +110,14 @@ def typed_of(row: PolicyRow, targets: Sequence[Target]) -> dict[str, str]:
 def policy_of(form: Mapping[str, str], policy_id: int, board: Board) -> tuple[PolicyRow, list[Target]]:
     """The policy that was typed. RefusedError names the field."""
     scope, scope_id = _area(form)
-    minutes = _number(form, "escalate_after_s", "Type the minutes until the escalation as a number.")
+    minutes = _number(form, "escalate_after_s", gettext("Type the minutes until the escalation as a number."))
     row = PolicyRow(
         policy_id=policy_id,
         name=form.get("name", ""),
         scope=scope,
         scope_id=scope_id,
         topics=[topic.value for topic in Topic if f"topic_{topic}" in form],
-        delay_s=_number(form, "delay_s", "Type the delay in seconds as a number.") or 0,
+        delay_s=_number(form, "delay_s", gettext("Type the delay in seconds as a number.")) or 0,
         recoveries="recoveries" in form,
         quiet_from_min=_minute(form, "quiet_from_min"),
         quiet_until_min=_minute(form, "quiet_until_min"),
@@ -121,9 +148,9 @@ def _area(form: Mapping[str, str]) -> tuple[str, int]:
     if kind == Scope.COMPANY:
         return kind, 0
     if kind not in {Scope.SITE, Scope.DEVICE} or not number.isascii() or not number.isdigit():
-        raise invalid("scope", "Choose what it is about.")
+        raise invalid("scope", gettext("Choose what it is about."))
     if int(number) >= 1 << 63:
-        raise invalid("scope", "Choose what it is about.")
+        raise invalid("scope", gettext("Choose what it is about."))
     return kind, int(number)
 
 
@@ -143,7 +170,7 @@ def _minute(form: Mapping[str, str], field: str) -> int | None:
     try:
         at = dt.time.fromisoformat(typed)
     except ValueError:
-        raise invalid(field, "Type a time of day as 22:00.") from None
+        raise invalid(field, gettext("Type a time of day as 22:00.")) from None
     return at.hour * 60 + at.minute
 
 
@@ -156,4 +183,4 @@ def _moment(form: Mapping[str, str], field: str, zone: str) -> int:
         local = dt.datetime.fromisoformat(form.get(field, ""))
         return int(local.replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
     except (ValueError, OverflowError):
-        raise invalid(field, "Type a date and a time as 2030-01-31T18:00.") from None
+        raise invalid(field, gettext("Type a date and a time as 2030-01-31T18:00.")) from None

@@ -6,12 +6,13 @@ from typing import Any, Final
 from aiohttp import web
 
 from cloud.core.authz import Action
+from cloud.core.language import N_, gettext
 from cloud.core.notice import DEFAULT_TOPICS, Topic
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres.notice_policies import PolicyRow
 from cloud.services import noticeboard
 from cloud.services.notice_letters import is_test
-from cloud.services.notice_words import NAMES, subject
+from cloud.services.notice_words import NAMES, policy_name, subject
 from cloud.services.noticeboard import Board
 from cloud.services.profile import time_zones
 from cloud.services.unsubscribing import read_token, unsubscribe
@@ -23,7 +24,9 @@ from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import page, see_other
 from cloud.web.state import KIT, POOL, SETTINGS, actor_of, now_ms
 
-BAD_LINK: Final = "This link is not complete. Copy all of it from the mail, or log in and open Notifications."
+BAD_LINK: Final = N_(
+    "This link is not complete. Copy all of it from the mail, or log in and open Notifications."
+)
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 
 
@@ -45,6 +48,7 @@ async def _board(request: web.Request, faults: dict[str, str], typed: dict[str, 
             for row in board.policies
         },
         "names": NAMES,
+        "policy_name": policy_name,
         "may": actor.may(Action.NOTIFY),
         "gone": next((one.gone for one in board.readers if one.account_id == actor.account_id), []),
         "faults": faults,
@@ -81,7 +85,7 @@ def _policy(
         "policy": request.match_info.get("policy"),
         "typed": typed,
         "faults": faults,
-        "topics": {topic.value: NAMES[topic] for topic in Topic},
+        "topics": {topic.value: gettext(NAMES[topic]) for topic in Topic},
         "areas": notice_forms.areas(board),
         "who": notice_forms.everybody(board),
         "time_zones": sorted(time_zones()),
@@ -210,8 +214,10 @@ async def show_log(request: web.Request) -> web.Response:
     shown = [
         {
             "line": line,
-            "subject": "A test" if is_test(line.items) else subject(line.items, line.site),
-            "more": len(line.items),
+            "subject": gettext("A test") if is_test(line.items) else subject(line.items, line.site),
+            "to": notice_forms.sent_text(line),
+            "policy": policy_name(line.policy),
+            "error": notice_forms.error_text(line.error),
         }
         for line in lines
     ]
@@ -222,7 +228,7 @@ async def show_log(request: web.Request) -> web.Response:
 async def show_unsubscribe(request: web.Request) -> web.Response:
     """Ask; a link alone changes nothing, for programs follow links."""
     if read_token(request.app[KIT].vault, request.match_info["token"]) is None:
-        raise Problem(ProblemCode.NOT_FOUND, detail=BAD_LINK)
+        raise Problem(ProblemCode.NOT_FOUND, detail=gettext(BAD_LINK))
     return page(request, "unsubscribe.html", {"done": False})
 
 
@@ -231,7 +237,7 @@ async def do_unsubscribe(request: web.Request) -> web.Response:
     """No more mails: by the button, or by a mail program's one click (RFC 8058)."""
     kit = request.app[KIT]
     if not await unsubscribe(kit.pool, kit.vault, request.match_info["token"], now_ms()):
-        raise Problem(ProblemCode.NOT_FOUND, detail=BAD_LINK)
+        raise Problem(ProblemCode.NOT_FOUND, detail=gettext(BAD_LINK))
     return page(request, "unsubscribe.html", {"done": True})
 
 

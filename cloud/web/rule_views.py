@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from cloud.core.authz import Action
 from cloud.core.device_state import DeviceView
+from cloud.core.language import N_, gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.rule import SUBJECTS
 from cloud.core.rule_draft import TEMPLATES, Draft
@@ -18,7 +20,7 @@ from cloud.services import ruling
 from cloud.web import rule_words
 from cloud.web.device_views import own_device
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.refusals import FORM, faults_of, form_of
+from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import page, see_other
 from cloud.web.state import POOL, actor_of, now_ms, session_of
 
@@ -28,9 +30,9 @@ SHOWN_RAISED: Final = 50
 _MINUTES: Final = {"hold": "hold_s", "clear": "clear_s", "gap": "gap_s"}
 """Field of the form (in minutes) → field of a draft (in seconds)."""
 _WORDS: Final[Mapping[str, str]] = {
-    "hold_s": "Please enter 0 to 10080 minutes.",
-    "clear_s": "Please enter 0 to 10080 minutes.",
-    "gap_s": "Please enter 1 to 1440 minutes.",
+    "hold_s": N_("Please enter 0 to 10080 minutes."),
+    "clear_s": N_("Please enter 0 to 10080 minutes."),
+    "gap_s": N_("Please enter 1 to 1440 minutes."),
 }
 
 
@@ -96,7 +98,9 @@ async def show_new(request: web.Request) -> web.Response:
     """An empty form, or one of the templates; for all devices, or for the one that is named."""
     actor_of(request).must(Action.RULES)
     template = TEMPLATES.get(request.query.get("template", ""))
-    draft = template.draft if template else Draft(name="", subject="", side="above", threshold=math.nan)
+    draft = Draft(name="", subject="", side="above", threshold=math.nan)
+    if template is not None:
+        draft = replace(template.draft, name=gettext(template.draft.name))
     device = await _device_of(request, request.query.get("device", ""))
     return await _form(request, _fields_of(draft), device=device)
 
@@ -221,7 +225,7 @@ def _faults(refusal: RefusedError) -> dict[str, str]:
     """Faults by the fields of the form."""
     names = {seconds: minutes for minutes, seconds in _MINUTES.items()}
     return {
-        names.get(field, field): _WORDS.get(field, text) if field != FORM else text
+        names.get(field, field): gettext(_WORDS[field]) if field in _WORDS else text
         for field, text in faults_of(refusal).items()
     }
 

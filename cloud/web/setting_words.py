@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from cloud.core.language import N_, gettext
 from cloud.core.settings import ChangeState, Origin, SettingState
 from cloud.postgres.settings import Change
 from cloud.services.settings import SettingsView, SettingView
 from cloud.web.wording import span
 from protocol.messages import Scalar
-from protocol.settings import BY_SETTING, Kind, SettingCode
+from protocol.settings import BY_SETTING, Kind, SettingCode, SettingError, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,31 +22,30 @@ class StateWords:
 
 
 STATES: Final[Mapping[SettingState, StateWords]] = {
-    SettingState.IN_FORCE: StateWords("In force", "good"),
-    SettingState.PENDING: StateWords("Waits for the device", "warn"),
-    SettingState.CHANGED_AT_DEVICE: StateWords("Changed at the device", "calm"),
-    SettingState.REFUSED: StateWords("Refused", "bad"),
-    SettingState.UNKNOWN: StateWords("Not told yet", "calm"),
+    SettingState.IN_FORCE: StateWords(N_("In force"), "good"),
+    SettingState.PENDING: StateWords(N_("Waits for the device"), "warn"),
+    SettingState.CHANGED_AT_DEVICE: StateWords(N_("Changed at the device"), "calm"),
+    SettingState.REFUSED: StateWords(N_("Refused"), "bad"),
+    SettingState.UNKNOWN: StateWords(N_("Not told yet"), "calm"),
 }
 CODES: Final[Mapping[str, str]] = {
-    SettingCode.REFUSED_BY_UPS: "the UPS does not take this value; try one closer to what is in force",
-    SettingCode.NOT_TAKEN: "the UPS kept another value; try again, or set it at its front panel",
-    SettingCode.NOT_OFFERED: "this UPS does not have the setting",
-    SettingCode.UNKNOWN: "the agent does not know the setting; update it",
-    SettingCode.OUT_OF_RANGE: "the value is outside what a UPS may be set to",
-    SettingCode.WRONG_TYPE: "the agent does not understand the value; update it",
-    SettingCode.TOO_LONG: "the text is too long for the UPS",
-    SettingCode.NOT_PRINTABLE: "the UPS cannot show a character of the text",
-    SettingCode.NOT_A_CHOICE: "the agent does not know this choice; update it",
+    SettingCode.REFUSED_BY_UPS: N_("the UPS does not take this value; try one closer to what is in force"),
+    SettingCode.NOT_TAKEN: N_("the UPS kept another value; try again, or set it at its front panel"),
+    SettingCode.NOT_OFFERED: N_("this UPS does not have the setting"),
+    SettingCode.UNKNOWN: N_("the agent does not know the setting; update it"),
+    SettingCode.OUT_OF_RANGE: N_("the value is outside what a UPS may be set to"),
+    SettingCode.WRONG_TYPE: N_("the agent does not understand the value; update it"),
+    SettingCode.TOO_LONG: N_("the text is too long for the UPS"),
+    SettingCode.NOT_PRINTABLE: N_("the UPS cannot show a character of the text"),
+    SettingCode.NOT_A_CHOICE: N_("the agent does not know this choice; update it"),
 }
 OUTCOMES: Final[Mapping[ChangeState, str]] = {
-    ChangeState.PENDING: "waits for the device",
-    ChangeState.IN_FORCE: "in force",
-    ChangeState.OVERTAKEN: "overtaken: a later change at the device stands",
-    ChangeState.REFUSED: "refused",
-    ChangeState.REPLACED: "replaced by a later change",
+    ChangeState.PENDING: N_("waits for the device"),
+    ChangeState.IN_FORCE: N_("in force"),
+    ChangeState.OVERTAKEN: N_("overtaken: a later change at the device stands"),
+    ChangeState.REFUSED: N_("refused"),
+    ChangeState.REPLACED: N_("replaced by a later change"),
 }
-AT_ONCE: Final = "At once"
 
 
 def value_text(name: str, value: Scalar) -> str:
@@ -56,16 +56,19 @@ def value_text(name: str, value: Scalar) -> str:
     if setting is None:
         return str(value)
     if name == "device_sensitivity_s":
-        return AT_ONCE if value == 0 else f"After {span(float(value))} on battery"
+        if value == 0:
+            return gettext("At once")
+        return gettext("After {time} on battery", time=span(float(value)))
     match setting.kind:
         case Kind.SWITCH:
-            return "On" if value else "Off"
+            return gettext("On") if value else gettext("Off")
         case Kind.CHOICE:
-            return setting.choices.get(str(value), str(value).replace("_", " "))
+            words = setting.choices.get(str(value))
+            return str(value).replace("_", " ") if words is None else gettext(words)
         case Kind.NUMBER:
             return f"{value} {setting.unit}".strip()
         case Kind.TEXT:
-            return str(value) or "(empty)"
+            return str(value) or gettext("(empty)")
 
 
 TOLD: Final = (
@@ -78,7 +81,7 @@ TOLD: Final = (
 def told_settings(reported: Mapping[str, object]) -> list[tuple[str, str]]:
     """Label and value of some settings that are in force."""
     return [
-        (BY_SETTING[name].label, value_text(name, value))
+        (gettext(BY_SETTING[name].label), value_text(name, value))
         for name in TOLD
         if isinstance(value := reported.get(name), str | int | float)
     ]
@@ -86,12 +89,23 @@ def told_settings(reported: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def refusal_text(code: str) -> str:
     """Why a device refused a value, and what to do."""
-    return CODES.get(code, f"the device says: {code.replace('_', ' ')}")
+    words = CODES.get(code)
+    if words is None:
+        return gettext("the device says: {code}", code=code.replace("_", " "))
+    return gettext(words)
+
+
+def fault_text(fault: SettingError) -> str:
+    """What is wrong with a value, in the language that is spoken."""
+    return gettext(fault.text, **values_of(fault.name, gettext))
 
 
 @dataclass(frozen=True, slots=True)
 class SettingFacts:
-    """One setting as the page tells it. ``note``: what else there is to say; ``at_ms``: since when."""
+    """One setting as the page tells it.
+
+    ``who`` has made it so, ``at_ms``: since when; ``note``: what else there is to say.
+    """
 
     name: str
     label: str
@@ -126,29 +140,45 @@ def facts_of(view: SettingsView) -> dict[str, object]:
 
 
 def _who(change: Change) -> str:
-    return "at the device" if change.origin is Origin.DEVICE else f"by {change.who or 'somebody'}"
+    if change.origin is Origin.DEVICE:
+        return gettext("at the device")
+    return gettext("by {who}", who=change.who) if change.who else gettext("by somebody")
+
+
+def _who_made(change: Change, state: SettingState) -> str:
+    """``wanted by Ada``, ``set at the device``."""
+    if state is SettingState.PENDING:
+        return gettext("wanted {by_whom}", by_whom=_who(change))
+    return gettext("set {by_whom}", by_whom=_who(change))
 
 
 def _row(one: SettingView, view: SettingsView) -> SettingFacts:
     name, last = one.setting.name, one.last
     note = ""
     if one.state is SettingState.REFUSED and last is not None:
-        wanted = value_text(name, last.value)
-        note = f"{wanted}, wanted {_who(last)}, was refused: {refusal_text(last.code)}."
+        note = gettext(
+            "{value}, wanted {by_whom}, was refused: {reason}.",
+            value=value_text(name, last.value),
+            by_whom=_who(last),
+            reason=refusal_text(last.code),
+        )
         last = None  # what is in force is older
     elif one.state is SettingState.CHANGED_AT_DEVICE:
         beaten = _overtaken(name, view)
         if beaten is not None:
-            wanted = value_text(name, beaten.value)
-            note = f"It was changed there later than {wanted}, wanted {_who(beaten)}."
+            note = gettext(
+                "It was changed there later than {value}, wanted {by_whom}.",
+                value=value_text(name, beaten.value),
+                by_whom=_who(beaten),
+            )
     return SettingFacts(
         name=name,
-        label=one.setting.label,
+        label=gettext(one.setting.label),
         value=value_text(name, one.value),
         wanted="" if one.wanted is None else value_text(name, one.wanted),
         state=one.state.value,
         words=STATES[one.state],
-        who="" if last is None else _who(last),
+        who="" if last is None else _who_made(last, one.state),
         at_ms=one.at_device_ms if last is None else last.made_ms,
         note=note,
     )
@@ -163,12 +193,12 @@ def _overtaken(name: str, view: SettingsView) -> Change | None:
 
 
 def _line(change: Change) -> ChangeFacts:
-    outcome = OUTCOMES[change.state]
+    outcome = gettext(OUTCOMES[change.state])
     if change.state is ChangeState.REFUSED:
-        outcome = f"refused: {refusal_text(change.code)}"
+        outcome = gettext("refused: {reason}", reason=refusal_text(change.code))
     setting = BY_SETTING.get(change.name)
     return ChangeFacts(
-        label=change.name if setting is None else setting.label,
+        label=change.name if setting is None else gettext(setting.label),
         value=value_text(change.name, change.value),
         who=_who(change),
         outcome=outcome,

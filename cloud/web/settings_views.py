@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from cloud.core.authz import Action
+from cloud.core.language import N_, gettext
 from cloud.services import profile, settings
 from cloud.services.naming import UnknownDeviceError
 from cloud.services.settings import SettingsRefusedError, SettingsView
@@ -18,7 +19,7 @@ from cloud.web.device_views import device_id_of_path, own_device
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.refusals import form_of
 from cloud.web.responses import page, see_other
-from cloud.web.setting_words import facts_of
+from cloud.web.setting_words import facts_of, fault_text
 from cloud.web.state import COMMANDER, HUB, KIT, PAGES, POOL, actor_of, now_ms, session_of
 from protocol.settings import BY_SETTING, Home, Kind
 
@@ -26,16 +27,16 @@ BEAT_S: Final = 2.0
 WAS: Final = "was_"
 ON: Final = "on"
 SENSITIVITY: Final = "device_sensitivity_s"
-PRESETS: Final = {"0": "At once", "10": "After 10 seconds", "60": "After 60 seconds"}
+PRESETS: Final = {"0": N_("At once"), "10": N_("After 10 seconds"), "60": N_("After 60 seconds")}
 OWN: Final = "own"
 PROFILE: Final = ("name", "description", "time_zone", "notifications")
 SECTIONS: Final = (
-    ("UPS Profile", PROFILE),
-    ("Device Sensitivity", (SENSITIVITY,)),
-    ("Reporting", ("report_interval_s",)),
-    ("In the UPS", tuple(one for one in BY_SETTING if BY_SETTING[one].home is Home.REGISTER)),
+    (N_("UPS Profile"), PROFILE),
+    (N_("Device Sensitivity"), (SENSITIVITY,)),
+    (N_("Reporting"), ("report_interval_s",)),
+    (N_("In the UPS"), tuple(one for one in BY_SETTING if BY_SETTING[one].home is Home.REGISTER)),
 )
-STEPS: Final = ("UPS Profile", "Device Sensitivity", "Finish")
+STEPS: Final = (N_("UPS Profile"), N_("Device Sensitivity"), N_("Finish"))
 PATH: Final = r"/devices/{device_id:\d{1,19}}"
 
 
@@ -65,13 +66,14 @@ async def _settings_page(
         **facts_of(found),
         "view": await own_device(request),
         "sections": [
-            (title, [BY_SETTING[name] for name in names if name in shown]) for title, names in SECTIONS
+            (gettext(title), [BY_SETTING[name] for name in names if name in shown])
+            for title, names in SECTIONS
         ],
         "shown": shown,
         "typed": {**shown, **(typed or {})},
         "faults": faults or {},
         "time_zones": sorted(profile.time_zones()),
-        "presets": PRESETS,
+        "presets": {value: gettext(words) for value, words in PRESETS.items()},
         "may": actor_of(request).may(Action.SETTINGS),
         "saved": "saved" in request.query,
     }
@@ -104,7 +106,7 @@ async def _save(request: web.Request, form: Mapping[str, str]) -> dict[str, str]
     except UnknownDeviceError:
         raise Problem(ProblemCode.NOT_FOUND) from None
     except SettingsRefusedError as refused:
-        return {name: str(fault) for name, fault in refused.faults.items()}
+        return {name: fault_text(fault) for name, fault in refused.faults.items()}
     return {}
 
 
@@ -139,7 +141,8 @@ def read_form(form: Mapping[str, str]) -> tuple[dict[str, object], dict[str, str
                 if digits.isascii() and digits.isdigit() and len(digits) <= 9:
                     wanted[name] = int(digits)
                 else:
-                    faults[name] = f"{BY_SETTING[name].label} is a whole number."
+                    label = gettext(BY_SETTING[name].label)
+                    faults[name] = gettext("{label} is a whole number.", label=label)
             case Kind.TEXT | Kind.CHOICE:
                 wanted[name] = text
     return wanted, faults
@@ -223,14 +226,14 @@ async def _step(
         **facts_of(found),
         "view": await own_device(request),
         "step": number,
-        "steps": STEPS,
+        "steps": [gettext(title) for title in STEPS],
         "profile": PROFILE,
         "settings": BY_SETTING,
         "shown": shown,
         "typed": {**shown, **(typed or {})},
         "faults": faults or {},
         "time_zones": sorted(profile.time_zones()),
-        "presets": PRESETS,
+        "presets": {value: gettext(words) for value, words in PRESETS.items()},
         "guess_zone": number == 0 and found.of("time_zone").last is None,
     }
     return page(request, "setup.html", context, status=422 if faults else 200)

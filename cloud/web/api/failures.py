@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from cloud.core.authz import NotAllowedError
 from cloud.core.command import Step
+from cloud.core.language import gettext
 from cloud.core.refusal import RefusedError
 from cloud.services.acting import OwningError
 from cloud.services.claiming import UnknownClaimError, UnknownKeyError
@@ -17,6 +18,7 @@ from cloud.web.command_words import refusal_text
 from cloud.web.owner_facts import PROBLEMS
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.refusals import problem_of
+from cloud.web.setting_words import fault_text
 
 
 def command_problem(refused: CommandRefusedError) -> Problem:
@@ -52,10 +54,11 @@ def translated(brand: str) -> Iterator[None]:
         more = {"faults": {error.field: str(error)}}
         raise Problem(ProblemCode.FIELD_INVALID, detail=str(error), more=more) from None
     except SettingsRefusedError as error:
-        more = {"faults": {name: str(fault) for name, fault in error.faults.items()}}
-        raise Problem(ProblemCode.FIELD_INVALID, detail=str(error), more=more) from None
+        faults = {name: fault_text(fault) for name, fault in error.faults.items()}
+        told = " ".join(faults.values())
+        raise Problem(ProblemCode.FIELD_INVALID, detail=told, more={"faults": faults}) from None
     except ScheduleError:
-        told = "A first time from now on and within two years, in a rhythm of 30 to 366 days."
+        told = gettext("A first time from now on and within two years, in a rhythm of 30 to 366 days.")
         more = {"faults": {"first_ms": told}}
         raise Problem(ProblemCode.FIELD_INVALID, detail=told, more=more) from None
     except KeyReusedError:

@@ -7,6 +7,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from cloud.core.api_token import Scope
+from cloud.core.language import gettext
 from cloud.core.rule import SUBJECTS, Side, shown_unit
 from cloud.core.rule_draft import Draft
 from cloud.postgres.rules import Deed, Listed
@@ -168,8 +169,8 @@ async def list_subjects(request: web.Request) -> SubjectList:
         [
             SubjectKind(
                 one.name,
-                one.label,
-                shown_unit(one),
+                gettext(one.label),
+                gettext(shown_unit(one)),
                 one.is_state,
                 one.low / one.factor,
                 one.high / one.factor,

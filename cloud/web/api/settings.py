@@ -6,6 +6,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from cloud.core.api_token import Scope
+from cloud.core.language import gettext
 from cloud.core.settings import ChangeState, Origin, SettingState
 from cloud.postgres.settings import Change
 from cloud.services import settings
@@ -111,14 +112,14 @@ def _setting(one: SettingView) -> DeviceSetting:
     is_number = setting.kind is Kind.NUMBER
     return DeviceSetting(
         name=setting.name,
-        label=setting.label,
+        label=gettext(setting.label),
         kind=setting.kind,
         home=setting.home,
         unit=setting.unit,
         low=setting.low if is_number else None,
         high=setting.high if is_number else None,
         max_chars=setting.max_chars or None,
-        choices=dict(setting.choices),
+        choices={value: gettext(words) for value, words in setting.choices.items()},
         state=one.state,
         value=one.value,
         wanted=one.wanted,
