@@ -1,8 +1,9 @@
 // The charts of one device: its past from /api/v1, any part of it, then one point a second while somebody looks.
-import { Chart, timeText, type Stage } from "./chart_draw";
+import { Chart, prepare, timeText, type Stage } from "./chart_draw";
 import { Past, type History, type Sample } from "./chart_past";
 import { PLOTS, type Plot } from "./chart_plots";
 import { startFingers, startKeys, startWheel, type Way } from "./chart_zoom";
+import { drawn, pause } from "./pause";
 import { gettext } from "./words";
 
 const HISTORY_PAUSE_MS = 500; // several changes at once are one reload
@@ -25,6 +26,8 @@ class Charts implements Stage {
   private moving: [number, number] | undefined; // while fingers are on it
   private drawn: string | undefined;
   private loading = 0;
+  private drawing = 0;
+  private refreshing = false;
   private selecting: [number, number] | undefined;
   private chosen = false; // what the page came with is on it already
   private readonly whole: boolean; // one piece of the past with both its ends
@@ -65,7 +68,7 @@ class Charts implements Stage {
     const from_s = range_s ? Math.max(this.past.right(), sample.t_s) - range_s : 0;
     if (!this.past.add(sample, from_s)) return;
     if (this.moving) return; // drawn when the fingers are gone
-    this.refresh();
+    void this.refreshCalmly();
     this.note();
   }
 
@@ -80,7 +83,9 @@ class Charts implements Stage {
     return this.part(from - span / 2, Math.min(now, to + span / 2));
   }
 
-  draw(): void {
+  // One chart after the other, so that the page answers in between.
+  async draw(): Promise<void> {
+    const turn = ++this.drawing;
     for (const chart of this.charts) chart.destroy();
     this.charts = [];
     const points = this.past.history?.points;
@@ -90,8 +95,12 @@ class Charts implements Stage {
     const wanted = known.filter((plot) => plot.lines.length > 0 && (!placed || placed.has(plot.key)));
     const ordered = placed ? [...placed.keys()].flatMap((key) => wanted.filter((plot) => plot.key === key)) : wanted;
     if (!placed) this.root.replaceChildren();
-    this.charts = ordered.map((plot) => this.make(plot, placed?.get(plot.key)));
     this.drawn = Object.keys(points).sort().join();
+    for (const plot of ordered) {
+      await pause();
+      if (turn !== this.drawing) return;
+      this.charts.push(this.make(plot, placed?.get(plot.key)));
+    }
   }
 
   resize(): void {
@@ -161,7 +170,8 @@ class Charts implements Stage {
       this.past.take(history, isLive(view) && !this.whole);
       if (isLive(view)) this.root.dataset["range"] = String(view.range_s);
       if (this.charts.length && this.drawn === Object.keys(history.points).sort().join()) this.refresh();
-      else this.draw();
+      else await this.draw();
+      if (turn !== this.loading) return;
       this.note();
       if (this.chosen) this.changed(view, this.window());
     } catch {
@@ -219,6 +229,17 @@ class Charts implements Stage {
 
   private refresh(): void {
     for (const chart of this.charts) chart.refresh();
+  }
+
+  // One chart after the other: nobody waits for it.
+  private async refreshCalmly(): Promise<void> {
+    if (this.refreshing) return;
+    this.refreshing = true;
+    for (const chart of [...this.charts]) {
+      await pause();
+      if (this.charts.includes(chart)) chart.refresh();
+    }
+    this.refreshing = false;
   }
 
   private note(): void {
@@ -318,7 +339,11 @@ function start(): void {
   if (!root || !source) return;
   const whole = root.dataset["whole"] !== undefined;
   const charts = new Charts(root, source, whole ? () => undefined : follow);
-  void charts.load();
+  void drawn().then(async () => {
+    void charts.load();
+    await pause();
+    prepare();
+  });
   for (const link of document.querySelectorAll<HTMLAnchorElement>("a[data-range], a[data-go]")) {
     link.addEventListener("click", (event) => {
       event.preventDefault();
@@ -341,8 +366,8 @@ function start(): void {
   });
   setInterval(() => charts.reload(), RELOAD_MS);
   document.addEventListener("visibilitychange", () => charts.reload()); // nothing came while it was hidden
-  document.addEventListener("themechange", () => charts.draw());
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.draw());
+  document.addEventListener("themechange", () => void charts.draw());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => void charts.draw());
   new ResizeObserver(() => charts.resize()).observe(root);
 }
 

@@ -3,36 +3,47 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { History, Mark } from "./chart_past";
 import type { Plot } from "./chart_plots";
+import { once } from "./pause";
 import { gettext, locale } from "./words";
 
 export const HEIGHT = 170;
 const MARK_PX = 7; // so near to the cursor a mark is named
 const TONES = new Set(["good", "warn", "bad", "calm"]);
 
-const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
-const seconds = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
-const dayClock = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-const month = new Intl.DateTimeFormat(locale, { month: "short", year: "numeric" });
+const dates = (options: Intl.DateTimeFormatOptions): (() => Intl.DateTimeFormat) =>
+  once(() => new Intl.DateTimeFormat(locale, options));
+const clock = dates({ hour: "2-digit", minute: "2-digit" });
+const seconds = dates({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = dates({ day: "numeric", month: "short" });
+const dayClock = dates({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const month = dates({ month: "short", year: "numeric" });
 // Numbers as the page around the charts writes them (cloud/web/wording.py), whatever the browser's own habit.
 const figures = locale ?? "en";
-const axisNumber = new Intl.NumberFormat(figures, { useGrouping: false });
-const numbers = [0, 1, 2].map(
-  (digits) => new Intl.NumberFormat(figures, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false }),
+const axisNumber = once(() => new Intl.NumberFormat(figures, { useGrouping: false }));
+const numbers = [0, 1, 2].map((digits) =>
+  once(() => new Intl.NumberFormat(figures, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false })),
 );
 
 function numberText(value: number, digits: number): string {
-  return numbers[digits]?.format(value) ?? value.toFixed(digits);
+  return numbers[digits]?.().format(value) ?? value.toFixed(digits);
 }
 
 export function timeText(t_s: number, span_s: number): string {
-  return (span_s > 86_400 ? dayClock : seconds).format(t_s * 1000);
+  return (span_s > 86_400 ? dayClock : seconds)().format(t_s * 1000);
+}
+
+// Makes what takes longest while readings are still on their way.
+export function prepare(): void {
+  seconds();
+  clock();
+  axisNumber();
+  numberText(0, 0);
 }
 
 function tickFormat(span_s: number, step_s: number): Intl.DateTimeFormat {
-  if (span_s <= 900) return seconds;
-  if (step_s < 86_400) return span_s > 129_600 ? dayClock : clock;
-  return step_s >= 27 * 86_400 ? month : day;
+  if (span_s <= 900) return seconds();
+  if (step_s < 86_400) return (span_s > 129_600 ? dayClock : clock)();
+  return (step_s >= 27 * 86_400 ? month : day)();
 }
 
 function colour(name: string): string {
@@ -138,7 +149,7 @@ export class Chart {
             return ticks.map((tick) => tickFormat(span_s, step).format(tick * 1000));
           },
         },
-        { ...axis, space: 30, size: 44, values: (_u, ticks) => ticks.map((tick) => axisNumber.format(tick)) },
+        { ...axis, space: 30, size: 44, values: (_u, ticks) => ticks.map((tick) => axisNumber().format(tick)) },
       ],
       series: [{}, ...plot.lines.flatMap((line) => this.series(line.colour, line.label))],
       bands: plot.lines.map((line, number) => ({
@@ -166,7 +177,8 @@ export class Chart {
   }
 
   resize(): void {
-    this.u.setSize({ width: this.width(), height: HEIGHT });
+    const width = this.width();
+    if (width !== this.u.width) this.u.setSize({ width, height: HEIGHT });
   }
 
   destroy(): void {

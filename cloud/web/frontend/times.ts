@@ -1,5 +1,6 @@
 // <time data-ago> counts on between two messages of the server; <time data-clock> shows the reader's own zone.
 // The same words as cloud/web/wording.py.
+import { drawn, once } from "./pause";
 import { gettext, locale, ngettext } from "./words";
 
 function ago(age_s: number): string {
@@ -10,26 +11,53 @@ function ago(age_s: number): string {
   return ngettext("{count} day ago", "{count} days ago", Math.floor(age_s / 86400));
 }
 
-const clock = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
-const time = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
+const clock = once(() => new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" }));
+const time = once(() => new Intl.DateTimeFormat(locale, { timeStyle: "short" }));
+
+interface Told {
+  moment: string;
+  at: number;
+  title: string;
+  text: string | undefined; // undefined: it counts
+}
+const told = new WeakMap<HTMLTimeElement, Told>(); // a list has hundreds, and most stay as they are
+
+function tell(element: HTMLTimeElement): Told | undefined {
+  const moment = element.dateTime;
+  const known = told.get(element);
+  if (known?.moment === moment) return known;
+  const at = Date.parse(moment);
+  if (Number.isNaN(at)) return undefined;
+  const title = clock().format(at);
+  const still = "clock" in element.dataset ? title : time().format(at);
+  const found = { moment, at, title, text: "ago" in element.dataset ? undefined : still };
+  told.set(element, found);
+  return found;
+}
 
 function refresh(): void {
+  const now = Date.now();
   for (const element of document.querySelectorAll<HTMLTimeElement>("time[data-ago], time[data-clock], time[data-time]")) {
-    const at = Date.parse(element.dateTime);
-    if (Number.isNaN(at)) continue;
-    const text =
-      "ago" in element.dataset
-        ? ago(Math.max(0, (Date.now() - at) / 1000))
-        : ("clock" in element.dataset ? clock : time).format(at);
+    const found = tell(element);
+    if (!found) continue;
+    const text = found.text ?? ago(Math.max(0, (now - found.at) / 1000));
     if (element.textContent !== text) element.textContent = text;
-    const title = clock.format(at);
-    if (element.title !== title) element.title = title;
+    if (element.title !== found.title) element.title = found.title;
   }
 }
 
 export function startTimes(): void {
-  refresh();
+  let waiting = false;
+  const soon = (): void => {
+    if (waiting) return; // many rows at once are looked at once, before they are drawn
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      refresh();
+    });
+  };
+  void drawn().then(refresh);
   setInterval(refresh, 1000);
-  document.body.addEventListener("htmx:after:swap", refresh);
-  document.body.addEventListener("htmx:sse:after:message", refresh);
+  document.body.addEventListener("htmx:after:swap", soon);
+  document.body.addEventListener("htmx:sse:after:message", soon);
 }
