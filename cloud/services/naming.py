@@ -3,6 +3,7 @@
 from typing import Final
 
 from cloud.core.authz import Action, Actor
+from cloud.core.language import gettext
 from cloud.core.settings import ChangeState, Made, Origin
 from cloud.postgres import claims, devices, settings
 from cloud.postgres.pool import Pool
@@ -32,8 +33,8 @@ async def save_profile(
     Raises NotAllowedError, ProfileError, UnknownDeviceError, DatabaseUnavailableError.
     """
     actor.must(Action.NAME)
-    name = _text("name", "UPS Name", name, NAME_MAX_CHARS)
-    description = _text("description", "UPS Description", description, DESCRIPTION_MAX_CHARS)
+    name = _text("name", gettext("UPS Name"), name, NAME_MAX_CHARS)
+    description = _text("description", gettext("UPS Description"), description, DESCRIPTION_MAX_CHARS)
 
     async def work(connection: Connection) -> None:
         known = await claims.lock_known(connection, device_id)
@@ -65,7 +66,9 @@ async def save_profile(
 def _text(field: str, label: str, text: str, limit: int) -> str:
     value = " ".join(text.split())
     if len(value) > limit:
-        raise ProfileError(field, f"The {label} may have {limit} characters at most.")
+        raise ProfileError(
+            field, gettext("The {label} may have {limit} characters at most.", label=label, limit=limit)
+        )
     if not value.isprintable():
-        raise ProfileError(field, f"The {label} holds a character that cannot be shown.")
+        raise ProfileError(field, gettext("The {label} holds a character that cannot be shown.", label=label))
     return value

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cloud.core.authz import Action, Actor
+from cloud.core.language import N_, gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.site_tree import TOP, SiteError, Tree
 from cloud.postgres import sites
@@ -16,8 +17,8 @@ from cloud.postgres.transaction import Connection
 from cloud.services.noticeboard import NAME_MAX_CHARS, change, invalid, line
 
 MOST_SITES: Final = 1000
-TAKEN: Final = "There is a site of this name already. Please choose another one."
-TAKEN_ABOVE: Final = "A site in this one has a name that is taken one level up. Please rename it first."
+TAKEN: Final = N_("There is a site of this name already. Please choose another one.")
+TAKEN_ABOVE: Final = N_("A site in this one has a name that is taken one level up. Please rename it first.")
 AT_ONCE: Final = 500
 """Devices that one transaction moves."""
 
@@ -33,7 +34,7 @@ async def add_site(pool: Pool, actor: Actor, name: str, now_ms: int, parent_id: 
         _must_take(tree, TOP, parent_id)
         made = await sites.insert(connection, actor.company_id, name, now_ms, parent_id)
         if made is None:
-            raise invalid("name", TAKEN)
+            raise invalid("name", gettext(TAKEN))
         return made
 
     return await change(pool, actor, now_ms, work)
@@ -60,7 +61,7 @@ async def change_site(
         _must_take(tree, site_id, parent)
         done = await sites.update(connection, actor.company_id, site_id, wanted or site.name, parent)
         if done is None:
-            raise invalid("name", TAKEN)
+            raise invalid("name", gettext(TAKEN))
 
     await change(pool, actor, now_ms, work)
 
@@ -78,7 +79,7 @@ async def remove_site(pool: Pool, actor: Actor, site_id: int, now_ms: int) -> No
     async def work(connection: Connection) -> None:
         done = await sites.remove(connection, actor.company_id, site_id, now_ms)
         if done is None:
-            raise invalid("name", TAKEN_ABOVE)
+            raise invalid("name", gettext(TAKEN_ABOVE))
         if not done:
             raise RefusedError(RefusalCode.NOT_FOUND)
 
@@ -115,7 +116,7 @@ async def move(
     actor.must(Action.NOTIFY)
     wanted = sorted(set(device_ids))
     if not wanted:
-        raise invalid("device", "Choose at least one device.")
+        raise invalid("device", gettext("Choose at least one device."))
     done = 0
     for first in range(0, len(wanted), AT_ONCE):
 

@@ -1,9 +1,15 @@
 """Numbers, times, sentences and events in words."""
 
 import math
+import re
+from collections.abc import Iterator
+from gettext import NullTranslations
+from pathlib import Path
 
 import pytest
 
+from cloud import catalogs
+from cloud.core import language
 from cloud.core.cloud_event import CloudEventKind
 from cloud.core.device_state import FACES, Condition
 from cloud.web import wording
@@ -119,3 +125,54 @@ def test_values_of_an_event_are_told_in_order() -> None:
         "12 readings lost · dropped total 40"
     )
     assert len(detail_text({"reason": "x" * 500})) == 200
+
+
+class Marked(NullTranslations):
+    """A language of marks: what was translated stands between them, and its plural begins at two."""
+
+    def gettext(self, message: str) -> str:
+        return f"<{message}>"
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        return f"<{msgid1 if n < 2 else msgid2}>"
+
+
+@pytest.fixture
+def _french() -> Iterator[None]:
+    language.learn({"fr": Marked()})
+    with language.speaking("fr"):
+        yield
+    catalogs.load()
+
+
+@pytest.mark.usefixtures("_french")
+def test_what_is_said_is_said_in_the_language_that_is_spoken() -> None:
+    assert wording.number(-230.44, "V", 1) == "−230,4 V"
+    assert wording.span(86_400) == "<1 day>"
+    assert wording.span(5460) == "<1 h 31 min>"
+    assert wording.ago(NOW - 200_000_000, NOW) == "<2 days ago>"
+    assert summary_of(view(bits=ON_BATTERY), NOW).face.word == "<On battery>"
+    assert event_words("fault").word == "<Fault>"
+    assert event_words("brand_new").word == "Brand new"
+    told = detail_text({"result": "failed", "why": "load_too_low", "x": 1.5, "dropped": 1, "imported": True})
+    assert told == "<1 reading lost> · <result> <failed> · <why> <load too low> · x 1,5 · <imported>"
+
+
+@pytest.mark.usefixtures("_french")
+def test_every_state_has_a_marked_sentence() -> None:
+    states = [
+        view(bits=ON_BATTERY, on_battery_since_ms=NOW - 180_000),
+        view(contact_lost=True),
+        view(connected=False),
+        view(smartconnect=False),
+        view(),
+    ]
+    for one in states:
+        assert summary_of(one, NOW).sentence.startswith("<")
+
+
+def test_the_browser_counts_on_in_the_words_of_the_server() -> None:
+    web = Path(wording.__file__).parent
+    said = set(re.findall(r'"([^"]* ago|just now)"', (web / "frontend" / "times.ts").read_text()))
+    assert said == set(re.findall(r'"([^"]* ago|just now)"', (web / "wording.py").read_text()))
+    assert len(said) == 6
