@@ -86,11 +86,16 @@ class Reason(IntEnum):
 
 
 class ProtocolError(Exception):
-    """The peer's bytes are not what the wire allows."""
+    """The peer's bytes are not what the wire allows.
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
+    ``values`` stand in the message in braces; whoever shows it in another language has both.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, **values: object) -> None:
+        super().__init__(message.format(**values) if values else message)
         self.code = code
+        self.message = message
+        self.values = values
 
 
 class IdentityError(ProtocolError):

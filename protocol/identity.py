@@ -9,6 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 
 from protocol.errors import ErrorCode, IdentityError
+from protocol.marks import N_
 
 PRODUCT_ID_LENGTH = 12
 PRODUCT_KEY_LENGTH = 14
@@ -32,14 +33,27 @@ def unb64url(text: str) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def _normalise(text: str, length: int, code: ErrorCode, name: str) -> str:
+_ID_TEXTS = (
+    N_("The Product ID has {length} characters; this text is much longer."),
+    N_("The Product ID has letters A–Z and digits only."),
+    N_("The Product ID has {length} characters; this one has {count}."),
+)
+_KEY_TEXTS = (
+    N_("The Product Key has {length} characters; this text is much longer."),
+    N_("The Product Key has letters A–Z and digits only."),
+    N_("The Product Key has {length} characters; this one has {count}."),
+)
+
+
+def _normalise(text: str, length: int, code: ErrorCode, texts: tuple[str, str, str]) -> str:
+    too_long, other_signs, other_length = texts
     if len(text) > _TYPED_LIMIT:
-        raise IdentityError(code, f"The {name} has {length} characters; this text is much longer.")
+        raise IdentityError(code, too_long, length=length)
     value = _IGNORED.sub("", text).upper()
     if not _ALPHANUMERIC.fullmatch(value):
-        raise IdentityError(code, f"The {name} has letters A–Z and digits only.")
+        raise IdentityError(code, other_signs)
     if len(value) != length:
-        raise IdentityError(code, f"The {name} has {length} characters; this one has {len(value)}.")
+        raise IdentityError(code, other_length, length=length, count=len(value))
     return value
 
 
@@ -52,7 +66,7 @@ class ProductId:
     @classmethod
     def parse(cls, text: str) -> "ProductId":
         """Product ID as a person types it: any case, blanks and dashes ignored; IdentityError otherwise."""
-        return cls(_normalise(text, PRODUCT_ID_LENGTH, ErrorCode.PRODUCT_ID_INVALID, "Product ID"))
+        return cls(_normalise(text, PRODUCT_ID_LENGTH, ErrorCode.PRODUCT_ID_INVALID, _ID_TEXTS))
 
     def __str__(self) -> str:
         return self.value
@@ -67,7 +81,7 @@ class ProductKey:
     @classmethod
     def parse(cls, text: str) -> "ProductKey":
         """Product Key as a person types it; the IdentityError never quotes the text."""
-        return cls(_normalise(text, PRODUCT_KEY_LENGTH, ErrorCode.PRODUCT_KEY_INVALID, "Product Key"))
+        return cls(_normalise(text, PRODUCT_KEY_LENGTH, ErrorCode.PRODUCT_KEY_INVALID, _KEY_TEXTS))
 
     def __str__(self) -> str:
         return "ProductKey(…)"

@@ -30,6 +30,7 @@ from typing import Final
 
 from protocol.errors import ErrorCode, IdentityError
 from protocol.identity import b64url, unb64url
+from protocol.marks import N_
 from protocol.messages import Scalar
 
 SYSTEM_KEY_BYTES: Final = 32  # X25519, RFC 7748
@@ -74,27 +75,30 @@ class SystemId:
         system_id_invalid where it cannot be one, system_id_mistyped where the check characters differ.
         """
         if len(text) > _TYPED_LIMIT:
-            raise IdentityError(ErrorCode.SYSTEM_ID_INVALID, "This text is much longer than a System ID.")
+            raise IdentityError(ErrorCode.SYSTEM_ID_INVALID, N_("This text is much longer than a System ID."))
         value = _IGNORED.sub("", text)
         foreign = next((sign for sign in value if not _READABLE.fullmatch(sign)), None)
         if foreign is not None:
             raise IdentityError(
                 ErrorCode.SYSTEM_ID_INVALID,
-                f"No System ID has the character {foreign!r}: letters and digits without 0, O, I and l.",
+                N_("No System ID has the character {sign}: letters and digits without 0, O, I and l."),
+                sign=repr(foreign),
             )
         if len(value) not in {SYSTEM_ID_LENGTH, WRITTEN_LENGTH}:
             raise IdentityError(
                 ErrorCode.SYSTEM_ID_INVALID,
-                f"A System ID has {WRITTEN_LENGTH} characters; this one has {len(value)}.",
+                N_("A System ID has {length} characters; this one has {count}."),
+                length=WRITTEN_LENGTH,
+                count=len(value),
             )
         found = cls(value[:SYSTEM_ID_LENGTH])
         if len(value) == WRITTEN_LENGTH and value[SYSTEM_ID_LENGTH:] != found.check:
             raise IdentityError(
                 ErrorCode.SYSTEM_ID_MISTYPED,
-                "A character of the System ID is wrong. Compare upper and lower case, too.",
+                N_("A character of the System ID is wrong. Compare upper and lower case, too."),
             )
         if not _can_be_key(found.value):
-            raise IdentityError(ErrorCode.SYSTEM_ID_INVALID, "No server can have this System ID.")
+            raise IdentityError(ErrorCode.SYSTEM_ID_INVALID, N_("No server can have this System ID."))
         return found
 
     @classmethod
@@ -234,25 +238,25 @@ class Registration:
 
 
 FIELDS: Final[dict[str, str]] = {
-    "site_name": "Site or building name",
-    "company": "Site company",
-    "address": "Address",
-    "address2": "Address, second line",
-    "country": "Country",
-    "state": "State or province",
-    "city": "City",
-    "zip": "Zip",
-    "application": "System application",
-    "transition": "Transition from a legacy system",
-    "contact_name": "Contact",
-    "contact_email": "Contact's e-mail",
-    "contact_phone": "Contact's telephone",
-    "integrator_contact": "Contact at the integrator",
-    "integrator_email": "E-mail at the integrator",
-    "integrator_phone": "Telephone at the integrator",
-    "warranty_start": "Warranty begins",
-    "warranty_end": "Warranty ends",
-    "warranty_terms": "Warranty terms",
+    "site_name": N_("Site or building name"),
+    "company": N_("Site company"),
+    "address": N_("Address"),
+    "address2": N_("Address, second line"),
+    "country": N_("Country"),
+    "state": N_("State or province"),
+    "city": N_("City"),
+    "zip": N_("Zip"),
+    "application": N_("System application"),
+    "transition": N_("Transition from a legacy system"),
+    "contact_name": N_("Contact"),
+    "contact_email": N_("Contact's e-mail"),
+    "contact_phone": N_("Contact's telephone"),
+    "integrator_contact": N_("Contact at the integrator"),
+    "integrator_email": N_("E-mail at the integrator"),
+    "integrator_phone": N_("Telephone at the integrator"),
+    "warranty_start": N_("Warranty begins"),
+    "warranty_end": N_("Warranty ends"),
+    "warranty_terms": N_("Warranty terms"),
 }
 """Every field of a registration and what people call it. Names are stored and sent: append, never rename."""
 

@@ -24,6 +24,7 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from protocol.errors import ErrorCode, ProtocolError
+from protocol.marks import N_
 from protocol.system import SystemId
 from protocol.system_keys import MAX_KEY_NUMBER, Secret, check_mac, mac
 
@@ -99,8 +100,8 @@ REFUSAL_TEXTS: Final[dict[CodeRefusal, str]] = {
 class MistypedError(ProtocolError):
     """A request or code that is mistyped. ``group`` counts from 1; 0 where the length is wrong."""
 
-    def __init__(self, code: ErrorCode, message: str, group: int = 0) -> None:
-        super().__init__(code, message)
+    def __init__(self, code: ErrorCode, message: str, group: int = 0, **values: object) -> None:
+        super().__init__(code, message, **values)
         self.group = group
 
 
@@ -139,6 +140,14 @@ def write_groups(number: int, groups: int) -> str:
     )
 
 
+REQUEST_TEXTS: Final = (
+    N_("This text is much longer than a request."),
+    N_("Group {place} of the request is mistyped: {part}. Compare it."),
+    N_("A request has {groups} groups of {size} characters, {whole} in all; this one has {count}."),
+)
+"""What :func:`read_groups` says of a request, which people type into a portal of any language."""
+
+
 def read_groups(text: str, groups: int, code: ErrorCode, name: str) -> int:
     """Inverse of :func:`write_groups`, for what people type; MistypedError names the first wrong group."""
     if len(text) > _TYPED_LIMIT:
@@ -152,15 +161,23 @@ def read_groups(text: str, groups: int, code: ErrorCode, name: str) -> int:
         values = [_VALUES.get(sign, -1) for sign in part]
         if -1 in values or _check_of(values[:_DATA], place) != values[_DATA]:
             raise MistypedError(
-                code, f"Group {place + 1} of the {name} is mistyped: {part}. Compare it.", place + 1
+                code,
+                f"Group {{place}} of the {name} is mistyped: {{part}}. Compare it.",
+                place + 1,
+                place=place + 1,
+                part=part,
             )
         for value in values[:_DATA]:
             number = number << 5 | value
     if len(signs) != groups * _GROUP:
         raise MistypedError(
             code,
-            f"A {name} has {groups} groups of {_GROUP} characters, {groups * _GROUP} in all;"
-            f" this one has {len(signs)}.",
+            f"A {name} has {{groups}} groups of {{size}} characters, {{whole}} in all;"
+            " this one has {count}.",
+            groups=groups,
+            size=_GROUP,
+            whole=groups * _GROUP,
+            count=len(signs),
         )
     return number
 
@@ -212,14 +229,15 @@ def read_request(text: str) -> tuple[OpenRequest, bytes]:
     """
     number = read_groups(text.rpartition("#")[2], REQUEST_GROUPS, ErrorCode.REQUEST_MISTYPED, "request")
     if number & (1 << _REQUEST_PADDING) - 1:
-        raise ProtocolError(ErrorCode.REQUEST_INVALID, "This is no request of a server.")
+        raise ProtocolError(ErrorCode.REQUEST_INVALID, N_("This is no request of a server."))
     sealed = (number >> _REQUEST_PADDING).to_bytes(_REQUEST_BITS // 8, "big")
     body, given = sealed[:-_REQUEST_MAC], sealed[-_REQUEST_MAC:]
     version, operation = body[0] >> 5, body[0] & 31
     system_id = SystemId.of(body[3:35])
     if version != _VERSION or operation not in set(Operation) or system_id is None:
         raise ProtocolError(
-            ErrorCode.REQUEST_INVALID, "This is no request that this portal knows. Update whichever is older."
+            ErrorCode.REQUEST_INVALID,
+            N_("This is no request that this portal knows. Update whichever is older."),
         )
     key_number = int.from_bytes(body[1:3], "big")
     return OpenRequest(system_id, key_number, Operation(operation), body[35:]), given
@@ -229,7 +247,8 @@ def check_request(request: OpenRequest, given: bytes, secret: Secret) -> None:
     """ProtocolError (request_invalid) unless the server of this System ID made this request."""
     if len(given) != _REQUEST_MAC or not check_mac(secret, "request", _request_body(request), given):
         raise ProtocolError(
-            ErrorCode.REQUEST_INVALID, "The request was not made by the server whose System ID it names."
+            ErrorCode.REQUEST_INVALID,
+            N_("The request was not made by the server whose System ID it names."),
         )
 
 

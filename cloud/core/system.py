@@ -25,6 +25,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from cloud.core.language import N_, gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from protocol.system import Source
 
@@ -52,7 +53,7 @@ class Slot(StrEnum):
 
 
 SLOT_WORDS: Final[Mapping[Slot, str]] = MappingProxyType(
-    {Slot.INTEGRATOR: "System integrator (Branch/Partner)", Slot.END_USER: "End-user"}
+    {Slot.INTEGRATOR: N_("System integrator (Branch/Partner)"), Slot.END_USER: N_("End-user")}
 )
 
 
@@ -153,7 +154,7 @@ def associate(server: Server, system: System, company_id: int, replaces: str) ->
     if server.number is not None:
         raise refused(
             RefusalCode.SYSTEM_TAKEN,
-            "This System ID has a registration of its own already. Nothing was changed.",
+            gettext("This System ID has a registration of its own already. Nothing was changed."),
         )
     if system.system_id != replaces:
         raise refused(RefusalCode.SUPERSEDED)
@@ -168,15 +169,16 @@ def follow(shadow: System, lead: System, company_id: int) -> System:
     must_hold(shadow, company_id)
     must_hold(lead, company_id)
     if shadow.number == lead.number:
-        raise refused(RefusalCode.LEAD_REFUSED, "A system cannot be its own lead.")
+        raise refused(RefusalCode.LEAD_REFUSED, gettext("A system cannot be its own lead."))
     if lead.lead is not None:
-        text = "That system is a shadow itself. Choose the one that it follows."
+        text = gettext("That system is a shadow itself. Choose the one that it follows.")
         raise refused(RefusalCode.LEAD_REFUSED, text)
     if shadow.shadows:
-        text = "This system is the lead of others. Let those follow another lead, or none, first."
+        text = gettext("This system is the lead of others. Let those follow another lead, or none, first.")
         raise refused(RefusalCode.LEAD_REFUSED, text)
     if lead.shadows >= MOST_SHADOWS and shadow.lead != lead.number:
-        raise refused(RefusalCode.LEAD_REFUSED, f"A lead has {MOST_SHADOWS} shadows at most.")
+        text = gettext("A lead has {count} shadows at most.", count=MOST_SHADOWS)
+        raise refused(RefusalCode.LEAD_REFUSED, text)
     return replace(shadow, lead=lead.number)
 
 
@@ -240,7 +242,8 @@ def end(system: System, company_id: int) -> System:
     """
     slots = must_hold(system, company_id)
     if Slot.END_USER not in slots and Slot.END_USER in system.holders:
-        raise refused(RefusalCode.OTHER_SLOT, "Only the end-user can delete this registration.")
+        text = gettext("Only the end-user can delete this registration.")
+        raise refused(RefusalCode.OTHER_SLOT, text)
     return _ended(system)
 
 
@@ -256,7 +259,7 @@ def consent(
 ) -> System:
     """The end-user gives consents or takes them back. RefusedError: not_found, other_slot."""
     if Slot.END_USER not in must_hold(system, company_id):
-        raise refused(RefusalCode.OTHER_SLOT, "Only the end-user can give these consents.")
+        raise refused(RefusalCode.OTHER_SLOT, gettext("Only the end-user can give these consents."))
     return replace(
         system,
         information_ms=(system.information_ms or now_ms) if information else None,

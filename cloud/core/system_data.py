@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cloud.core.account import AccountError, Email
+from cloud.core.language import N_, gettext
 from cloud.core.location import LOCATIONS
 from cloud.core.sign_up import FormError, line_of
 from cloud.core.system import Slot, System
@@ -55,24 +56,24 @@ REQUIRED: Final = frozenset(
 )
 """Starred in the form."""
 APPLICATIONS: Final = (
-    "Airport or station",
-    "Commercial office",
-    "Data center",
-    "Education",
-    "Government",
-    "Healthcare",
-    "Hotel",
-    "Industry",
-    "Laboratory or life science",
-    "Residential",
-    "Retail",
-    "Other",
+    N_("Airport or station"),
+    N_("Commercial office"),
+    N_("Data center"),
+    N_("Education"),
+    N_("Government"),
+    N_("Healthcare"),
+    N_("Hotel"),
+    N_("Industry"),
+    N_("Laboratory or life science"),
+    N_("Residential"),
+    N_("Retail"),
+    N_("Other"),
 )
 TRANSITIONS: Final = (
-    "None: a new installation",
-    "From an earlier version of this product",
-    "From another building management system",
-    "From stand-alone controls",
+    N_("None: a new installation"),
+    N_("From an earlier version of this product"),
+    N_("From another building management system"),
+    N_("From stand-alone controls"),
 )
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"application": APPLICATIONS, "transition": TRANSITIONS}
 DATES: Final = frozenset({"warranty_start", "warranty_end"})
@@ -118,24 +119,24 @@ def parse(form: Mapping[str, str], parts: frozenset[Part]) -> dict[str, str]:
             faults[name] = fault
     start, finish = values.get("warranty_start", ""), values.get("warranty_end", "")
     if start and finish and not faults and finish < start:
-        faults["warranty_end"] = "The warranty cannot end before it begins."
+        faults["warranty_end"] = gettext("The warranty cannot end before it begins.")
     if faults:
         raise FormError(faults)
     return values
 
 
 def _fault_of(name: str, value: str) -> str:
-    label = FIELDS[name]
+    label = gettext(FIELDS[name])
     if not value:
-        return f"Please enter: {label}." if name in REQUIRED else ""
+        return gettext("Please enter: {field}.", field=label) if name in REQUIRED else ""
     if len(value) > MAX_CHARS:
-        return f"{label} may have {MAX_CHARS} characters at most."
+        return gettext("{field} may have {count} characters at most.", field=label, count=MAX_CHARS)
     if not value.isprintable():
-        return f"{label} has a character that cannot be shown."
+        return gettext("{field} has a character that cannot be shown.", field=label)
     if name == "country" and value not in LOCATIONS:
-        return "Please choose a country."
+        return gettext("Please choose a country.")
     if name in CHOICES and value not in CHOICES[name]:
-        return f"Please choose: {label}."
+        return gettext("Please choose: {field}.", field=label)
     if name in EMAILS:
         try:
             Email.parse(value)
@@ -145,9 +146,9 @@ def _fault_of(name: str, value: str) -> str:
         try:
             date.fromisoformat(value)
         except ValueError:
-            return f"{label}: please enter a date as YYYY-MM-DD."
+            return gettext("{field}: please enter a date as YYYY-MM-DD.", field=label)
         if len(value) != len("2026-01-01"):
-            return f"{label}: please enter a date as YYYY-MM-DD."
+            return gettext("{field}: please enter a date as YYYY-MM-DD.", field=label)
     return ""
 
 

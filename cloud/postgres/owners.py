@@ -239,15 +239,22 @@ async def mark_mailed(connection: Connection, device_id: int, notice_id: int, no
     )
 
 
-async def heads_of(connection: Connection, company_id: int) -> list[tuple[str, int | None]]:
-    """E-mail addresses and accounts of a company's owners and administrators."""
+async def heads_of(connection: Connection, company_id: int) -> list[tuple[str, int | None, str]]:
+    """E-mail addresses, accounts and languages of a company's owners and administrators."""
     found = await connection.execute(
-        "SELECT a.email, a.account_id FROM membership m JOIN account a USING (account_id)"
+        "SELECT a.email, a.account_id, a.language FROM membership m JOIN account a USING (account_id)"
         " WHERE m.company_id = %s AND m.role IN ('owner', 'admin') AND a.disabled_ms IS NULL"
         " ORDER BY a.account_id",
         (company_id,),
     )
-    return [(row[0], row[1]) for row in await found.fetchall()]
+    return [(row[0], row[1], row[2]) for row in await found.fetchall()]
+
+
+async def language_of(connection: Connection, email_norm: str) -> str | None:
+    """The language of whoever has this folded e-mail address; None where nobody is known to."""
+    found = await connection.execute("SELECT language FROM account WHERE email_norm = %s", (email_norm,))
+    row = await found.fetchone()
+    return None if row is None else str(row[0])
 
 
 # --- looking ------------------------------------------------------------------------------------------------

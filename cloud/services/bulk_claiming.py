@@ -21,6 +21,7 @@ from cloud import background
 from cloud.core.authz import Action, Actor, NotAllowedError, Role
 from cloud.core.bulk import MAX_OPEN, ROWS_PER_S, Result, Row, parse
 from cloud.core.device import Refusal
+from cloud.core.language import gettext
 from cloud.core.manifest import ManifestMode
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import bulk, companies
@@ -89,7 +90,8 @@ class BulkClaims:
         actor.must(Action.CLAIM)
         rows = parse(text)
         if not rows:
-            raise RefusedError(RefusalCode.FIELD_INVALID, text="There are no product codes in this list.")
+            text = gettext("There are no product codes in this list.")
+            raise RefusedError(RefusalCode.FIELD_INVALID, text=text)
         job_id = str(uuid.uuid4())
 
         async def work(connection: Connection) -> Begun:
@@ -97,11 +99,13 @@ class BulkClaims:
             await must_be_open(connection, actor)
             count = await bulk.count_open(connection, actor.company_id, now_ms)
             if count + sum(row.fault is None for row in rows) > MAX_OPEN:
-                raise RefusedError(
-                    RefusalCode.TOO_MANY_OPEN,
-                    text=f"{count} claims of your company wait for their devices; with this list there would"
-                    f" be more than {MAX_OPEN}. Please wait until some are done.",
+                text = gettext(
+                    "{count} claims of your company wait for their devices; with this list there would"
+                    " be more than {most}. Please wait until some are done.",
+                    count=count,
+                    most=MAX_OPEN,
                 )
+                raise RefusedError(RefusalCode.TOO_MANY_OPEN, text=text)
             await bulk.insert(connection, job_id, actor.company_id, actor.account_id, rows, now_ms)
             return Begun(job_id)
 

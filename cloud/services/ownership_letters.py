@@ -1,7 +1,8 @@
 """Mails about owned devices: each notice of an ownership's life becomes mails to the heads of a company.
 
 Notices are written with the change they tell of, by whichever process made it; a portal turns them into mails
-here, once each. The link of an offer is forgotten as soon as its mail is in the outbox.
+here, once each and in the language of whoever gets it. The link of an offer is forgotten as soon as its mail
+is in the outbox.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,11 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
+from babel.dates import format_date
+
+from cloud.core.account import fold_email
 from cloud.core.effects import Notice
+from cloud.core.language import ENGLISH, N_, gettext, speaking, spoken
 from cloud.core.mail import Mail
 from cloud.postgres import outbox, owners
 from cloud.postgres.owners import NoticeRow
@@ -21,100 +26,118 @@ AT_ONCE: Final = 50
 TEXTS: Final[Mapping[Notice, tuple[str, str]]] = MappingProxyType(
     {
         Notice.RELEASE_ASKED: (
-            "{ups} is being released",
-            (
+            N_("{ups} is being released"),
+            N_(
                 "Somebody of your company releases {ups}. Within a minute, with its last readings stored, it"
                 " belongs to nobody. Until then you can keep it on its page."
             ),
         ),
-        Notice.RELEASE_CANCELLED: ("{ups} is kept", "The release of {ups} was cancelled. It stays yours."),
+        Notice.RELEASE_CANCELLED: (
+            N_("{ups} is kept"),
+            N_("The release of {ups} was cancelled. It stays yours."),
+        ),
         Notice.RELEASED: (
-            "{ups} is no longer yours",
-            (
+            N_("{ups} is no longer yours"),
+            N_(
                 "{ups} was released. Whoever holds its label may claim it again; nobody else sees what it"
                 " reported while it was yours."
             ),
         ),
         Notice.OFFERED: (
-            "You are offered {ups}",
-            "The owner of {ups} offers to transfer it to you. You have seven days to accept or decline.",
+            N_("You are offered {ups}"),
+            N_("The owner of {ups} offers to transfer it to you. You have seven days to accept or decline."),
         ),
         Notice.OFFER_TAKEN: (
-            "{ups} was transferred",
-            "Your offer was accepted: {ups} belongs to another company now. They see nothing of your time.",
+            N_("{ups} was transferred"),
+            N_(
+                "Your offer was accepted: {ups} belongs to another company now. They see nothing of your"
+                " time."
+            ),
         ),
-        Notice.OFFER_DECLINED: ("Your offer was declined", "{ups} was not accepted. It stays yours."),
-        Notice.OFFER_WITHDRAWN: ("An offer was withdrawn", "{ups} is no longer offered to you."),
-        Notice.OFFER_EXPIRED: ("An offer has expired", "Nobody accepted the offer of {ups} in seven days."),
-        Notice.RECEIVED: ("{ups} is yours", "{ups} belongs to your company now."),
+        Notice.OFFER_DECLINED: (N_("Your offer was declined"), N_("{ups} was not accepted. It stays yours.")),
+        Notice.OFFER_WITHDRAWN: (N_("An offer was withdrawn"), N_("{ups} is no longer offered to you.")),
+        Notice.OFFER_EXPIRED: (
+            N_("An offer has expired"),
+            N_("Nobody accepted the offer of {ups} in seven days."),
+        ),
+        Notice.RECEIVED: (N_("{ups} is yours"), N_("{ups} belongs to your company now.")),
         Notice.REKEY_REQUESTED: (
-            "A new device key asks for {ups}",
-            (
+            N_("A new device key asks for {ups}"),
+            N_(
                 "Something with the label of {ups} announces itself with an unknown device key. After a"
                 " factory reset or a new board, approve it on the device's page once its fingerprint matches."
                 " If it is not yours, dismiss it. Nothing has changed."
             ),
         ),
         Notice.REKEYED: (
-            "{ups} has a new device key",
-            "The new device key of {ups} was approved; the old one is revoked.",
+            N_("{ups} has a new device key"),
+            N_("The new device key of {ups} was approved; the old one is revoked."),
         ),
         Notice.REKEY_DISMISSED: (
-            "A device key was dismissed",
-            "The device key that asked for {ups} was dismissed.",
+            N_("A device key was dismissed"),
+            N_("The device key that asked for {ups} was dismissed."),
         ),
         Notice.DISPUTED: (
-            "Somebody else claims {ups}",
-            (
+            N_("Somebody else claims {ups}"),
+            N_(
                 "Another account entered the codes of the label of {ups}. Nothing has changed: it is yours."
                 " On its page you can dismiss the claim, release the device or offer it."
             ),
         ),
         Notice.DISPUTE_DISMISSED: (
-            "Your claim was dismissed",
-            "The claim of {ups} was dismissed: it is associated with another account.",
+            N_("Your claim was dismissed"),
+            N_("The claim of {ups} was dismissed: it is associated with another account."),
         ),
         Notice.DISPUTE_WITHDRAWN: (
-            "A claim was withdrawn",
-            "The other account no longer claims {ups}.",
+            N_("A claim was withdrawn"),
+            N_("The other account no longer claims {ups}."),
         ),
-        Notice.LOST: ("{ups} is no longer yours", "{ups} was given to another company."),
+        Notice.LOST: (N_("{ups} is no longer yours"), N_("{ups} was given to another company.")),
         Notice.SECOND_HAND_ASKED: (
-            "{ups} will leave your company in 14 days unless you object",
-            (
+            N_("{ups} will leave your company in 14 days unless you object"),
+            N_(
                 "{ups} was reset, or its holder says that its owner is gone. If you still own it, object on"
                 " its page within 14 days; you may also mark it as stolen there."
             ),
         ),
         Notice.SECOND_HAND_REMINDER: (
-            "Reminder: {ups} will leave your company unless you object",
-            (
+            N_("Reminder: {ups} will leave your company unless you object"),
+            N_(
                 "{ups} was reset, or its holder says that its owner is gone, and nobody of your company has"
                 " objected yet. Unless you do so on its page by {due}, {ups} leaves your company then."
             ),
         ),
         Notice.SECOND_HAND_REFUSED: (
-            "Your request was refused",
-            "The owner of {ups} is there: your request has ended.",
+            N_("Your request was refused"),
+            N_("The owner of {ups} is there: your request has ended."),
         ),
         Notice.SECOND_HAND_DONE: (
-            "{ups} can be yours",
-            "Nobody objected: {ups} is yours as soon as it announces itself with the device key you named.",
+            N_("{ups} can be yours"),
+            N_(
+                "Nobody objected: {ups} is yours as soon as it announces itself with the device key you"
+                " named."
+            ),
         ),
         Notice.CLONE_SUSPECTED: (
-            "Two devices use the key of {ups}",
-            (
+            N_("Two devices use the key of {ups}"),
+            N_(
                 "Two devices took turns with the device key of {ups}. Until you decide on its page, it can"
                 " neither be released nor transferred. Give it a new key by a factory reset, or clear the"
                 " suspicion."
             ),
         ),
-        Notice.CLONE_CLEARED: ("A suspicion was cleared", "{ups} is no longer suspected to have a clone."),
-        Notice.STOLEN_MARKED: (
-            "{ups} is marked as stolen",
-            "{ups} can be neither released, transferred nor re-keyed until the mark is lifted.",
+        Notice.CLONE_CLEARED: (
+            N_("A suspicion was cleared"),
+            N_("{ups} is no longer suspected to have a clone."),
         ),
-        Notice.STOLEN_LIFTED: ("{ups} is no longer marked as stolen", "The mark on {ups} was lifted."),
+        Notice.STOLEN_MARKED: (
+            N_("{ups} is marked as stolen"),
+            N_("{ups} can be neither released, transferred nor re-keyed until the mark is lifted."),
+        ),
+        Notice.STOLEN_LIFTED: (
+            N_("{ups} is no longer marked as stolen"),
+            N_("The mark on {ups} was lifted."),
+        ),
     }
 )
 OWNERS: Final = frozenset(
@@ -131,28 +154,29 @@ OWNERS: Final = frozenset(
 
 def _date(at_ms: int) -> str:
     at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return f"{at.day} {at:%B %Y, %H:%M} UTC"
+    locale = "en_GB" if spoken() == ENGLISH else spoken()
+    return f"{format_date(at, 'long', locale=locale)}, {at:%H:%M} UTC"
 
 
 def letter(notice: NoticeRow, to: str, kit: Kit, account_id: int | None) -> Mail:
-    """The mail of a notice to one person."""
+    """The mail of a notice to one person, in the language that is spoken."""
     kind = Notice(notice.kind)
     ups = f"{notice.model or 'UPS'} ({notice.product_id})"
     due = "" if notice.due_ms is None else _date(notice.due_ms)
-    subject, text = (part.format(ups=ups, due=due) for part in TEXTS[kind])
-    link = ""
+    subject, text = (gettext(part, ups=ups, due=due) for part in TEXTS[kind])
+    page = f"{kit.portal_url}/transfers"
     if notice.link:
-        link = (
-            f"\n\nOpen {kit.portal_url}/transfers#{notice.link}\nor enter this code at"
-            f" {kit.portal_url}/transfers: {notice.link}"
+        text += "\n\n" + gettext(
+            "Open {link}\nor enter this code at {page}: {code}",
+            link=f"{page}#{notice.link}",
+            page=page,
+            code=notice.link,
         )
     elif kind is Notice.OFFERED:
-        link = f"\n\nOpen {kit.portal_url}/transfers"
+        text += "\n\n" + gettext("Open {link}", link=page)
     elif kind in OWNERS:
-        link = f"\n\nIts page: {kit.portal_url}/devices/{notice.device_id}"
-    return Mail(
-        to, f"{kit.brand}: {subject}", f"{text}{link}\n", f"ownership_{kind}", notice.ts_ms, account_id
-    )
+        text += "\n\n" + gettext("Its page: {page}", page=f"{kit.portal_url}/devices/{notice.device_id}")
+    return Mail(to, f"{kit.brand}: {subject}", f"{text}\n", f"ownership_{kind}", notice.ts_ms, account_id)
 
 
 async def deliver(kit: Kit, now_ms: int) -> int:
@@ -161,13 +185,16 @@ async def deliver(kit: Kit, now_ms: int) -> int:
     async def work(connection: Connection) -> int:
         notices = await owners.take_notices(connection, AT_ONCE)
         for notice in notices:
-            people: list[tuple[str, int | None]] = []
+            people: list[tuple[str, int | None, str]] = []
             if notice.company_id is not None:
                 people += await owners.heads_of(connection, notice.company_id)
             if notice.to_email is not None:
-                people.append((notice.to_email, None))
-            for to, account_id in people:
-                await outbox.put(connection, letter(notice, to, kit, account_id))
+                known = await owners.language_of(connection, fold_email(notice.to_email))
+                people.append((notice.to_email, None, known or spoken()))
+            for to, account_id, language in people:
+                with speaking(language):
+                    mail = letter(notice, to, kit, account_id)
+                await outbox.put(connection, mail)
             await owners.mark_mailed(connection, notice.device_id, notice.notice_id, now_ms)
         return len(notices)
 

@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from cloud.core import system as rules
 from cloud.core.authz import Action, Actor, NotAllowedError
+from cloud.core.language import N_, gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.system import CODE_DAYS, INTENT_LIFE_MS, MOST_INTENTS, Server, Slot, System
+from cloud.core.typed import fault_of
 from cloud.postgres import closing, system_reports, system_views, systems
 from cloud.postgres.pool import Pool
 from cloud.postgres.system_reports import IntentRow, RequestRow
@@ -25,11 +27,10 @@ from cloud.postgres.systems import NumberTakenError, Who
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services import system_telling
 from cloud.services.kit import Kit, hash_of
-from protocol.errors import IdentityError, ProtocolError
+from protocol.errors import ProtocolError
 from protocol.system import SYSTEM_ID_LENGTH, WRITTEN_LENGTH, SystemId
 from protocol.system_code import (
     REGISTRATION_BITS,
-    MistypedError,
     OpenRequest,
     Operation,
     Registered,
@@ -56,10 +57,17 @@ MAX_CHARS: Final = 600
 _LONGER_THAN_AN_ID: Final = 70
 _NUMBERS: Final = 8
 """Numbers drawn until one is free; with a million registrations one in a thousand is taken."""
-OFFLINE_OPERATION: Final = {
-    Operation.REGISTER: "register this system",
-    Operation.ASSOCIATE: "associate a new System ID",
+OTHER_OPERATION: Final = {
+    Operation.REGISTER: N_(
+        "The server's request is to register this system. Make a new request there, to associate a new"
+        " System ID."
+    ),
+    Operation.ASSOCIATE: N_(
+        "The server's request is to associate a new System ID. Make a new request there, to register this"
+        " system."
+    ),
 }
+"""What a request is for that was brought to the other page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +106,9 @@ def read_proof(keys: Keys, text: str) -> Proof:
     """
     text = text.strip()
     if not text:
-        raise _wrong("Please enter what the server shows.")
+        raise _wrong(gettext("Please enter what the server shows."))
     if len(text) > MAX_CHARS:
-        raise _wrong("This text is much longer than a System ID or a request.")
+        raise _wrong(gettext("This text is much longer than a System ID or a request."))
     token = text.rpartition("#")[2]
     name, dot, ticket = token.partition(".")
     try:
@@ -112,14 +120,14 @@ def read_proof(keys: Keys, text: str) -> Proof:
         secret = secret_for(keys, request.key_number, request.system_id)
         if secret is None:
             raise _wrong(
-                "The request was made for a key that this portal does not have. Give the server the present"
-                " file of this installation, and make a new request."
+                gettext(
+                    "The request was made for a key that this portal does not have. Give the server the"
+                    " present file of this installation, and make a new request."
+                )
             )
         check_request(request, given, secret)
-    except MistypedError as error:
-        raise _wrong(str(error)) from error
-    except (IdentityError, ProtocolError) as error:
-        raise _wrong(str(error)) from error
+    except ProtocolError as error:
+        raise _wrong(fault_of(error)) from error
     return Proof(request.system_id, request=request)
 
 
@@ -230,10 +238,7 @@ def _must_be_for(proof: Proof, operation: Operation) -> None:
     """RefusedError where a request was made for the other operation: its code would do nothing there."""
     asked = proof.request.operation if proof.request is not None else operation
     if asked is not operation:
-        raise _wrong(
-            f"The server's request is to {OFFLINE_OPERATION[asked]}. Make a new request there, to"
-            f" {OFFLINE_OPERATION[operation]}."
-        )
+        raise _wrong(gettext(OTHER_OPERATION[asked]))
 
 
 async def _prove(connection: Connection, proof: Proof, others: tuple[str, ...], now_ms: int) -> Server:
@@ -245,7 +250,7 @@ async def _prove(connection: Connection, proof: Proof, others: tuple[str, ...], 
     if proof.request is None:
         fits = await system_reports.ticket_fits(connection, system_id, hash_of(proof.ticket), now_ms)
         if server is None or not fits:
-            text = "This link has expired or was used. Choose Register now at the server again."
+            text = gettext("This link has expired or was used. Choose Register now at the server again.")
             raise RefusedError(RefusalCode.LINK_INVALID, text=text)
     if server is None:
         raise RefusedError(RefusalCode.NOT_FOUND)
@@ -265,10 +270,10 @@ async def _answer(
     if known is not None and known.number == number and known.day >= today:
         return Outcome(number, code=known.code)
     if known is not None and known.number != number:
-        raise _wrong("This request was used for another registration. Make a new one at the server.")
+        raise _wrong(gettext("This request was used for another registration. Make a new one at the server."))
     secret = secret_for(keys, request.key_number, request.system_id)
     if secret is None:
-        raise _wrong("The request was made for a key that is gone. Make a new one at the server.")
+        raise _wrong(gettext("The request was made for a key that is gone. Make a new one at the server."))
     day = today + CODE_DAYS
     code = write_code(request, Registered(request.operation, number, day), secret)
     await system_reports.put_request(

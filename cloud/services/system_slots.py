@@ -14,6 +14,7 @@ from typing import Final
 from cloud.core import system as rules
 from cloud.core.account import Email, fold_email
 from cloud.core.authz import Action, Actor
+from cloud.core.language import gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.system import OFFER_LIFE_MS, OfferKind, Slot, System
 from cloud.postgres import companies, outbox, owners, system_offers, systems
@@ -81,7 +82,7 @@ async def offer(
         if not await system_offers.insert(connection, row, actor.account_id):
             if await system_offers.find(connection, number, offer_id) is not None:
                 return  # the commit before was answered by a lost connection
-            text = "This slot is offered to somebody already. Withdraw that offer first."
+            text = gettext("This slot is offered to somebody already. Withdraw that offer first.")
             raise RefusedError(RefusalCode.ALREADY_INVITED, text=text)
         who = Who(actor.company_id, actor.account_id)
         await systems.record(connection, number, "offered", who, now_ms, field=slot.value)
@@ -185,7 +186,7 @@ async def _checked(
     if row is None or row.state != "open" or row.expires_ms <= now_ms or not _fits(row, secret):
         raise RefusedError(RefusalCode.LINK_INVALID)
     if fold_email(row.to_email) != await owners.email_of(connection, actor.account_id):
-        text = "This offer was made to another email address than that of your account."
+        text = gettext("This offer was made to another email address than that of your account.")
         raise RefusedError(RefusalCode.OTHER_ADDRESS, text=text)
     return replace(row, secret_hash=b"")
 

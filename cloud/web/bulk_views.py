@@ -11,6 +11,7 @@ from aiohttp import web
 
 from cloud.core.authz import Action
 from cloud.core.bulk import MAX_ROWS, ROWS_PER_S, YOURS, Result, TooManyRowsError
+from cloud.core.language import N_, gettext
 from cloud.core.manifest import ManifestMode
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.services import bulk_claiming
@@ -33,21 +34,23 @@ NO_DEVICE: Final = 0
 DAY_MS: Final = 86_400_000
 
 TEXTS: Final = {
-    Result.OPEN: "Not checked yet",
-    Result.WON: "Yours",
-    Result.ALREADY_YOURS: "Yours already",
-    Result.WAITING: "Waiting for the device: check the codes, the network cable, and SmartConnect",
-    Result.SMARTCONNECT_OFF: "SmartConnect is not enabled on the device: please enable it",
-    Result.SEVERAL_KEYS: "Several devices announce themselves with this label: pick one by its fingerprint",
-    Result.OWNED_ELSEWHERE: "Already associated with another account",
-    Result.EXPIRED: "Nothing was heard from the device in time",
-    Result.CANCELLED: "You stopped waiting for this device",
-    Result.NO_CODES: "The line does not hold a Product ID and a Product Key",
-    Result.PRODUCT_ID_INVALID: "The Product ID must have 12 letters and digits",
-    Result.PRODUCT_KEY_INVALID: "The Product Key must have 14 letters and digits",
-    Result.REPEATED: "The same codes stand in a line above",
-    Result.NOT_ALLOWED: "Whoever gave this list may no longer register devices",
-    Result.INTERRUPTED: "Not checked, because the portal was restarted: please give this line again",
+    Result.OPEN: N_("Not checked yet"),
+    Result.WON: N_("Yours"),
+    Result.ALREADY_YOURS: N_("Yours already"),
+    Result.WAITING: N_("Waiting for the device: check the codes, the network cable, and SmartConnect"),
+    Result.SMARTCONNECT_OFF: N_("SmartConnect is not enabled on the device: please enable it"),
+    Result.SEVERAL_KEYS: N_(
+        "Several devices announce themselves with this label: pick one by its fingerprint"
+    ),
+    Result.OWNED_ELSEWHERE: N_("Already associated with another account"),
+    Result.EXPIRED: N_("Nothing was heard from the device in time"),
+    Result.CANCELLED: N_("You stopped waiting for this device"),
+    Result.NO_CODES: N_("The line does not hold a Product ID and a Product Key"),
+    Result.PRODUCT_ID_INVALID: N_("The Product ID must have 12 letters and digits"),
+    Result.PRODUCT_KEY_INVALID: N_("The Product Key must have 14 letters and digits"),
+    Result.REPEATED: N_("The same codes stand in a line above"),
+    Result.NOT_ALLOWED: N_("Whoever gave this list may no longer register devices"),
+    Result.INTERRUPTED: N_("Not checked, because the portal was restarted: please give this line again"),
 }
 
 
@@ -70,7 +73,7 @@ async def submit(request: web.Request) -> web.Response:
     try:
         job_id = await request.app[BULK].submit(actor_of(request), text, now_ms())
     except TooManyRowsError:
-        return await _form(request, f"A list has {MAX_ROWS} lines at most.", 422)
+        return await _form(request, gettext("A list has {count} lines at most.", count=MAX_ROWS), 422)
     except RefusedError as refusal:
         return await _form(request, str(refusal), 429 if refusal.code is RefusalCode.TOO_MANY_OPEN else 422)
     return see_other(f"/add/bulk/{job_id}")
@@ -100,8 +103,8 @@ def job_context(found: Progress) -> dict[str, object]:
         "job": job,
         "running": job.state == "running",
         "checked": job.rows - counts.get(Result.OPEN, 0),
-        "counts": [(TEXTS[result], counts[result]) for result in Result if result in counts],
-        "lines": [(line, TEXTS[line.result]) for line in found.lines],
+        "counts": [(gettext(TEXTS[result]), counts[result]) for result in Result if result in counts],
+        "lines": [(line, gettext(TEXTS[line.result])) for line in found.lines],
         "hidden": max(0, listed - len(found.lines)),
     }
 
@@ -145,7 +148,9 @@ async def download(request: web.Request) -> web.Response:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["line", "product_id", "result", "reason"])
-    writer.writerows([line.line, line.product_id, line.result.value, TEXTS[line.result]] for line in lines)
+    writer.writerows(
+        [line.line, line.product_id, line.result.value, gettext(TEXTS[line.result])] for line in lines
+    )
     name = f"smartconnect-{job_id[:8]}.csv"
     return web.Response(
         text=out.getvalue(),

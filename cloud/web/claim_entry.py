@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from cloud.core.language import gettext
 from cloud.core.limits import ACCOUNT, NETWORK
 from cloud.core.manifest import ManifestMode
 from cloud.core.proof_of_work import PUZZLES
@@ -54,7 +55,9 @@ async def submit(
     except BusyError as busy:
         raise Problem(ProblemCode.BUSY, retry_after_s=busy.retry_after_s) from None
     except TooManyOpenError as many:
-        text = "Many of your claims still wait for their devices. Nothing is locked: please try again later."
+        text = gettext(
+            "Many of your claims still wait for their devices. Nothing is locked: please try again later."
+        )
         raise Problem(ProblemCode.TOO_MANY, detail=text, retry_after_s=many.after_s) from None
 
 

@@ -6,7 +6,9 @@ from typing import Final
 
 from aiohttp import web
 
+from cloud.core.language import N_, gettext
 from cloud.core.refusal import RefusalCode, RefusedError
+from cloud.core.typed import fault_of
 from cloud.services import claiming
 from cloud.services.claim_view import ClaimView, ViewState
 from cloud.services.claiming import UnknownClaimError, UnknownKeyError
@@ -47,7 +49,7 @@ async def register(request: web.Request) -> web.Response:
         try:
             parse(text)
         except IdentityError as error:
-            faults[name] = str(error) if text.strip() else f"Please enter the {NAMES[name]}."
+            faults[name] = fault_of(error) if text.strip() else gettext(MISSING[name])
     if faults:
         context = {
             "product_id": "" if _is_product_key(typed_id) else typed_id[:SHOWN_CHARS],
@@ -60,7 +62,9 @@ async def register(request: web.Request) -> web.Response:
     try:
         view = await claim_entry.submit(request, product_id, product_key, form)
     except WorkNeededError as asked:
-        faults["robot"] = "Several of your claims still wait for their devices: please tick this box as well."
+        faults["robot"] = gettext(
+            "Several of your claims still wait for their devices: please tick this box as well."
+        )
         again = {**shown, "bits": asked.bits, **robot_form.context(request)}
         return page(request, "codes.html", again, status=status)
     except RefusedError as refusal:
@@ -82,7 +86,10 @@ def _is_product_key(text: str) -> bool:
     return True
 
 
-NAMES: Final = {"product_id": "Product ID", "product_key": "Product Key"}
+MISSING: Final = {
+    "product_id": N_("Please enter the Product ID."),
+    "product_key": N_("Please enter the Product Key."),
+}
 
 
 async def find_claim(request: web.Request) -> ClaimView:
@@ -165,7 +172,8 @@ async def pick(request: web.Request) -> web.Response:
     except UnknownClaimError:
         raise Problem(ProblemCode.NOT_FOUND) from None
     except UnknownKeyError:
-        raise Problem(ProblemCode.BAD_REQUEST, detail="That device no longer announces itself.") from None
+        detail = gettext("That device no longer announces itself.")
+        raise Problem(ProblemCode.BAD_REQUEST, detail=detail) from None
     return see_other(f"/claims/{claim_id}")
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from cloud.core.account import AccountError
 from cloud.core.authz import Action, Actor
 from cloud.core.device import Device, KeyState, MatterKind, live_keys
+from cloud.core.language import N_, gettext
 from cloud.core.refusal import RefusedError
 from cloud.postgres.pool import Pool
 from cloud.services import offering, owning, second_factor
@@ -69,6 +70,7 @@ async def _is_fresh(request: web.Request, form: Mapping[str, object]) -> bool:
 
 
 MAX_DIGITS: Final = 18
+PROVE: Final = N_("Please enter the code of your authenticator, or your password, and try again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +178,7 @@ async def act(request: web.Request) -> web.Response:
         return await _owner_page(request, str(error), 422)
     except OwningError as error:
         if error.code is OwningCode.FACTOR_NEEDED:
-            why = "Please enter the code of your authenticator, or your password, and try again."
-            return await _owner_page(request, why, 403)
+            return await _owner_page(request, gettext(PROVE), 403)
         raise Problem(PROBLEMS[error.code]) from None
     gone = isinstance(after, Device) and after.owner is None
     return see_other("/devices" if gone else f"/devices/{request.match_info['device_id']}/owner")
@@ -231,8 +232,7 @@ async def answer_offer(request: web.Request) -> web.Response:
         return await _offer_page(request, token, str(error), 422)
     except OwningError as error:
         if error.code is OwningCode.FACTOR_NEEDED:
-            why = "Please enter the code of your authenticator, or your password, and try again."
-            return await _offer_page(request, token, why, 403)
+            return await _offer_page(request, token, gettext(PROVE), 403)
         raise Problem(PROBLEMS[error.code]) from None
     return see_other(f"/devices/{offering.device_of(token)}")
 

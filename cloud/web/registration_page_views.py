@@ -4,6 +4,7 @@ Acts that need a fresh factor take it in the same form, as those on devices do.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from cloud.core import system_data
 from cloud.core.authz import Action
-from cloud.core.location import LOCATIONS
+from cloud.core.language import N_, gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.system import SLOT_WORDS, Slot
 from cloud.core.system_data import CHOICES, DATES, EMAILS, PARTS, REQUIRED, Part
@@ -22,34 +23,36 @@ from cloud.web.refusals import FORM, faults_of, form_of
 from cloud.web.responses import page, see_other
 from cloud.web.safety_views import qr_code
 from cloud.web.state import KIT, POOL, actor_of, now_ms, session_of
+from cloud.web.tables import locations
 from protocol.system import FIELDS, Source, SystemId
 from protocol.system_code import DAY_MS, read_number, written_number
 
 SYSTEM: Final = "/systems/{number:[0-9A-HJKMNP-TV-Z]{6}}"
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
+PROVE: Final = N_("Please enter the code of your authenticator, or your password, and try again.")
 PART_WORDS: Final[Mapping[Part, str]] = {
-    Part.DATA: "System",
-    Part.CONTACTS: "Contact at the site",
-    Part.INTEGRATOR: "Contact at the integrator",
-    Part.WARRANTY: "Warranty",
+    Part.DATA: N_("System"),
+    Part.CONTACTS: N_("Contact at the site"),
+    Part.INTEGRATOR: N_("Contact at the integrator"),
+    Part.WARRANTY: N_("Warranty"),
 }
 KIND_WORDS: Final[Mapping[str, str]] = {
-    "enterprise_server": "Enterprise Server",
-    "standalone": "Stand-alone server",
+    "enterprise_server": N_("Enterprise Server"),
+    "standalone": N_("Stand-alone server"),
 }
 CHANGE_WORDS: Final[Mapping[str, str]] = {
-    "registered": "Registered with the System ID",
-    "system_id": "New System ID associated",
-    "integrator": "System integrator",
-    "end_user": "End-user",
-    "lead": "Lead",
-    "consent_information": "Consent to share system information",
-    "consent_personal": "Consent to share personal information",
-    "share_ups": "UPSs shown to the integrator",
-    "offered": "Slot offered",
-    "withdrawn": "Offer withdrawn",
-    "declined": "Offer declined",
-    "ended": "Registration deleted",
+    "registered": N_("Registered with the System ID"),
+    "system_id": N_("New System ID associated"),
+    "integrator": N_("System integrator"),
+    "end_user": N_("End-user"),
+    "lead": N_("Lead"),
+    "consent_information": N_("Consent to share system information"),
+    "consent_personal": N_("Consent to share personal information"),
+    "share_ups": N_("UPSs shown to the integrator"),
+    "offered": N_("Slot offered"),
+    "withdrawn": N_("Offer withdrawn"),
+    "declined": N_("Offer declined"),
+    "ended": N_("Registration deleted"),
 }
 COMPLETES: Final[Mapping[str, str]] = {
     "company": "organization",
@@ -125,17 +128,19 @@ def _parts(one: Detail) -> list[tuple[Part, str, list[tuple[str, str]]]]:
 
 
 def _shown(name: str, value: str) -> str:
-    return LOCATIONS.get(value, value) if name == "country" else value
+    if name == "country":
+        return locations().get(value, value)
+    return gettext(value) if value in CHOICES.get(name, ()) else value
 
 
 def _line(row: Any) -> dict[str, Any]:
-    what = CHANGE_WORDS.get(row.kind, row.kind)
+    what = gettext(CHANGE_WORDS.get(row.kind, row.kind))
     if row.kind == "field":
-        what = FIELDS[row.field]
+        what = gettext(FIELDS[row.field])
     elif row.field in set(Slot):
-        what = f"{what}: {SLOT_WORDS[Slot(row.field)]}"
-    words = _lead_words if row.kind == "lead" else _country if row.field == "country" else str
-    by = ", ".join(part for part in (row.person, row.company) if part) or "the server itself"
+        what = f"{what}: {gettext(SLOT_WORDS[Slot(row.field)])}"
+    words = _lead_words if row.kind == "lead" else partial(_shown, row.field)
+    by = ", ".join(part for part in (row.person, row.company) if part) or gettext("the server itself")
     return {
         "ts_ms": row.ts_ms,
         "what": what,
@@ -143,10 +148,6 @@ def _line(row: Any) -> dict[str, Any]:
         "after": words(row.after),
         "by": by,
     }
-
-
-def _country(text: str) -> str:
-    return LOCATIONS.get(text, text)
 
 
 def _lead_words(text: str) -> str:
@@ -185,7 +186,7 @@ def _data_page(
         "dates": DATES,
         "emails": EMAILS,
         "completes": COMPLETES,
-        "locations": sorted(LOCATIONS.items(), key=lambda pair: pair[1]),
+        "locations": list(locations().items()),
         "faults": faults,
         "check": check,
     }
@@ -231,7 +232,7 @@ async def _lead(request: web.Request, number: int, form: Mapping[str, str], _fre
     if not text:
         await system_editing.stand_alone(kit, actor, number, now_ms())
     elif lead is None:
-        raise RefusedError(RefusalCode.FIELD_INVALID, text="Please choose a lead.", field="lead")
+        raise RefusedError(RefusalCode.FIELD_INVALID, text=gettext("Please choose a lead."), field="lead")
     else:
         await system_editing.follow(kit, actor, number, lead, now_ms())
 
@@ -257,7 +258,7 @@ async def _delete(request: web.Request, number: int, _form: Mapping[str, str], f
 
 def _slot(form: Mapping[str, str]) -> Slot:
     if form.get("slot", "") not in set(Slot):
-        raise RefusedError(RefusalCode.FIELD_INVALID, text="Please choose a slot.", field="slot")
+        raise RefusedError(RefusalCode.FIELD_INVALID, text=gettext("Please choose a slot."), field="slot")
     return Slot(form["slot"])
 
 
@@ -295,7 +296,7 @@ async def act(request: web.Request) -> web.Response:
             raise
         text = str(refusal)
         if refusal.code is RefusalCode.FRESH_NEEDED:
-            text = "Please enter the code of your authenticator, or your password, and try again."
+            text = gettext(PROVE)
         return await _page(request, {FORM: text}, UNPROCESSABLE)
     gone = name in {"leave", "delete"}
     return see_other("/systems" if gone else f"/systems/{written_number(number)}")
@@ -344,7 +345,7 @@ async def answer_offer(request: web.Request) -> web.Response:
             raise
         text = str(refusal)
         if refusal.code is RefusalCode.FRESH_NEEDED:
-            text = "Please enter the code of your authenticator, or your password, and try again."
+            text = gettext(PROVE)
         return await _offer_page(request, token, text)
     return see_other(f"/systems/{written_number(number)}")
 

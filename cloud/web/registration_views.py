@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from cloud.core.authz import Action
+from cloud.core.language import gettext
 from cloud.core.refusal import RefusedError
 from cloud.core.system import SLOT_WORDS, Slot
 from cloud.services import system_looking, system_registering
@@ -75,7 +76,7 @@ def _register_page(
         "faults": faults,
         "proof": proof,
         "text": proof_text(fields),
-        "slots": [(slot.value, SLOT_WORDS[slot]) for slot in Slot],
+        "slots": [(slot.value, gettext(SLOT_WORDS[slot])) for slot in Slot],
     }
     status = UNPROCESSABLE if faults else 200
     return page(request, "system_register.html", context, status=status)
@@ -87,7 +88,8 @@ async def register(request: web.Request) -> web.Response:
     try:
         proof = _read(request, proof_text(form))
         if form.get("slot", "") not in set(Slot):
-            faults = {"slot": "Please choose what you are for this system."} if "chosen" in form else {}
+            text = gettext("Please choose what you are for this system.")
+            faults = {"slot": text} if "chosen" in form else {}
             return _register_page(request, form, faults, proof)
         keys = request.app[SYSTEM_KEYS].private
         slot = Slot(form["slot"])
@@ -118,8 +120,10 @@ async def take_request(request: web.Request) -> web.Response:
         return page(request, "system_offline.html", {"faults": faults, "text": text}, status=UNPROCESSABLE)
     if proof.request is None:
         faults = {
-            "system_id": "This is no request of a server, which has 18 groups of six characters. Let the"
-            " server make one, or register it online."
+            "system_id": gettext(
+                "This is no request of a server, which has 18 groups of six characters. Let the"
+                " server make one, or register it online."
+            )
         }
         return page(request, "system_offline.html", {"faults": faults, "text": text}, status=UNPROCESSABLE)
     if proof.request.operation is Operation.ASSOCIATE:
@@ -160,7 +164,7 @@ async def associate(request: web.Request) -> web.Response:
         number_text, _, replaces = form.get("system", "").partition(".")
         number = read_number(number_text)
         if number is None:
-            faults = {"system": "Please select the system."} if "chosen" in form else {}
+            faults = {"system": gettext("Please select the system.")} if "chosen" in form else {}
             return await _association_page(request, form, faults, proof)
         keys = request.app[SYSTEM_KEYS].private
         outcome = await system_registering.associate(

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from cloud.core.authz import Action
+from cloud.core.language import N_, gettext
 from cloud.services.label_photos import RETRY_AFTER_S, BusyError, Found, LabelPhotos, PhotoError, PhotoFault
 from cloud.web import uploads
 from cloud.web.middleware import CONTENT_SECURITY_POLICY, SECURITY_HEADERS, takes_upload
@@ -22,13 +23,17 @@ SCANNER_HEADERS: Final = {
 }
 """On the scanner's page only: its camera, and the WebAssembly that reads codes."""
 FAULTS: Final = {
-    PhotoFault.NO_PICTURE: "This file is not a picture that can be read here. Please send a JPEG or a PNG.",
-    PhotoFault.TOO_MANY_PIXELS: "This picture has too many pixels. Choose a smaller size in the camera.",
-    PhotoFault.TOO_HARD: "This picture could not be searched. Please take another one, of the label only.",
+    PhotoFault.NO_PICTURE: N_(
+        "This file is not a picture that can be read here. Please send a JPEG or a PNG."
+    ),
+    PhotoFault.TOO_MANY_PIXELS: N_("This picture has too many pixels. Choose a smaller size in the camera."),
+    PhotoFault.TOO_HARD: N_(
+        "This picture could not be searched. Please take another one, of the label only."
+    ),
 }
-NOTHING_CHOSEN: Final = "Please take a photo of the label, or choose one."
-NOTHING_FOUND: Final = "No QR code was found in this photo."
-NO_LABEL: Final = "No QR code in this photo holds a Product ID and a Product Key."
+NOTHING_CHOSEN: Final = N_("Please take a photo of the label, or choose one.")
+NOTHING_FOUND: Final = N_("No QR code was found in this photo.")
+NO_LABEL: Final = N_("No QR code in this photo holds a Product ID and a Product Key.")
 
 
 async def show_scanner(request: web.Request) -> web.Response:
@@ -40,7 +45,7 @@ async def show_scanner(request: web.Request) -> web.Response:
 def _scanner(
     request: web.Request, fault: str = "", others: tuple[str, ...] = (), status: HTTPStatus = HTTPStatus.OK
 ) -> web.Response:
-    response = page(request, "scan.html", {"fault": fault, "others": others}, status=status.value)
+    response = page(request, "scan.html", {"fault": gettext(fault), "others": others}, status=status.value)
     response.headers.update(SCANNER_HEADERS)
     return response
 

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import BodyPartReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from cloud.core.language import N_, gettext
 from cloud.services.label_photos import MAX_BYTES
 from cloud.web import sessions
 from cloud.web.middleware import FORM_FIELD, FORM_HEADER
@@ -17,11 +18,10 @@ MAX_TEXT_BYTES: Final = 4096
 CHUNK_BYTES: Final = 65_536
 READ_S: Final = 120.0
 """How long a photo may be under way: one of 5 MB at 350 kbit/s."""
-TOO_LARGE: Final = (
-    f"A photo has {MAX_BYTES >> 20} MB at most. Choose a smaller size in the camera, or take a picture of the"
-    " label only."
+MEBIBYTE: Final = 1 << 20
+TOO_SLOW: Final = N_(
+    "The photo took too long to come. Please try again, with a smaller one or a better network."
 )
-TOO_SLOW: Final = "The photo took too long to come. Please try again, with a smaller one or a better network."
 
 
 async def receive(request: web.Request) -> bytes:
@@ -31,32 +31,40 @@ async def receive(request: web.Request) -> bytes:
     form's token was right. Problem (bad_request, too_large, form_expired).
     """
     if (request.content_length or 0) > MAX_BYTES + MAX_PARTS * MAX_TEXT_BYTES:
-        raise Problem(ProblemCode.TOO_LARGE, detail=TOO_LARGE)
+        raise Problem(ProblemCode.TOO_LARGE, detail=_too_large())
     try:
         async with asyncio.timeout(READ_S):
             return await _read(request)
     except (ValueError, RuntimeError, LookupError, HttpProcessingError, web.RequestPayloadError):
         raise Problem(ProblemCode.BAD_REQUEST) from None
     except TimeoutError:
-        raise Problem(ProblemCode.BAD_REQUEST, detail=TOO_SLOW) from None
+        raise Problem(ProblemCode.BAD_REQUEST, detail=gettext(TOO_SLOW)) from None
 
 
 async def receive_plain(request: web.Request) -> bytes:
     """The photo that is the body. Problem (bad_request, too_large)."""
     if (request.content_length or 0) > MAX_BYTES:
-        raise Problem(ProblemCode.TOO_LARGE, detail=TOO_LARGE)
+        raise Problem(ProblemCode.TOO_LARGE, detail=_too_large())
     content = bytearray()
     try:
         async with asyncio.timeout(READ_S):
             while chunk := await request.content.readany():
                 content += chunk
                 if len(content) > MAX_BYTES:
-                    raise Problem(ProblemCode.TOO_LARGE, detail=TOO_LARGE)
+                    raise Problem(ProblemCode.TOO_LARGE, detail=_too_large())
     except (HttpProcessingError, web.RequestPayloadError):
         raise Problem(ProblemCode.BAD_REQUEST) from None
     except TimeoutError:
-        raise Problem(ProblemCode.BAD_REQUEST, detail=TOO_SLOW) from None
+        raise Problem(ProblemCode.BAD_REQUEST, detail=gettext(TOO_SLOW)) from None
     return bytes(content)
+
+
+def _too_large() -> str:
+    return gettext(
+        "A photo has {size} MB at most. Choose a smaller size in the camera, or take a picture of the label"
+        " only.",
+        size=MAX_BYTES // MEBIBYTE,
+    )
 
 
 async def _read(request: web.Request) -> bytes:
@@ -89,5 +97,5 @@ async def _content(part: BodyPartReader, most: int) -> bytes:
     while chunk := await part.read_chunk(CHUNK_BYTES):
         content += chunk
         if len(content) > most:
-            raise Problem(ProblemCode.TOO_LARGE, detail=TOO_LARGE)
+            raise Problem(ProblemCode.TOO_LARGE, detail=_too_large())
     return bytes(content)

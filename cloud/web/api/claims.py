@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from cloud.core.api_token import Scope
 from cloud.core.authz import Action
 from cloud.core.device import Device, KeyState, MatterKind, live_keys
+from cloud.core.typed import fault_of
 from cloud.postgres import open_claims
 from cloud.services import claiming, owning
 from cloud.services.claim_view import ClaimView, ViewState
@@ -132,7 +133,7 @@ async def submit(request: web.Request, body: Codes) -> Reply[Claim]:
     try:
         product_id, product_key = ProductId.parse(body.product_id), ProductKey.parse(body.product_key)
     except IdentityError as error:
-        raise Problem(ProblemCode.CODES_INVALID, detail=str(error)) from None
+        raise Problem(ProblemCode.CODES_INVALID, detail=fault_of(error)) from None
     doing = claim_entry.submit(request, product_id, product_key, {robot_form.SOLUTION: body.robot})
     try:
         view = await once.done(request, ClaimView, _answer, doing)

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from cloud.core.api_token import Scope
 from cloud.core.authz import Action
+from cloud.core.language import gettext
 from cloud.services.label_photos import MAX_BYTES, RETRY_AFTER_S, BusyError, PhotoError
 from cloud.web import uploads
 from cloud.web.api.operation import Section
@@ -60,6 +61,6 @@ async def read_labels(request: web.Request) -> ReadLabels:
         raise Problem(ProblemCode.BUSY, retry_after_s=RETRY_AFTER_S) from None
     except PhotoError as error:
         why = {"reason": error.code.value}
-        raise Problem(ProblemCode.PHOTO_REFUSED, detail=FAULTS[error.code], more=why) from None
+        raise Problem(ProblemCode.PHOTO_REFUSED, detail=gettext(FAULTS[error.code]), more=why) from None
     labels = [ReadLabel(one.product_id.value, one.product_key.value) for one in found.labels]
     return ReadLabels(labels, list(found.others))

@@ -1,12 +1,15 @@
 """Release, transfer, re-key and the mails about them on a real PostgreSQL."""
 
 import asyncio
+import gettext as standard
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import psycopg
 import pytest
 
+from cloud import catalogs
+from cloud.core import language
 from cloud.core.authz import Actor, NotAllowedError, Role
 from cloud.core.device import MatterKind
 from cloud.core.effects import Notice
@@ -235,6 +238,53 @@ async def test_both_sides_of_a_dispute_hear_of_its_end(
 
 def test_every_notice_has_its_words() -> None:
     assert set(TEXTS) == set(Notice)
+
+
+class Said(standard.NullTranslations):
+    """Says every text in brackets."""
+
+    def gettext(self, message: str) -> str:
+        return f"«{message}»"
+
+
+@pytest.fixture
+def _german() -> Iterator[None]:
+    language.learn({"de": Said()})
+    yield
+    catalogs.load()
+
+
+@pytest.mark.usefixtures("_german")
+async def test_mails_are_in_the_language_of_whoever_gets_them(
+    database: str, pool: Pool, people: list[Actor], kit: Kit
+) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("UPDATE account SET language = 'de' WHERE email <> 'p0@example.org'")
+    device = await owned(pool, people[0])
+    await device.announce(pool, NOW + 1, request=Request.RELEASE, iat_ms=77)
+    for place, email in enumerate(("p1@example.org", "nobody@example.org")):
+        offer = (pool, people[0], device.device_id, NOW + 2 + place)
+        await offering.offer(*offer, fresh=True, to_email=email)
+        await deliver(kit, NOW + 3 + place)
+        await offering.withdraw_offer(pool, people[0], device.device_id, NOW + 3 + place)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("UPDATE account SET language = 'de' WHERE email = 'p0@example.org'")
+    await owning.sweep(pool, NOW + 1 + 3 * DAY)
+    await deliver(kit, NOW + 1 + 3 * DAY)
+    mails = {
+        (str(to), str(kind)): f"{subject} {text}"
+        for to, kind, subject, text in rows(database, "SELECT to_address, kind, subject, text FROM mail")
+    }
+    english, german = (
+        mails["nobody@example.org", "ownership_offered"],
+        mails["p1@example.org", "ownership_offered"],
+    )
+    assert "Brand: You are offered" in english
+    assert "«" not in english
+    assert "Brand: «You are offered" in german
+    assert "«Open https://portal.example.org/transfers#" in german
+    assert "«" not in mails["p0@example.org", "ownership_second_hand_asked"]
+    assert "by 29. Januar 2027, 08:00 UTC" in mails["p0@example.org", "ownership_second_hand_reminder"]
 
 
 async def test_reminders_of_a_second_hand_request_go_out_once_each(
