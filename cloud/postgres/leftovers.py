@@ -26,7 +26,7 @@ _STATEMENTS: Final = (
     ("DELETE FROM attempt WHERE scope IN ('login', 'factor', 'sign_up') AND last_ms <= %s", FORGET_MS),
     ("DELETE FROM attempt WHERE scope IN ('claim account', 'claim network') AND last_ms <= %s", FORGET_MS),
     ("DELETE FROM attempt WHERE scope = 'slow lane' AND last_ms <= %s", 0),
-    ("DELETE FROM attempt WHERE scope IN ('mail', 'code') AND last_ms <= %s", DAY_MS),
+    ("DELETE FROM attempt WHERE scope IN ('mail', 'code', 'system') AND last_ms <= %s", DAY_MS),
     ("DELETE FROM claim_place WHERE expires_ms <= %s", 0),
     (_REOPEN, HOUR_MS),
     ("DELETE FROM invitation WHERE accepted_by IS NULL AND expires_ms <= %s", 30 * DAY_MS),

@@ -48,6 +48,14 @@ async def prove(connection: Connection, system_id: str, now_ms: int) -> None:
     )
 
 
+async def known(connection: Connection, system_ids: Collection[str]) -> set[str]:
+    """Those of these System IDs that have proven themselves before."""
+    found = await connection.execute(
+        "SELECT system_id FROM system_server WHERE system_id = ANY(%s)", (list(system_ids),)
+    )
+    return {row[0] for row in await found.fetchall()}
+
+
 async def lock_servers(connection: Connection, system_ids: Collection[str]) -> dict[str, Server]:
     """Those of these servers that have proven themselves; nobody else changes them meanwhile."""
     found = await connection.execute(

@@ -16,7 +16,8 @@ from cloud.postgres import system_reports, systems
 from cloud.postgres.system_reports import IntentRow
 from cloud.postgres.systems import Who
 from cloud.postgres.transaction import Connection, in_transaction
-from cloud.services import system_telling
+from cloud.services import system_pace, system_telling
+from cloud.services.accounts import network_of
 from cloud.services.kit import Kit, hash_of, new_token
 from cloud.services.system_registering import Keys, carry_associate, carry_register, secret_for
 from cloud.services.system_state import standing_of, told
@@ -61,14 +62,16 @@ class ExchangeCode(StrEnum):
     MALFORMED = "bad_request"
     PROOF_INVALID = "system_proof_invalid"
     REPORT_OLD = "system_report_old"
+    TOO_MANY = "too_many"
 
 
 class ExchangeError(Exception):
-    """The report changed nothing."""
+    """The report changed nothing. ``after_s``: it may be sent again then."""
 
-    def __init__(self, code: ExchangeCode, message: str) -> None:
+    def __init__(self, code: ExchangeCode, message: str, after_s: int | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.after_s = after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,16 @@ class _Taken:
     own_word: Attachment | None
 
 
-async def exchange(kit: Kit, keys: Keys, key_set_version: int, payload: bytes, now_ms: int) -> bytes:
-    """The sealed state for this sealed report."""
+async def exchange(
+    kit: Kit, keys: Keys, key_set_version: int, payload: bytes, now_ms: int, *, address: str = ""
+) -> bytes:
+    """The sealed state for this sealed report, which came from ``address``."""
     taken = await asyncio.to_thread(_open, keys, payload)
     link = new_token() if taken.report.register else ""
 
     async def work(connection: Connection) -> SystemState:
-        return await _exchange(connection, kit, taken, link, key_set_version, now_ms)
+        admitted = await _admit(connection, taken, network_of(address), now_ms)
+        return await _exchange(connection, kit, admitted, link, key_set_version, now_ms)
 
     state = await in_transaction(
         kit.pool, work, before_commit="systems.exchange.before", after_commit="systems.exchange.after"
@@ -154,6 +160,19 @@ def _word(keys: Keys, sealed: bytes) -> Attachment | None:
 
 
 # --- taking in ----------------------------------------------------------------------------------------------
+
+
+async def _admit(connection: Connection, taken: _Taken, network: str, now_ms: int) -> _Taken:
+    """The report, without the attached servers that have to wait. ExchangeError too_many."""
+    own = taken.system_id.value
+    members = sorted({word.system_id for word in taken.words} - {own})
+    waiting, wait_ms = await system_pace.admit(connection, network, [own, *members], now_ms)
+    if own in waiting:
+        told = (
+            "Many servers that were never seen before come from this network. This one asks again by itself."
+        )
+        raise ExchangeError(ExchangeCode.TOO_MANY, told, -(-wait_ms // 1000))
+    return replace(taken, words=tuple(word for word in taken.words if word.system_id not in waiting))
 
 
 async def _exchange(

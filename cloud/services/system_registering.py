@@ -25,7 +25,7 @@ from cloud.postgres.pool import Pool
 from cloud.postgres.system_reports import IntentRow, RequestRow
 from cloud.postgres.systems import NumberTakenError, Who
 from cloud.postgres.transaction import Connection, in_transaction
-from cloud.services import system_telling
+from cloud.services import system_pace, system_telling
 from cloud.services.kit import Kit, hash_of
 from protocol.errors import ProtocolError
 from protocol.system import SYSTEM_ID_LENGTH, WRITTEN_LENGTH, SystemId
@@ -146,7 +146,7 @@ async def register(kit: Kit, keys: Keys, actor: Actor, proof: Proof, slot: Slot,
     _must_be_for(proof, Operation.REGISTER)
 
     async def work(connection: Connection) -> Outcome:
-        server = await _prove(connection, proof, (), now_ms)
+        server = await _prove(connection, actor, proof, (), now_ms)
         await must_be_open(connection, actor)
         who = Who(actor.company_id, actor.account_id)
         system = await carry_register(connection, kit, server, slot, actor.company_id, who, now_ms)
@@ -198,7 +198,7 @@ async def associate(
     _must_be_for(proof, Operation.ASSOCIATE)
 
     async def work(connection: Connection) -> Outcome:
-        server = await _prove(connection, proof, (replaces,), now_ms)
+        server = await _prove(connection, actor, proof, (replaces,), now_ms)
         await must_be_open(connection, actor)
         who = Who(actor.company_id, actor.account_id)
         await carry_associate(connection, kit, server, number, replaces, actor.company_id, who, now_ms)
@@ -241,10 +241,19 @@ def _must_be_for(proof: Proof, operation: Operation) -> None:
         raise _wrong(gettext(OTHER_OPERATION[asked]))
 
 
-async def _prove(connection: Connection, proof: Proof, others: tuple[str, ...], now_ms: int) -> Server:
-    """The server, locked together with these others. RefusedError link_invalid: the ticket is not its."""
+async def _prove(
+    connection: Connection, actor: Actor, proof: Proof, others: tuple[str, ...], now_ms: int
+) -> Server:
+    """The server, locked together with these others.
+
+    RefusedError link_invalid (the ticket is not its), too_fast (the person brings many that are new).
+    """
     system_id = proof.system_id.value
     if proof.request is not None:
+        subject = f"account {actor.account_id}"
+        waiting, wait_ms = await system_pace.admit(connection, subject, [system_id], now_ms)
+        if waiting:
+            raise RefusedError(RefusalCode.TOO_FAST, after_s=-(-wait_ms // 1000))
         await systems.prove(connection, system_id, now_ms)
     server = (await systems.lock_servers(connection, (system_id, *others))).get(system_id)
     if proof.request is None:

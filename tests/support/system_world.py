@@ -108,7 +108,9 @@ class SystemWorld:
         return state
 
     def delete_database(self, box: int, life: int) -> None:
-        """The box has another System ID, and knows nothing any more."""
+        """The box has another System ID, and knows nothing any more. How many of these come a day is no part
+        of the model."""
+        self._sql.execute("DELETE FROM attempt WHERE scope = 'system'")
         self.boxes[box].delete_database()
         self.ids[box, life] = self.boxes[box].id
         self.codes.pop(box, None)

@@ -92,6 +92,7 @@ async def _show(request: web.Request, number: int) -> SystemDetail:
     problems=[
         ProblemCode.SYSTEM_PROOF_INVALID,
         ProblemCode.SYSTEM_REPORT_OLD,
+        ProblemCode.TOO_MANY,
         ProblemCode.BAD_REQUEST,
         ProblemCode.BUSY,
     ],
@@ -101,10 +102,16 @@ async def exchange(request: web.Request, body: SealedReport) -> web.Response:
     keys = request.app[SYSTEM_KEYS]
     try:
         answer = await system_exchange.exchange(
-            request.app[KIT], keys.private, keys.version, encode(body), now_ms()
+            request.app[KIT],
+            keys.private,
+            keys.version,
+            encode(body),
+            now_ms(),
+            address=request.remote or "",
         )
     except ExchangeError as error:
-        raise Problem(ProblemCode(error.code.value), detail=str(error)) from None
+        code = ProblemCode(error.code.value)
+        raise Problem(code, detail=str(error), retry_after_s=error.after_s) from None
     return web.Response(body=answer, content_type="application/json")
 
 
