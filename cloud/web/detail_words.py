@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from cloud.core.language import N_, gettext
+from protocol.settings import BY_SETTING
 
 NAMES: Final[Mapping[str, str]] = {
     "result": N_("result"),
     "source": N_("source"),
     "why": N_("why"),
     "reason": N_("reason"),
-    "setting": N_("setting"),
     "before": N_("before"),
     "after": N_("after"),
     "by": N_("by"),
@@ -33,8 +33,11 @@ VALUES: Final[Mapping[str, str]] = {
     "load_too_low": N_("load too low"),
     "overcharge_in_progress": N_("overcharge in progress"),
     "battery_low": N_("battery low"),
+    "portal": N_("portal"),
+    "front panel": N_("front panel"),
 }
-"""Bits of the registers of tests, without what says which kind of bit it is (protocol.register_codes)."""
+"""Bits of the registers of tests, without what says which kind of bit it is (protocol.register_codes); who
+changes settings (agent.core.settings)."""
 
 
 def name_text(name: str) -> str:
@@ -47,3 +50,12 @@ def value_text(value: str) -> str:
     """Words of a value that is a text."""
     known = VALUES.get(value)
     return value.replace("_", " ") if known is None else gettext(known)
+
+
+def setting_text(name: object) -> str:
+    """The label of a setting that has changed."""
+    if not isinstance(name, str):
+        return ""
+    known = BY_SETTING.get(name)
+    label = name.replace("_", " ") if known is None else gettext(known.label)
+    return gettext("setting {name}", name=label)

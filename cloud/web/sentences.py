@@ -10,7 +10,7 @@ from cloud.core.device_state import FACES, STALE, Condition, DeviceView, Face, T
 from cloud.core.language import N_, gettext, ngettext
 from cloud.postgres.devices import EventRow
 from cloud.web.cause_words import cause_text
-from cloud.web.detail_words import name_text, value_text
+from cloud.web.detail_words import name_text, setting_text, value_text
 from cloud.web.rule_words import deed_text
 from cloud.web.wording import number, pointed, span
 from protocol.messages import EventKind
@@ -200,6 +200,7 @@ DETAILS: Final[Mapping[str, Callable[[object], str]]] = {
     "lasted_s": _figure(lambda value: gettext("lasted {time}", time=span(value))),
     "off_s": _figure(lambda value: gettext("was off by {time}", time=number(value, "s", 1))),
     "cause": cause_text,
+    "setting": setting_text,
     "group": lambda value: _group(value) if value else "",
     "on": lambda value: _switched(on=value) if isinstance(value, bool) else "",
     "dropped": _figure(

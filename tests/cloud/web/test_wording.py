@@ -120,6 +120,8 @@ def test_values_of_an_event_are_told_in_order() -> None:
         "lasted 1 min · high line · switched off · battery 98 % · imported"
     )
     assert detail_text({"cause": "rapid_input_change"}) == "the mains failed"
+    changed = {"setting": "transfer_low", "before": 208, "after": 196, "by": "front panel"}
+    assert detail_text(changed) == "setting Transfer below · before 208 · after 196 · by front panel"
     assert detail_text({"group": "sog1", "on": True}) == "outlet group 2 · switched on"
     assert detail_text({"dropped": 12, "dropped_events": 0, "dropped_total": 40}) == (
         "12 readings lost · dropped total 40"
