@@ -20,9 +20,10 @@ import structlog
 
 from cloud import logs
 from cloud.config import ConfigError, Settings
-from cloud.embedded import EmbeddedPostgres, forget_stale_dsn
+from cloud.embedded import EmbeddedPostgres, forget_stale_dsn, part_dsn_path
 from cloud.postgres.migrate import MigrationError, migrate
 from cloud.postgres.partitions import ensure_days
+from cloud.postgres.roles import Part
 from cloud.postgres.safety import DatabaseUnavailableError, UnsafeDatabaseError, check_safety
 from cloud.postgres_binaries import EmbeddedPostgresError
 from cloud.provision import ProvisionError, provision
@@ -32,6 +33,11 @@ from protocol import faults
 DATABASE_TIMEOUT_S: Final = 90.0
 PREDECESSOR_S: Final = 10.0  # every process of ours stops within this, also one whose parent was killed
 CHILDREN: Final = ("gateway", "portal", "jobs")
+MODULES: Final = {
+    Part.GATEWAY: "cloud.gateway.endpoint",
+    Part.PORTAL: "cloud.web.app",
+    Part.JOBS: "cloud.jobs.app",
+}
 FAULT_VARIABLE: Final = "SMARTCONNECT_FAULT"
 REFUSALS: Final = (
     ConfigError,
@@ -78,15 +84,31 @@ def run_migrate(settings: Settings) -> int:
     return 0
 
 
-def run_part(module: str, settings: Settings) -> int:
+def run_part(part: Part, settings: Settings) -> int:
     """Run the gateway, the portal or the jobs: its module's ``run(settings)``, maybe a coroutine function."""
     provision(settings)
     arm_fault(os.environ.get(FAULT_VARIABLE, ""))
-    found = dataclasses.replace(settings, database_url=_find_database(settings))
-    outcome = importlib.import_module(module).run(found)
+    found = dataclasses.replace(settings, database_url=_database_of(part, settings))
+    outcome = importlib.import_module(MODULES[part]).run(found)
     if inspect.iscoroutine(outcome):
         outcome = asyncio.run(outcome)
     return int(outcome or 0)
+
+
+def _database_of(part: Part, settings: Settings) -> str:
+    """Connection string of this part's own role, or, where no role was named, the one for all."""
+    own: str | None = getattr(settings, f"{part}_database_url")
+    if own is not None:
+        return own
+    for_all = _find_database(settings)
+    if settings.database_url is not None:
+        return for_all
+    try:
+        return part_dsn_path(settings.state_dir, part).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the private PostgreSQL was started by an older version: stop it and start it again"
+        ) from None
 
 
 def _find_database(settings: Settings) -> str:
@@ -178,12 +200,8 @@ def guarded(command: str, settings: Settings, forwarded: Sequence[str] = ()) -> 
                 return run_postgres(settings)
             case "migrate":
                 return run_migrate(settings)
-            case "gateway":
-                return run_part("cloud.gateway.endpoint", settings)
-            case "portal":
-                return run_part("cloud.web.app", settings)
-            case "jobs":
-                return run_part("cloud.jobs.app", settings)
+            case "gateway" | "portal" | "jobs":
+                return run_part(Part(command), settings)
     except REFUSALS as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - a wrong setting, not a fault to trace
         return EXIT_CONFIGURATION

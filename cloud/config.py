@@ -54,6 +54,11 @@ class Settings:
     database_url: str | None = _setting(
         None, "PostgreSQL to use (also DATABASE_URL); without it a private one is run in the state directory"
     )
+    gateway_database_url: str | None = _setting(
+        None, "the same database for the gateway, with its role's rights alone; database_url when unset"
+    )
+    portal_database_url: str | None = _setting(None, "likewise for the portal")
+    jobs_database_url: str | None = _setting(None, "likewise for the jobs")
     hosts: tuple[str, ...] = _setting(
         ("localhost", "127.0.0.1"),
         "names and addresses under which agents and people reach this cloud; they go into the server's"

@@ -6,8 +6,9 @@ directory and one short-lived directory under ``/tmp`` is touched:
 
 ========================  =====================================================================
 ``STATE/pg/``             the cluster: data checksums on, scram-sha-256, builtin C.UTF-8 locale
-``STATE/pg.password``     password of the one role, 0600, made once
-``STATE/pg.dsn``          connection string, 0600, exists while the server runs
+``STATE/pg.password``     password of the role that owns everything, 0600, made once
+``STATE/pg.dsn``          its connection string, 0600, exists while the server runs
+``STATE/pg.PART.dsn``     likewise that of gateway, portal or jobs, with the rights of that part alone
 ``STATE/pg.log``          what the server says
 ``/tmp/scpg-UID-HASH/``   socket (a socket's path may hold 107 bytes), named by the state directory
 ========================  =====================================================================
@@ -37,6 +38,7 @@ from urllib.parse import quote
 
 from cloud.files import private_opener, write_private
 from cloud.postgres.admin import create_database
+from cloud.postgres.roles import Part, login_dsn, make_logins
 from cloud.postgres_binaries import EmbeddedPostgresError, find_installation, server_account
 from cloud.process import end_with_parent, works_in
 
@@ -84,7 +86,18 @@ def forget_stale_dsn(state_dir: Path) -> None:
     """Remove the connection string that a killed launcher left; that of a running one stays."""
     with (state_dir / "pg.lock").open("a+") as lock, contextlib.suppress(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (state_dir / "pg.dsn").unlink(missing_ok=True)
+        _forget_dsns(state_dir)
+
+
+def part_dsn_path(state_dir: Path, part: Part) -> Path:
+    """Where the connection string of one part lies while the server runs."""
+    return state_dir / f"pg.{part}.dsn"
+
+
+def _forget_dsns(state_dir: Path) -> None:
+    (state_dir / "pg.dsn").unlink(missing_ok=True)
+    for part in Part:
+        part_dsn_path(state_dir, part).unlink(missing_ok=True)
 
 
 class EmbeddedPostgres:
@@ -149,10 +162,13 @@ class EmbeddedPostgres:
                 self._make_cluster(installation)
             self._launch(installation)
             create_database(self.dsn("postgres"), DATABASE)
+            make_logins(self.dsn("postgres"))
         except BaseException:
             self.stop()
             raise
-        write_private(self.dsn_path, self.dsn() + "\n")
+        for part in Part:
+            write_private(part_dsn_path(self.state_dir, part), login_dsn(self.dsn(), part) + "\n")
+        write_private(self.dsn_path, self.dsn() + "\n")  # the last one: whoever sees it finds the others
         return self.dsn()
 
     def stop(self) -> None:
@@ -166,7 +182,7 @@ class EmbeddedPostgres:
                     break
             self._process = None
         if self._lock is not None:
-            self.dsn_path.unlink(missing_ok=True)
+            _forget_dsns(self.state_dir)
             if self._run_dir_is_ours():
                 shutil.rmtree(self._run_dir)
             self._lock.close()

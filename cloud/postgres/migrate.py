@@ -3,6 +3,8 @@
 ``migrations/NNNN_name.sql`` are applied once and never edited: their checksums are kept beside them, and a
 changed file or a database that is ahead of this program stops the start instead of guessing. Numbers may be
 reserved, so a lower one may come later: whatever a database lacks is applied, in order.
+
+After them the rights of the processes' roles are given anew (``roles.py``), where there can be roles.
 """
 
 import hashlib
@@ -13,6 +15,9 @@ from importlib import resources
 from typing import Final
 
 import psycopg
+import structlog
+
+from cloud.postgres.roles import grant_rights
 
 LOCK_KEY: Final = 0x5C_4D16  # one number for all runners of this project
 LOCK_TIMEOUT: Final = "60s"  # another process may be migrating
@@ -25,6 +30,8 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     sha256     text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 )"""
+
+log = structlog.get_logger()
 
 
 class MigrationError(Exception):
@@ -68,7 +75,10 @@ def migrate(dsn: str, migrations: Sequence[Migration] | None = None) -> list[str
     ) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
         try:
-            return _apply(connection, wanted)
+            applied = _apply(connection, wanted)
+            if migrations is None and not grant_rights(connection):
+                log.warning("no roles of their own for the processes: this one may not make roles")
+            return applied
         finally:
             connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_KEY])
 

@@ -76,14 +76,7 @@ async def load_matters(connection: Connection, device_id: int, epoch: int) -> tu
 
 async def newest_sample_ms(connection: Connection, device_id: int, epoch: int, from_ms: int) -> int:
     """Time of the newest stored sample of this ownership at or after ``from_ms``; 0 without one."""
-    found = await connection.execute(
-        "SELECT coalesce(max((extract(epoch FROM ts) * 1000)::bigint), 0) FROM ("
-        " SELECT max(ts) AS ts FROM telemetry WHERE device_id = %(device)s AND epoch = %(epoch)s"
-        " AND ts >= to_timestamp(%(from)s / 1000.0)"
-        " UNION ALL SELECT max(ts) FROM telemetry_late WHERE device_id = %(device)s AND epoch = %(epoch)s"
-        " AND ts >= to_timestamp(%(from)s / 1000.0)) AS newest",
-        {"device": device_id, "epoch": epoch, "from": from_ms},
-    )
+    found = await connection.execute("SELECT newest_sample_ms(%s, %s, %s)", (device_id, epoch, from_ms))
     row = await found.fetchone()
     return 0 if row is None else int(row[0])
 

@@ -160,6 +160,10 @@ FENCE: Final = (
 )
 _FENCE_NAME: Final = b"fence"
 _NAMES: Final = ", ".join(name for name, _ in COPY_COLUMNS)
+_TYPED: Final = ", ".join(
+    f"{name} {'timestamptz' if name == 'ts' else PG_TYPE[kind]}" for name, kind in COPY_COLUMNS
+)
+"""Not LIKE telemetry: the gateway may add to that, and not read it."""
 COPY: Final = {
     0: f"COPY telemetry ({_NAMES}) FROM STDIN (FORMAT BINARY)",
     1: f"COPY telemetry_late ({_NAMES}) FROM STDIN (FORMAT BINARY)",
@@ -320,7 +324,7 @@ def _copy(cursor: psycopg.Cursor[Any], late: int, buffer: Buffer) -> None:
 
 def _copy_new(cursor: psycopg.Cursor[Any], late: int, buffer: Buffer) -> None:
     table = _TABLE[late]
-    cursor.execute(f"CREATE TEMP TABLE staged (LIKE {table}) ON COMMIT DROP")
+    cursor.execute(f"CREATE TEMP TABLE staged ({_TYPED}) ON COMMIT DROP")
     with cursor.copy(f"COPY staged ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
         copy.write(buffer)
     cursor.execute(f"INSERT INTO {table} ({_NAMES}) SELECT {_NAMES} FROM staged ON CONFLICT DO NOTHING")  # noqa: S608  names of ours alone

@@ -10,7 +10,7 @@ from cloud.core.system import Slot
 from cloud.core.system_data import Part
 from cloud.services import system_editing, system_registering
 from cloud.services.system_registering import Outcome
-from cloud.web.state import KIT, SYSTEM_KEYS
+from cloud.web.state import SYSTEM_KEYS
 from protocol.system import SystemId
 from protocol.system_code import written_number
 from tests.accept import expect, progress
@@ -60,14 +60,14 @@ class Life:
         keys = self.portal.app[SYSTEM_KEYS].private
         found = system_registering.read_proof(keys, proof)
         return await system_registering.register(
-            self.portal.app[KIT], keys, self.owner, found, Slot.END_USER, now_ms()
+            self.portal.kit, keys, self.owner, found, Slot.END_USER, now_ms()
         )
 
     async def _associate(self, proof: str, number: int, replaces: str) -> Outcome:
         keys = self.portal.app[SYSTEM_KEYS].private
         found = system_registering.read_proof(keys, proof)
         return await system_registering.associate(
-            self.portal.app[KIT], keys, self.owner, found, number, replaces, now_ms()
+            self.portal.kit, keys, self.owner, found, number, replaces, now_ms()
         )
 
     async def online(self) -> None:
@@ -80,7 +80,7 @@ class Life:
             number = done.number or 0
             written = written_number(number)
             await self.type(terminal, f"wait {written}", "pending")
-            kit, parts = self.portal.app[KIT], frozenset({Part.DATA, Part.CONTACTS})
+            kit, parts = self.portal.kit, frozenset({Part.DATA, Part.CONTACTS})
             await system_editing.save(kit, self.owner, number, parts, DATA, now_ms())
             await system_editing.consent(
                 kit, self.owner, number, information=True, personal=True, share_ups=False, now_ms=now_ms()

@@ -14,7 +14,7 @@ from cloud.core.system import Slot
 from cloud.core.system_data import Part
 from cloud.provision import load_installation
 from cloud.services import system_editing, system_registering
-from cloud.web.state import KIT, SYSTEM_KEYS
+from cloud.web.state import SYSTEM_KEYS
 from protocol.system import Source, Stand
 from protocol.system_code import written_number
 from tests.agent.system_rig import Rig, until
@@ -58,21 +58,19 @@ class Site:
         """What the *Register Page* does."""
         keys = self.portal.app[SYSTEM_KEYS].private
         found = system_registering.read_proof(keys, proof)
-        return await system_registering.register(
-            self.portal.app[KIT], keys, self.owner, found, slot, now_ms()
-        )
+        return await system_registering.register(self.portal.kit, keys, self.owner, found, slot, now_ms())
 
     async def associate(self, proof: str, number: int, replaces: str) -> Outcome:
         """What the *System Association Page* does."""
         keys = self.portal.app[SYSTEM_KEYS].private
         found = system_registering.read_proof(keys, proof)
         return await system_registering.associate(
-            self.portal.app[KIT], keys, self.owner, found, number, replaces, now_ms()
+            self.portal.kit, keys, self.owner, found, number, replaces, now_ms()
         )
 
     async def confirm(self, number: int) -> None:
         """Data and both consents."""
-        kit = self.portal.app[KIT]
+        kit = self.portal.kit
         await system_editing.save(
             kit, self.owner, number, frozenset({Part.DATA, Part.CONTACTS}), DATA, now_ms()
         )
@@ -196,12 +194,12 @@ async def test_a_shadow_shows_its_lead_s_and_its_own_again(site: Site) -> None:
             link = (await rig.do("register"))["link_to_portal"]
             numbers.append(cast("int", (await site.register(link)).number))
             await site.confirm(numbers[-1])
-        await system_editing.follow(site.portal.app[KIT], site.owner, numbers[1], numbers[0], now_ms())
+        await system_editing.follow(site.portal.kit, site.owner, numbers[1], numbers[0], now_ms())
         await heard("follows", two, lambda: source(two) is Source.LEAD)
         shown = await two.shown()
         assert (shown["from"], shown["from_id"]) == ("lead", (await one.shown())["system_id"])
         assert shown["registration"]["number"] == written_number(numbers[0])
         assert shown["own"]["number"] == written_number(numbers[1])
-        await system_editing.stand_alone(site.portal.app[KIT], site.owner, numbers[1], now_ms())
+        await system_editing.stand_alone(site.portal.kit, site.owner, numbers[1], now_ms())
         await heard("alone", two, lambda: source(two) is Source.OWN)
         assert (await two.shown())["registration"]["number"] == written_number(numbers[1])

@@ -11,7 +11,6 @@ from playwright.async_api import Page, ViewportSize, expect
 from build_assets import FRONTEND
 from cloud.core.rule_draft import TEMPLATES
 from cloud.services import noticing, ruling
-from cloud.web.state import KIT
 from tests.browser.conftest import OpenPage, log_in
 from tests.support.foreign_world import arrange
 from tests.support.portal import PASSWORD, Portal, claim, labelled_device, now_ms
@@ -49,7 +48,7 @@ async def rooms(portal: Portal) -> list[str]:
     await judge_now(portal.pool, owned, [{"output_real_power_pct": 91.0}])
     arranged = await arrange(portal, ada)
     system = await own_system(portal, ada)
-    desk = portal.app[KIT]
+    desk = portal.kit
     await noticing.take_in(desk, now_ms())
     while await noticing.decide_one(desk, now_ms() + 5_000):
         pass

@@ -7,7 +7,6 @@ import pytest
 from playwright.async_api import Page, expect
 
 from cloud.services import offering, ownership_letters
-from cloud.web.state import KIT
 from tests.browser.conftest import OpenPage
 from tests.browser.test_link import assert_nothing_is_left, noting_addresses
 from tests.browser.test_rooms import SIZES, fine, sign_up_from_log_in
@@ -25,7 +24,7 @@ async def offered_to(portal: Portal, email: str) -> tuple[TestDevice, str]:
     device = TestDevice()
     await portal.own_device(ada, device)
     await offering.offer(portal.pool, ada, device.device_id, now_ms(), fresh=True, to_email=email)
-    await ownership_letters.deliver(portal.app[KIT], now_ms())
+    await ownership_letters.deliver(portal.kit, now_ms())
     async with portal.pool.connection() as connection:
         found = await connection.execute("SELECT text FROM mail WHERE kind = 'ownership_offered'")
         ((text,),) = await found.fetchall()

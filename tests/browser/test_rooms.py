@@ -11,7 +11,6 @@ from playwright.async_api import Page, expect
 
 from cloud.core.slow_lane import MIN_AGE_MS
 from cloud.services import slow_lane
-from cloud.web.state import KIT
 from tests.browser.conftest import OpenPage, log_in
 from tests.browser.test_access import WIDER, faults
 from tests.support import pictures
@@ -225,7 +224,7 @@ async def test_without_javascript_the_robot_check_asks_for_patience(
         if said != "Check your email account":
             await expect(page.get_by_text(said).first).to_be_visible()
             await expect(page.get_by_label("Email")).to_have_value("ada@example.org")
-            old = slow_lane.ticket(trial.app[KIT], now_ms() - MIN_AGE_MS)
+            old = slow_lane.ticket(trial.kit, now_ms() - MIN_AGE_MS)
             field = page.locator("input[name=slow]")
             await field.evaluate("(field, ticket) => { field.value = ticket; }", old)
     await expect(page.get_by_text("Check your email account")).to_be_visible()

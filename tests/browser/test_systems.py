@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from cloud.web.state import KIT, SYSTEM_KEYS
+from cloud.web.state import SYSTEM_KEYS
 from protocol.system_code import Operation
 from tests.browser.conftest import OpenPage, log_in
 from tests.support.portal import PASSWORD, Portal, now_ms
@@ -23,7 +23,7 @@ def new_server(portal: Portal) -> TestServer:
 async def test_the_link_of_register_now_outlives_the_log_in(portal: Portal, open_page: OpenPage) -> None:
     await portal.add_person("ada@example.org", company="Example Clinic")
     server = new_server(portal)
-    link = (await server.ask(portal.app[KIT], now_ms(), register=True)).link
+    link = (await server.ask(portal.kit, now_ms(), register=True)).link
     page = await open_page()
     await page.goto(f"{portal.url}/systems/register#{link.rpartition('#')[2]}")
     await expect(page).to_have_url(re.compile(r"/login"))

@@ -16,7 +16,6 @@ from cloud.postgres.notice_policies import PolicyRow, Target, WindowRow
 from cloud.services import api_tokens, commanding, companies, naming, noticeboard, offering, placing, ruling
 from cloud.web import sessions
 from cloud.web.bulk_views import BULK
-from cloud.web.state import COMMANDER, KIT
 from protocol.commands import CommandKind
 from protocol.identity import b64url
 from tests.support.claiming import TestDevice
@@ -57,7 +56,7 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     pending = await claim(portal.pool, owner, waiting)
     foreign = await portal.own_device(other)
     await claim(portal.pool, owner, foreign.device)
-    kit = portal.app[KIT]
+    kit = portal.kit
     colleague = await portal.add_person("grace@example.org", first_name="Grace")
     async with portal.pool.connection() as connection:
         await connection.execute(
@@ -147,7 +146,7 @@ async def give_passkey(portal: Portal, account_id: int) -> int:
 
 async def arrange(portal: Portal, owner: Actor) -> dict[str, str]:
     """A site, a policy, a channel and a window; their numbers by placeholder."""
-    kit = portal.app[KIT]
+    kit = portal.kit
     site_id = await placing.add_site(portal.pool, owner, "A site of their own", now_ms())
     mine = PolicyRow(name="A policy of their own", topics=["fault"], scope="site", scope_id=site_id)
     told = [Target(0, "role", "owner")]
@@ -176,7 +175,7 @@ async def log_in_of(portal: Portal, cookie: str) -> Session:
 async def token_of(portal: Portal, cookie: str) -> int:
     """A token that somebody's log-in has made; its number."""
     session = await log_in_of(portal, cookie)
-    made = await api_tokens.make(portal.app[KIT], session, "A token of their own", list(Scope), 7, now_ms())
+    made = await api_tokens.make(portal.kit, session, "A token of their own", list(Scope), 7, now_ms())
     return made.token_id
 
 
@@ -185,7 +184,7 @@ async def order(portal: Portal, cookie: str, device_id: int) -> CommandRow:
     session = await log_in_of(portal, cookie)
     what = Order(CommandKind.IDENTIFY)
     return await commanding.request(
-        portal.app[COMMANDER], session, device_id, what, str(uuid.uuid4()), now_ms()
+        portal.commander, session, device_id, what, str(uuid.uuid4()), now_ms()
     )
 
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +18,17 @@ from psycopg.types.json import Jsonb
 
 from cloud.config import Settings
 from cloud.core.authz import Actor, Role
-from cloud.postgres.pool import Pool
+from cloud.postgres.pool import Pool, make_pool
+from cloud.postgres.roles import Part, login_dsn
 from cloud.provision import provision
 from cloud.services import claiming
 from cloud.services.accounts import create_account
 from cloud.services.claim_view import ClaimView, ViewState
+from cloud.services.commanding import Commander
+from cloud.services.kit import Kit
 from cloud.services.passwords import Passwords
 from cloud.web.app import make_app, server_tls
-from cloud.web.state import POOL
+from cloud.web.state import COMMANDER, KIT
 from protocol.points import VALUES, Wire
 from protocol.signing import label_key
 from tests.support.claiming import TestDevice
@@ -65,11 +68,19 @@ class Portal:
     url: str
     app: web.Application
     settings: Settings
+    """Its own, but for the log-in at the database: that of the owner of all tables."""
+    pool: Pool
+    """Its database with all rights, to set scenes; the portal itself has a pool of its own role."""
 
     @property
-    def pool(self) -> Pool:
-        """Its database."""
-        return self.app[POOL]
+    def kit(self) -> Kit:
+        """The services' kit, to set scenes."""
+        return replace(self.app[KIT], pool=self.pool)
+
+    @property
+    def commander(self) -> Commander:
+        """Who signs commands, to set scenes."""
+        return Commander(self.pool, self.app[COMMANDER].signer)
 
     async def add_person(self, email: str, *, first_name: str = "Ada", company: str = "") -> Actor:
         """An account with a company of its own; its password is ``PASSWORD``."""
@@ -155,12 +166,14 @@ async def running_portal(
     chosen = Settings(state_dir=state_dir, database_url=dsn, portal_port=port, **{**SMALL, **settings})
     _furnish(state_dir)
     provision(chosen)
-    app = make_app(chosen)
+    app = make_app(replace(chosen, database_url=login_dsn(dsn, Part.PORTAL)))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port, ssl_context=server_tls(chosen)).start()
-        yield Portal(f"{'https' if chosen.portal_tls else 'http'}://127.0.0.1:{port}", app, chosen)
+        url = f"{'https' if chosen.portal_tls else 'http'}://127.0.0.1:{port}"
+        async with make_pool(dsn, name="scene", max_size=4) as pool:
+            yield Portal(url, app, chosen, pool)
     finally:
         await runner.cleanup()
 

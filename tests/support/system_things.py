@@ -5,7 +5,7 @@ from cloud.core.system import Slot
 from cloud.core.system_data import Part
 from cloud.services import system_editing, system_registering, system_slots
 from cloud.services.system_registering import read_proof
-from cloud.web.state import KIT, SYSTEM_KEYS
+from cloud.web.state import SYSTEM_KEYS
 from protocol.system_code import Operation, written_number
 from tests.support.portal import Portal, now_ms
 from tests.support.system_world import CONTACTS, SITE
@@ -16,7 +16,7 @@ SITE_NAME = "A wing of their own"
 
 async def own_system(portal: Portal, owner: Actor) -> dict[str, str]:
     """A system with data, a shadow, an offered slot, a code, and a System ID that waits; by placeholder."""
-    kit, keys = portal.app[KIT], portal.app[SYSTEM_KEYS].private
+    kit, keys = portal.kit, portal.app[SYSTEM_KEYS].private
     server, shadow, waiting = (TestServer(TestCloudKeys(keys)) for _ in range(3))
     at_ms = now_ms()
     numbers = []

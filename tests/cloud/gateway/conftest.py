@@ -15,6 +15,7 @@ from cloud.gateway.gateway import Gateway
 from cloud.gateway.metrics import Metrics
 from cloud.gateway.session import Voice
 from cloud.postgres.pool import Pool, make_pool
+from cloud.postgres.roles import Part, login_dsn
 from cloud.provision import load_key_set, load_signer, provision, sealed_key_set
 from cloud.services import claiming
 from protocol.messages import KeySet, KeyUse
@@ -77,7 +78,8 @@ class Site:
 @contextlib.asynccontextmanager
 async def running(dsn: str, state_dir: Path, **changes: object) -> AsyncIterator[Site]:
     """A gateway until the block ends."""
-    settings = Settings(state_dir=state_dir, database_url=dsn, gateway_port=0)
+    own_dsn = login_dsn(dsn, Part.GATEWAY)
+    settings = Settings(state_dir=state_dir, database_url=own_dsn, gateway_port=0)
     settings = replace(settings, **changes)  # type: ignore[arg-type]  # names of settings
     installation = provision(settings)
     voice = Voice(
@@ -85,8 +87,8 @@ async def running(dsn: str, state_dir: Path, **changes: object) -> AsyncIterator
     )
     actors = make_actors(dsn, 2)
     with open_listener("127.0.0.1", 0) as listener:
-        async with make_pool(dsn, name="gateway") as pool:
-            gateway = Gateway(settings, pool, voice, Metrics())
+        async with make_pool(own_dsn, name="gateway") as own, make_pool(dsn, name="scene") as pool:
+            gateway = Gateway(settings, own, voice, Metrics())
             gateway.start()
             parts = {**gateway.hub.parts(), "accept": accept(listener, tls_context(settings), gateway)}
             port = listener.getsockname()[1]

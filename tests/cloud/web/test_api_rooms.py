@@ -15,7 +15,6 @@ from openapi_schema_validator import OAS31Validator
 from cloud.core.authz import Actor
 from cloud.core.second_factor import FRESH_MS
 from cloud.services import second_factor
-from cloud.web.state import KIT
 from tests.support.portal import (
     PASSWORD,
     Portal,
@@ -123,7 +122,7 @@ async def until_mailed(portal: Portal, to: str, kind: str) -> str:
 
 
 async def test_logging_in_with_a_second_factor_and_out(portal: Portal, ada: Program) -> None:
-    kit = portal.app[KIT]
+    kit = portal.kit
     enrolment = await second_factor.start(kit, ada.actor.account_id, fresh=True, now_ms=now_ms())
     code = pyotp.TOTP(enrolment.secret).now()
     codes = await second_factor.confirm(kit, ada.actor.account_id, b"", code, now_ms())

@@ -10,7 +10,6 @@ from cloud.core.proof_of_work import BITS, PUZZLES, solve
 from cloud.core.slow_lane import MIN_AGE_MS
 from cloud.services import slow_lane
 from cloud.web.addresses import client_address
-from cloud.web.state import KIT
 from tests.support.device import random_codes
 from tests.support.portal import Answer, Portal, Visitor, labelled_device, now_ms, running_portal, visitor
 
@@ -55,11 +54,11 @@ async def test_a_guesser_is_asked_for_time_and_work(strict: Portal) -> None:
         assert f'data-bits="{BITS}"' in form.text
         assert "I am not a robot" in form.text
         ticked = {**wrong(), "robot": "", "human": "yes", "bits": "13"}
-        wait = await eve.post("/add/codes", {**ticked, "slow": slow_lane.ticket(strict.app[KIT], now_ms())})
+        wait = await eve.post("/add/codes", {**ticked, "slow": slow_lane.ticket(strict.kit, now_ms())})
         assert (wait.status, "Your turn is kept for you" in wait.text) == (429, True)
         assert f'value="{ticked["product_id"]}"' in wait.text
         assert 'data-bits="13"' in wait.text
-        ripe = slow_lane.ticket(strict.app[KIT], now_ms() - MIN_AGE_MS)
+        ripe = slow_lane.ticket(strict.kit, now_ms() - MIN_AGE_MS)
         assert (await eve.post("/add/codes", {**ticked, "slow": ripe})).status == 303
         async with strict.pool.connection() as connection:
             await connection.execute("UPDATE attempt SET last_ms = last_ms - 120000")

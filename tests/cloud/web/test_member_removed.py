@@ -9,7 +9,6 @@ from cloud.core.authz import Actor, Role
 from cloud.postgres import companies
 from cloud.services import companies as company_service
 from cloud.web.sessions import hash_of
-from cloud.web.state import KIT
 from tests.cloud.web.conftest import Somebody
 from tests.support.claiming import TestDevice
 from tests.support.portal import Portal, Visitor, claim, now_ms, running_portal, visitor
@@ -64,7 +63,7 @@ async def test_every_open_session_of_a_removed_member_ends_within_a_second(
         await kept.until('data-condition="on_mains"')
 
         before = time.monotonic()
-        await company_service.remove(portal.app[KIT], ada.actor, member.account_id, now_ms())
+        await company_service.remove(portal.kit, ada.actor, member.account_id, now_ms())
         answers = [await browser.get(f"/devices/{owned.device_id}") for browser in browsers]
         refused = time.monotonic()
         assert {answer.status for answer in answers} == {303}

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from cloud.web.state import KIT
 from tests.cloud.web.conftest import Somebody
 from tests.support.notice import HOUR, MINUTE, Building
 from tests.support.portal import Portal, Visitor, now_ms, visitor
@@ -15,7 +14,7 @@ from tests.support.portal import Portal, Visitor, now_ms, visitor
 @pytest.fixture
 async def building(portal: Portal, ada: Somebody) -> Building:
     """Ada's company with two devices."""
-    found = Building(portal.app[KIT], ada.actor)
+    found = Building(portal.kit, ada.actor)
     await found.add(2)
     return found
 

@@ -12,7 +12,6 @@ import pytest
 
 from cloud.core.authz import Actor, Role
 from cloud.services import companies
-from cloud.web.state import KIT
 from tests.cloud.web.test_account import stale, turn_on
 from tests.support.partner import ForeignProvider, log_in_there, settings_for, third_party, way_back
 from tests.support.portal import Portal, Visitor, now_ms, running_portal, visitor
@@ -253,7 +252,7 @@ async def test_a_provider_that_is_away_is_told_and_passwords_go_on(database: str
 
 async def test_an_invited_person_belongs_to_the_company(partnered: Portal, guest: Visitor) -> None:
     ada = await partnered.add_person("ada@example.org", company="Example Clinic")
-    kit = partnered.app[KIT]
+    kit = partnered.kit
     actor = Actor(ada.account_id, ada.company_id, Role.OWNER)
     await companies.invite(kit, actor, GRACE, Role.VIEWER, now_ms())
     await guest.get("/join")

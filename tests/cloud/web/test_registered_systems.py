@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloud.web.state import KIT, SYSTEM_KEYS
+from cloud.web.state import SYSTEM_KEYS
 from protocol.system import Stand, SystemState, UpsUnder
 from protocol.system_code import Operation
 from protocol.system_keys import sign_ups
@@ -55,7 +55,7 @@ async def forget_factors(portal: Portal) -> None:
 
 async def registered(portal: Portal, who: Somebody, server: TestServer, slot: str = "integrator") -> str:
     """The path of a system that this person has registered by the server's link."""
-    link = (await server.ask(portal.app[KIT], now_ms(), register=True)).link
+    link = (await server.ask(portal.kit, now_ms(), register=True)).link
     await who.browser.get("/systems/register")
     answer = await who.browser.post("/systems/register", {"system_id": link, "slot": slot})
     assert answer.status == 303, answer.text
@@ -68,7 +68,7 @@ async def test_registering_online_from_the_servers_link_to_the_confirmed_page(
     empty = await ada.browser.get("/systems")
     assert "Your company has no registered system yet" in empty.text
     state = await report(portal, server, register=True)
-    assert state.link.startswith(portal.app[KIT].portal_url + "/systems/register#")
+    assert state.link.startswith(portal.kit.portal_url + "/systems/register#")
     await ada.browser.get("/systems/register")
     chosen = await ada.browser.post("/systems/register", {"link": state.link.rpartition("#")[2]})
     assert (chosen.status, server.system_id.written in chosen.text) == (200, True)
@@ -153,8 +153,8 @@ async def test_a_new_system_id_is_entered_proceeded_selected_and_associated(
     waiting = waits.headers["Location"]
     assert "Waiting for the server’s yes" in (await ada.browser.get(waiting)).text
     assert waiting in (await ada.browser.get("/systems")).text
-    state = await server.ask(portal.app[KIT], now_ms())
-    await server.ask(portal.app[KIT], now_ms(), accept=state.waiting[0].name)
+    state = await server.ask(portal.kit, now_ms())
+    await server.ask(portal.kit, now_ms(), accept=state.waiting[0].name)
     over = await ada.browser.get(waiting)
     assert (over.status, over.headers["Location"]) == (303, path)
     assert old in (await ada.browser.get(path)).text  # in the history

@@ -10,7 +10,6 @@ from cloud.core.authz import Role
 from cloud.postgres import accounts, companies
 from cloud.services import companies as company_service
 from cloud.web.sessions import hash_of
-from cloud.web.state import KIT
 from tests.cloud.web.conftest import Somebody
 from tests.support.claiming import TestDevice
 from tests.support.portal import Owned, Portal, Visitor, claim, now_ms, visitor
@@ -54,12 +53,12 @@ Act = Callable[[Portal, Somebody, Colleague], Awaitable[object]]
 
 async def removed(portal: Portal, ada: Somebody, colleague: Colleague) -> None:
     """Ada removes the colleague."""
-    await company_service.remove(portal.app[KIT], ada.actor, colleague.account_id, now_ms())
+    await company_service.remove(portal.kit, ada.actor, colleague.account_id, now_ms())
 
 
 async def demoted(portal: Portal, ada: Somebody, colleague: Colleague) -> None:
     """Ada gives the colleague another role."""
-    await company_service.change_role(portal.app[KIT], ada.actor, colleague.account_id, Role.VIEWER, now_ms())
+    await company_service.change_role(portal.kit, ada.actor, colleague.account_id, Role.VIEWER, now_ms())
 
 
 async def logged_out(portal: Portal, _ada: Somebody, colleague: Colleague) -> None:

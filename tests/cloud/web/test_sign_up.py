@@ -10,7 +10,6 @@ from cloud.core.sign_up import LABELS
 from cloud.core.slow_lane import MIN_AGE_MS
 from cloud.services import slow_lane
 from cloud.web import wording
-from cloud.web.state import KIT
 from tests.support.portal import Portal, Visitor, now_ms, running_portal, visitor
 from tests.support.rooms import PAGE_ONE, PAGE_TWO, mailed_code, newest_mail, register, sign_up, solved
 
@@ -126,7 +125,7 @@ async def test_without_javascript_the_robot_check_takes_patience(portal: Portal,
     assert "Try again in 5 s." in early.text
     assert 'value="Example Works"' in early.text  # nothing is lost
     assert slow_ticket(early.text) == ticket
-    old = slow_lane.ticket(portal.app[KIT], now_ms() - MIN_AGE_MS)
+    old = slow_lane.ticket(portal.kit, now_ms() - MIN_AGE_MS)
     answer = await stranger.post("/signup/company", {**PAGE_TWO, "robot": "", "slow": old})
     assert "I am not a robot’ checkbox" in answer.text  # who has not ticked the box is asked to
     assert slow_ticket(answer.text) == old
@@ -142,7 +141,7 @@ async def test_a_forgotten_password_without_javascript(portal: Portal, stranger:
     form = {"email": "ada@example.org", "robot": "", "human": "yes"}
     early = await stranger.post("/reset", {**form, "slow": ticket})
     assert (early.status, 'value="ada@example.org"' in early.text) == (422, True)
-    old = slow_lane.ticket(portal.app[KIT], now_ms() - MIN_AGE_MS)
+    old = slow_lane.ticket(portal.kit, now_ms() - MIN_AGE_MS)
     sent = await stranger.post("/reset", {**form, "slow": old})
     assert (sent.status, "Check your email account" in sent.text) == (200, True)
     assert await newest_mail(portal, "ada@example.org", "password_reset")

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from cloud.core.api_token import Scope
-from cloud.web.state import KIT, SYSTEM_KEYS
+from cloud.web.state import SYSTEM_KEYS
 from protocol.system_code import Operation
 from tests.cloud.web.conftest import Somebody
 from tests.cloud.web.test_registered_systems import api
@@ -72,11 +72,11 @@ async def test_programs_see_what_waits_and_stop_it(portal: Portal, ada: Somebody
     for method in ("GET", "DELETE"):
         assert (await api(eve, method, path)).status == 404
     assert json.loads((await api(eve, "GET", "/systems/waiting")).text) == {"waiting": []}
-    await server.ask(portal.app[KIT], now_ms(), decline=typed["intent_id"])
+    await server.ask(portal.kit, now_ms(), decline=typed["intent_id"])
     assert json.loads((await api(ada, "GET", path)).text)["state"] == "declined"
     again = json.loads((await api(ada, "POST", "/systems", proof=server.id, slot="end_user")).text)
     assert (await api(ada, "DELETE", f"/systems/waiting/{server.id}/{again['intent_id']}")).status == 204
-    state = await server.ask(portal.app[KIT], now_ms(), accept=again["intent_id"])
+    state = await server.ask(portal.kit, now_ms(), accept=again["intent_id"])
     assert state.registration is None
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from cloud.core.api_token import DAY_MS, MAX_TOKENS, Scope
 from cloud.services import companies
-from cloud.web.state import KIT
 from tests.cloud.web.conftest import Somebody
 from tests.support.portal import Answer, Portal, Visitor, now_ms, visitor
 
@@ -158,7 +157,7 @@ async def test_a_removed_member_who_comes_back_has_no_token(
     )
     await eve.browser.get("/add/codes")
     token = (await made(eve, EVERY))["token"]
-    await companies.remove(portal.app[KIT], ada.actor, eve.actor.account_id, now_ms())
+    await companies.remove(portal.kit, ada.actor, eve.actor.account_id, now_ms())
     await change(portal, joined, ada.actor.company_id, eve.actor.account_id)
     assert code(await by_token(stranger, token, "GET", "/api/v1/devices")) == (401, "token_invalid")
 
