@@ -1,6 +1,7 @@
 """What messages say: plain sentences, the most devices with the least lines."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo
 from cloud.core.language import N_, gettext, ngettext
 from cloud.core.notice import Topic
 from cloud.core.notice_plan import Say
+from cloud.core.rule import Side
 
 Item = Mapping[str, Any]
 MOST_LINES: Final = 60
@@ -114,7 +116,7 @@ def text(items: Sequence[Item], site: str, zone: str) -> str:
 
 def _when(item: Item, zone: str) -> str:
     began, ended, times = moment(item["began_ms"], zone), item["ended_ms"], item["times"]
-    detail = f" ({item['detail']})" if item["detail"] else ""
+    detail = f" ({detail_text(item['topic'], item['detail'])})" if item["detail"] else ""
     more = ""
     if times > 1:
         more = "; " + ngettext("it came and went {count} time", "it came and went {count} times", times)
@@ -125,6 +127,21 @@ def _when(item: Item, zone: str) -> str:
     lasted = length(ended - item["began_ms"])
     told = gettext("from {begin} to {end}, {length}", begin=began, end=moment(ended, zone), length=lasted)
     return f"{told}{detail}{more}"
+
+
+_FIGURES: Final = re.compile(r"(.*): (\S+), (above|below) (\S+)")
+"""The detail of a rule's alarm, as :mod:`cloud.services.noticing` writes it down."""
+
+
+def detail_text(topic: str, detail: str) -> str:
+    """What an alarm tells beside its topic: it is written down in English, and said as it is read."""
+    found = _FIGURES.fullmatch(detail) if topic == Topic.RULE else None
+    if found is None:
+        return detail
+    rule, value, side, level = found.groups()
+    if side == Side.ABOVE:
+        return gettext("{rule}: {value}, above {level}", rule=rule, value=value, level=level)
+    return gettext("{rule}: {value}, below {level}", rule=rule, value=value, level=level)
 
 
 def moment(at_ms: int, zone: str) -> str:

@@ -21,6 +21,7 @@ GROUPS: Final = {
     "heads": N_("Owners and administrators"),
     "everyone": N_("Everybody in the company"),
 }
+CHANNELS: Final[Mapping[str, str]] = {"webhook": N_("webhook"), "apprise": "apprise"}
 STEPS: Final = {0: "to", 1: "then"}
 
 
@@ -51,7 +52,9 @@ def everybody(board: Board) -> list[tuple[str, str]]:
     """Who may be told: field and name."""
     found = [(f"role_{key}", gettext(name)) for key, name in GROUPS.items()]
     found += [(f"account_{one.account_id}", one.email) for one in board.readers]
-    found += [(f"channel_{one.channel_id}", f"{one.name} ({one.kind})") for one in board.channels]
+    found += [
+        (f"channel_{one.channel_id}", f"{one.name} ({gettext(CHANNELS[one.kind])})") for one in board.channels
+    ]
     return found
 
 

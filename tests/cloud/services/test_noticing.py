@@ -1,16 +1,49 @@
 """From events in the database to mails in the outbox."""
 
 import asyncio
+from collections.abc import Iterator
+from gettext import NullTranslations
+from typing import Final
 
 import pytest
 
-from cloud.postgres import outbox, profiles
+from cloud import catalogs
+from cloud.core import language
+from cloud.core.language import speaking
+from cloud.postgres import notices, outbox, profiles
 from cloud.services import noticing
 from cloud.services.kit import Kit
-from cloud.services.notice_letters import renew
+from cloud.services.notice_letters import payload, renew
 from cloud.services.unsubscribing import read_token, unsubscribe, unsubscribe_token
 from tests.support.claiming import make_actors
 from tests.support.notice import HOUR, MINUTE, Building
+
+GERMAN: Final = {
+    "on battery": "im Batteriebetrieb",
+    "threshold crossed": "Grenzwert überschritten",
+    "{rule}: {value}, above {level}": "{rule}: {value}, über {level}",
+    "since {time}": "seit {time}",
+    "Site: {site}": "Standort: {site}",
+    "{count} UPSs: {what}": "{count} USVs: {what}",
+    "No more of these mails: {url}": "Keine solchen Mails mehr: {url}",
+}
+
+
+class German(NullTranslations):
+    """A few texts of ours; the real catalogue may say them in other words."""
+
+    def gettext(self, message: str) -> str:
+        return GERMAN.get(message, message)
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        return self.gettext(msgid1 if n == 1 else msgid2)
+
+
+@pytest.fixture(autouse=True)
+def _german() -> Iterator[None]:
+    language.learn({"de": German()})
+    yield
+    catalogs.load()
 
 
 @pytest.fixture
@@ -147,6 +180,56 @@ async def test_a_channel_and_the_escalation_get_theirs(building: Building, datab
     mails = await building.mails()
     assert [mail.to_address for mail in mails] == ["p0@example.org", "boss0@example.org"]
     assert "not acknowledged" in mails[1].subject
+
+
+async def test_each_reader_gets_their_own_language(building: Building, database: str) -> None:
+    (friend,) = make_actors(database, 1, "q")
+    await building.run(
+        "INSERT INTO membership VALUES (%s, %s, 'owner', 1)", building.actor.company_id, friend.account_id
+    )
+    await building.run("UPDATE account SET language = 'de' WHERE account_id = %s", friend.account_id)
+    site_id = await building.site("Halle 3")
+    await building.events(await building.add(2, site_id), "on_battery")
+    with speaking("fr"):  # what the process happens to speak decides nothing
+        await building.work(MINUTE)
+    english, german = await building.mails()
+    assert (english.to_address, german.to_address) == ("p0@example.org", "q0@example.org")
+    assert english.subject == "SmartConnect: Halle 3: 2 UPSs: on battery"
+    assert german.subject == "SmartConnect: Halle 3: 2 USVs: im Batteriebetrieb"
+    assert ": since 2027-01-15 08:00:00 UTC" in english.text
+    assert "No more of these mails: http" in english.text
+    assert german.text.startswith("Standort: Halle 3\n\nIm Batteriebetrieb (2)\n")
+    assert ": seit 2027-01-15 08:00:00 UTC" in german.text
+    assert "Keine solchen Mails mehr: http" in german.text
+    assert "since" not in german.text
+
+
+async def test_what_is_sent_is_in_the_language_of_that_moment(building: Building, kit: Kit) -> None:
+    (ups,) = await building.add()
+    await building.event(ups, "self_test")
+    await building.work(MINUTE)
+    await building.run("UPDATE notice_policy SET topics = '{rule}'")
+    await building.event(
+        *(ups, "rule_raised"), rule_id=1, rule="Last", value=91.5, side="above", threshold=80
+    )
+    await building.work(MINUTE)
+    assert "Threshold crossed" in (await building.mails())[0].text
+    await building.run("UPDATE account SET language = 'de'")
+    (parcel,) = await outbox.take(kit.pool, now_ms=building.now_ms, lease_ms=1, limit=9)
+    renewed = await renew(kit, parcel)
+    assert renewed is not None
+    assert renewed.subject.endswith(": Grenzwert überschritten")
+    assert "(Last: 91.5, über 80)" in renewed.text
+    # Who reads a channel is nobody's account.
+    with speaking("de"):
+        ((delivery_id,),) = await building.run("SELECT delivery_id FROM notice_delivery")
+        assert isinstance(delivery_id, int)
+        async with kit.pool.connection() as connection:
+            delivery = await notices.find(connection, delivery_id)
+        assert delivery is not None
+        told = payload(kit, delivery)
+    assert told["title"].endswith(": threshold crossed")
+    assert "(Last: 91.5, above 80)" in told["text"]
 
 
 async def test_two_rules_are_two_alarms_and_say_which(building: Building) -> None:
