@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cloud.core.language import LANGUAGES
+from cloud.core.language import LANGUAGES, gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.services import account_deletion, profile, second_factor
 from cloud.services.account_deletion import Part
@@ -172,7 +172,9 @@ async def change(request: web.Request, body: ProfileChange) -> Profile:
     given: dict[str, Any] = msgspec.to_builtins(body)
     promotions = given.pop("promotions", None)
     if given.get("language", "en") not in LANGUAGES:
-        raise Problem(ProblemCode.FIELD_INVALID, more={"faults": {"language": "Please choose a language."}})
+        raise Problem(
+            ProblemCode.FIELD_INVALID, more={"faults": {"language": gettext("Please choose a language.")}}
+        )
     await profile.change(request.app[KIT], session_of(request), given, now_ms(), promotions=promotions)
     return await _profile(request)
 
@@ -294,7 +296,7 @@ async def foresee(request: web.Request) -> Outlook:
 async def delete(request: web.Request, body: Deletion) -> web.Response:
     """Delete the account. It cannot be undone; sent again after a fault it goes on where it ended."""
     if not body.sure:
-        raise RefusedError(RefusalCode.FIELD_INVALID, field="sure", text="Say that you are sure.")
+        raise RefusedError(RefusalCode.FIELD_INVALID, field="sure", text=gettext("Say that you are sure."))
     await account_deletion.delete(
         request.app[KIT], session_of(request), fresh=fresh(request), hand_to=body.hand_to, now_ms=now_ms()
     )

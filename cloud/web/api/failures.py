@@ -49,7 +49,9 @@ def translated(brand: str) -> Iterator[None]:
     except (UnknownClaimError, UnknownCommandError, UnknownDeviceError):
         raise Problem(ProblemCode.NOT_FOUND) from None
     except UnknownKeyError:
-        raise Problem(ProblemCode.CODES_INVALID, detail="No such key announces for this device.") from None
+        raise Problem(
+            ProblemCode.CODES_INVALID, detail=gettext("No such key announces for this device.")
+        ) from None
     except ProfileError as error:
         more = {"faults": {error.field: str(error)}}
         raise Problem(ProblemCode.FIELD_INVALID, detail=str(error), more=more) from None

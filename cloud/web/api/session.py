@@ -13,6 +13,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from cloud.core.authz import Role
+from cloud.core.language import gettext
 from cloud.core.second_factor import FRESH_MS
 from cloud.postgres import accounts
 from cloud.postgres.accounts import Session
@@ -151,7 +152,7 @@ async def log_in(request: web.Request, body: LogIn) -> web.Response:
             found = await second_factor.login_step(kit, step, now_ms())
             ways = {"app": found.app, "recovery_code": True, "passkey": found.passkey}
             more = {"step": step, "methods": [way for way, there in ways.items() if there]}
-            detail = "Send the same again with the code, or go on with the step."
+            detail = gettext("Send the same again with the code, or go on with the step.")
             raise Problem(ProblemCode.FACTOR_NEEDED, detail=detail, more=more)
         step = await second_factor.begin_login(kit, identity, now_ms())
         identity = await second_factor.finish_login(kit, step, body.code, now_ms())

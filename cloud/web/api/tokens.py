@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from cloud.core.api_token import DEFAULT_LIFE_DAYS, MAX_LIFE_DAYS, Scope
 from cloud.core.authz import Role
+from cloud.core.language import gettext
 from cloud.services import api_tokens
 from cloud.web.api.kinds import Line, Ms, Number
 from cloud.web.api.operation import Section
@@ -105,7 +106,9 @@ async def show_token(request: web.Request) -> TokenInUse:
     """The token that this request is made with; any scope will do."""
     grant = visit_of(request).grant
     if grant is None:
-        raise Problem(ProblemCode.NOT_FOUND, detail="This request was made with a log-in, not with a token.")
+        raise Problem(
+            ProblemCode.NOT_FOUND, detail=gettext("This request was made with a log-in, not with a token.")
+        )
     session = grant.session
     return TokenInUse(
         name=grant.name,
