@@ -140,7 +140,7 @@ def _line(row: Any) -> dict[str, Any]:
     elif row.field in set(Slot):
         what = f"{what}: {gettext(SLOT_WORDS[Slot(row.field)])}"
     words = _lead_words if row.kind == "lead" else partial(_shown, row.field)
-    by = ", ".join(part for part in (row.person, row.company) if part) or gettext("the server itself")
+    by = ", ".join(part for part in (row.person, row.company) if part)
     return {
         "ts_ms": row.ts_ms,
         "what": what,

@@ -1,5 +1,7 @@
 // The form on the page of an API operation: sends what it says, with the log-in's cookie or with the token typed in,
 // and shows the answer. The token stays in its field; it is neither stored nor part of any address.
+import { gettext } from "./words";
+
 const MAX_SHOWN_CHARS = 200_000;
 const TOLD_HEADERS = ["content-type", "content-disposition", "retry-after", "idempotency-replayed", "x-request-id"];
 
@@ -73,7 +75,7 @@ if (form) {
     const button = form.querySelector("button");
     button?.setAttribute("aria-busy", "true");
     send(form)
-      .catch((error: unknown) => show("No answer", "", String(error)))
+      .catch((error: unknown) => show(gettext("No answer"), "", String(error)))
       .finally(() => button?.removeAttribute("aria-busy"));
   });
 }

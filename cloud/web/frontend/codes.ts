@@ -2,9 +2,15 @@
 // and what was typed is kept in this tab until it was taken, for a log-in may have ended meanwhile.
 import { keep } from "./label_store";
 import { findLabel } from "./label_text";
+import { gettext } from "./words";
 
 const IGNORED = /[\s\-\u2010-\u2015\u2212_.]+/g; // the same set as protocol/identity.py
-const ALIKE: Readonly<Record<string, string>> = { O: "the letter O", "0": "the digit 0", I: "the letter I", "1": "the digit 1" };
+const ALIKE: Readonly<Record<string, string>> = {
+  O: gettext("the letter O"),
+  "0": gettext("the digit 0"),
+  I: gettext("the letter I"),
+  "1": gettext("the digit 1"),
+};
 
 function plain(field: HTMLInputElement): string {
   return field.value.replace(IGNORED, "").toUpperCase();
@@ -26,7 +32,8 @@ export function fill(productId: string, productKey: string): void {
 // "7 is the letter O, 9 the digit 0": where a complete code has characters that are easily mistaken for another.
 function alike(code: string): string {
   const found = [...code].flatMap((one, index) => (ALIKE[one] ? [`${index + 1} ${ALIKE[one]}`] : []));
-  return found.length ? `Look-alikes, by place: ${found.join(", ")}. Compare them with the label.` : "";
+  if (!found.length) return "";
+  return gettext("Look-alikes, by place: {places}. Compare them with the label.", { places: found.join(", ") });
 }
 
 function startLookAlikes(field: HTMLInputElement): void {
