@@ -8,10 +8,10 @@ from typing import Final
 from aiohttp import web
 
 from cloud.core.battery import Battery, BatteryTest, Health, battery_of
+from cloud.core.detail_words import value_text
 from cloud.core.device_state import DeviceView, Tone
 from cloud.core.language import N_, gettext, ngettext
 from cloud.postgres import batteries
-from cloud.web.detail_words import value_text
 from cloud.web.state import POOL, now_ms
 from protocol.messages import EventKind
 
