@@ -7,6 +7,9 @@ from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from cloud.core.detail_words import NAMES as DETAIL_NAMES
+from cloud.core.detail_words import VALUES as DETAIL_VALUES
+from cloud.core.detail_words import name_text
 from cloud.core.language import N_, gettext, ngettext
 from cloud.core.notice import Topic
 from cloud.core.notice_plan import Say
@@ -131,17 +134,42 @@ def _when(item: Item, zone: str) -> str:
 
 _FIGURES: Final = re.compile(r"(.*): (\S+), (above|below) (\S+)")
 """The detail of a rule's alarm, as :mod:`cloud.services.noticing` writes it down."""
+_SWITCHED: Final = re.compile(r"group (\w+), on (True|False)")
+"""The detail of an outlet group that was switched."""
 
 
 def detail_text(topic: str, detail: str) -> str:
     """What an alarm tells beside its topic: it is written down in English, and said as it is read."""
-    found = _FIGURES.fullmatch(detail) if topic == Topic.RULE else None
+    if topic == Topic.RULE:
+        return _figures(detail)
+    switched = _SWITCHED.fullmatch(detail)
+    if switched is None:
+        return ", ".join(_pair(part) for part in detail.split(", "))
+    if switched[2] == "True":
+        return gettext("group {group}, on True", group=switched[1])
+    return gettext("group {group}, on False", group=switched[1])
+
+
+def _figures(detail: str) -> str:
+    found = _FIGURES.fullmatch(detail)
     if found is None:
         return detail
     rule, value, side, level = found.groups()
     if side == Side.ABOVE:
         return gettext("{rule}: {value}, above {level}", rule=rule, value=value, level=level)
     return gettext("{rule}: {value}, below {level}", rule=rule, value=value, level=level)
+
+
+def _pair(part: str) -> str:
+    """A value with its name, as an event told them; what is not known stays as it is."""
+    for name in DETAIL_NAMES:
+        written = name.replace("_", " ")
+        if part.startswith(f"{written} "):
+            value = part.removeprefix(f"{written} ")
+            words = DETAIL_VALUES.get(value, value)
+            said = gettext(words)
+            return f"{name_text(name)} {value if said == words else said}"
+    return part
 
 
 def moment(at_ms: int, zone: str) -> str:

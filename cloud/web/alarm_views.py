@@ -12,7 +12,7 @@ from cloud.core.notice_plan import Key
 from cloud.core.refusal import RefusedError
 from cloud.postgres.alarms import Standing
 from cloud.services import noticeboard
-from cloud.services.notice_words import NAMES
+from cloud.services.notice_words import NAMES, detail_text
 from cloud.web.refusals import faults_of, form_of
 from cloud.web.responses import page, see_other
 from cloud.web.state import POOL, actor_of, now_ms
@@ -48,7 +48,13 @@ async def facts(request: web.Request, device_id: int | None = None) -> dict[str,
     found = await noticeboard.standing(request.app[POOL], actor, device_id)
     return {
         "alarms": [
-            {"row": row, "field": field_of(row), "name": gettext(NAMES[Topic(row.topic)])} for row in found
+            {
+                "row": row,
+                "field": field_of(row),
+                "name": gettext(NAMES[Topic(row.topic)]),
+                "detail": detail_text(row.topic, row.detail),
+            }
+            for row in found
         ],
         "may_notify": actor.may(Action.NOTIFY),
         "alarms_of": device_id,

@@ -10,7 +10,7 @@ from cloud.core.language import N_, gettext
 from cloud.core.notice import Topic
 from cloud.core.notice_policy import Scope
 from cloud.notify.webhook import ANSWERED, GONE, REDIRECTED
-from cloud.postgres.notice_policies import PolicyRow, Target, WindowRow
+from cloud.postgres.notice_policies import ChannelRow, PolicyRow, Target, WindowRow
 from cloud.postgres.notices import LogLine
 from cloud.services.notice_words import policy_name
 from cloud.services.noticeboard import Board, invalid
@@ -56,6 +56,13 @@ def everybody(board: Board) -> list[tuple[str, str]]:
         (f"channel_{one.channel_id}", f"{one.name} ({gettext(CHANNELS[one.kind])})") for one in board.channels
     ]
     return found
+
+
+def shown_text(channel: ChannelRow) -> str:
+    """What is shown of a channel's address."""
+    if channel.kind != "apprise":
+        return channel.shown
+    return gettext("{service} by apprise", service=channel.shown.removesuffix(" by apprise"))
 
 
 def told_text(board: Board, targets: Sequence[Target]) -> str:

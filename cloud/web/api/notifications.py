@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from cloud.core.api_token import Scope
+from cloud.core.language import gettext
 from cloud.core.notice import Topic
 from cloud.postgres.notice_policies import PolicyRow, Target, WindowRow
 from cloud.services import noticeboard
@@ -172,7 +173,7 @@ class Deliveries(Struct):
 def area_of(site_id: int | None, device_id: str | None) -> tuple[str, int]:
     """What a policy or window is about, as the services say it. Problem."""
     if site_id is not None and device_id is not None:
-        raise Problem(ProblemCode.BAD_REQUEST, detail="Name a site or a device, not both.")
+        raise Problem(ProblemCode.BAD_REQUEST, detail=gettext("Name a site or a device, not both."))
     if device_id is not None:
         return "device", device_number(device_id)
     return ("company", 0) if site_id is None else ("site", site_id)

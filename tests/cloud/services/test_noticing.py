@@ -14,6 +14,7 @@ from cloud.postgres import notices, outbox, profiles
 from cloud.services import noticing
 from cloud.services.kit import Kit
 from cloud.services.notice_letters import payload, renew
+from cloud.services.notice_words import detail_text
 from cloud.services.unsubscribing import read_token, unsubscribe, unsubscribe_token
 from tests.support.claiming import make_actors
 from tests.support.notice import HOUR, MINUTE, Building
@@ -22,6 +23,10 @@ GERMAN: Final = {
     "on battery": "im Batteriebetrieb",
     "threshold crossed": "Grenzwert überschritten",
     "{rule}: {value}, above {level}": "{rule}: {value}, über {level}",
+    "group {group}, on False": "Gruppe {group}, ausgeschaltet",
+    "result": "Ergebnis",
+    "failed": "durchgefallen",
+    "internal fault": "interner Fehler",
     "since {time}": "seit {time}",
     "Site: {site}": "Standort: {site}",
     "{count} UPSs: {what}": "{count} USVs: {what}",
@@ -230,6 +235,23 @@ async def test_what_is_sent_is_in_the_language_of_that_moment(building: Building
         told = payload(kit, delivery)
     assert told["title"].endswith(": threshold crossed")
     assert "(Last: 91.5, above 80)" in told["text"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "told", "said"),
+    [
+        ("outlet_group", "group sog1, on False", "Gruppe sog1, ausgeschaltet"),
+        ("self_test", "result failed, why internal_fault", "Ergebnis durchgefallen, why interner Fehler"),
+        ("self_test", "result mended, mood fine", "Ergebnis mended, mood fine"),
+        ("rule", "group sog1, on False", "group sog1, on False"),
+        ("rule", "Last: warm: 1e+06, above 80", "Last: warm: 1e+06, über 80"),
+        ("rule", "Last", "Last"),
+    ],
+)
+def test_details_are_said_as_far_as_they_are_known(topic: str, told: str, said: str) -> None:
+    assert detail_text(topic, told) == told
+    with speaking("de"):
+        assert detail_text(topic, told) == said
 
 
 async def test_two_rules_are_two_alarms_and_say_which(building: Building) -> None:
