@@ -298,6 +298,7 @@ class SystemState:
     server counts, both having said so. ``next_s``: when to ask again. ``waiting``: who typed this System ID
     and waits for its server's yes (``accept`` of a report). ``link``: after *Register now*, the portal's page
     for whoever is at the server, which needs no such yes; good for 15 minutes, a secret in its fragment.
+    ``gone_id``: the Enterprise Server it says it is attached to, where that System ID is retired for good.
     """
 
     v: int = 1
@@ -317,6 +318,7 @@ class SystemState:
     link: str = ""
     next_s: int = 60
     key_set_version: int = 0
+    gone_id: str = ""
 
 
 # --- Enterprise Server → attached server --------------------------------------------------------------------

@@ -7,6 +7,8 @@ and trusts no other. A message is one line of JSON::
     hello{system_id, name}          -->                           to everybody, also to who knocks
                                     <--   attach{attach code's secret, system_id, certificate, proof}
     attached{proof} | refused{code} -->                           once, over TLS without a certificate
+                                    <--   gone{system_id, proof}  instead, where the key shown is not known
+    detached{system_id, proof}      -->                           the farewell, if there is one
 
                                     <--   report{version, licences, …}             at once and every 20 s
     passed_on{passed}               -->                           after each report and each change
@@ -16,6 +18,10 @@ and trusts no other. A message is one line of JSON::
 The *attach code* that a person carries over names the Enterprise Server's certificate and proves, once and
 for an hour, that they may attach. A *proof* is an HMAC under the secret that the two System IDs share: it
 says that the holder of a System ID is the holder of the certificate.
+
+Who deletes an Enterprise Server's database cannot reach those that are off just then. Before its key is gone,
+a *farewell* is therefore made for each, a MAC under the secret that only the two System IDs share: whoever
+finds another key there asks for it, proves to be the one it is for, and believes nothing else.
 """
 
 import hashlib
@@ -51,6 +57,7 @@ class LinkKind(StrEnum):
     PASSED_ON = "passed_on"
     DETACH = "detach"
     DETACHED = "detached"
+    GONE = "gone"
 
 
 class LinkRefusal(StrEnum):
@@ -61,6 +68,7 @@ class LinkRefusal(StrEnum):
     PROOF_WRONG = "proof_wrong"
     NOT_ENTERPRISE = "not_enterprise"
     TOO_MANY = "too_many"
+    NOT_KNOWN = "not_known"
 
 
 class DetachReason(StrEnum):
@@ -126,3 +134,12 @@ def link_proof(secret: Secret, *, prover: SystemId, own: bytes, other: bytes) ->
 def check_link_proof(secret: Secret, proof: bytes, *, prover: SystemId, own: bytes, other: bytes) -> bool:
     """Whether this is the proof; ``own`` is the prover's certificate."""
     return hmac.compare_digest(link_proof(secret, prover=prover, own=own, other=other), proof)
+
+
+def farewell_proofs(secret: Secret, *, enterprise: SystemId, attached: SystemId) -> tuple[bytes, bytes]:
+    """What the attached server asks for a farewell with, and the farewell, under the secret of the two.
+
+    The farewell says that the Enterprise Server's System ID is gone for good; there is nothing to replay.
+    """
+    body = enterprise.public + attached.public
+    return mac(secret, "farewell-ask", body), mac(secret, "farewell", body)

@@ -10,17 +10,19 @@ who ends it          at once                                      the other lear
 attached server      shows its own again                          over the link, or by silence
 Enterprise Server    passes nothing on any more                   over the link, as soon as it calls
 ... by deletion      its System ID is gone                        over the link, if it is connected then;
-of its database                                                   else its link refuses another certificate
+of its database                                                   else by the farewell that was made for it,
+                                                                  or by the cloud, once it retires the ID
 ===================  ===========================================  ==========================================
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from agent.core.system import AttachCode, Peer, later, shown
+from agent.core.system import AttachCode, Farewell, Peer, later, shown
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.system import MAX_ATTACHED, MAX_TEXT, PassedOn, System
 from protocol.system_link import CODE_LIFE_MS, DetachReason, LinkRefusal, LinkReport
@@ -56,6 +58,7 @@ REFUSAL_TEXTS: Final[dict[LinkRefusal, str]] = {
     LinkRefusal.NOT_ENTERPRISE: (
         "Only a stand-alone server can be attached, and only to an Enterprise Server."
     ),
+    LinkRefusal.NOT_KNOWN: "There is no farewell for this server.",
     LinkRefusal.TOO_MANY: f"{MAX_ATTACHED} servers are attached already. Detach one that is there no more.",
 }
 """What each refusal says to people, and what to do next."""
@@ -174,6 +177,14 @@ def dismiss(database: Database, system_id: str, reason: DetachReason) -> Databas
 def forget(database: Database, system_id: str) -> Database:
     """Without any trace of this attached server: it was told, or told us."""
     return replace(database, peers=tuple(peer for peer in database.peers if peer.system_id != system_id))
+
+
+def farewell_to(database: Database, system_id: str, ask: bytes) -> Farewell:
+    """What is kept for a server that was attached to an earlier System ID. AttachRefusedError not_known."""
+    for one in database.farewells:
+        if one.system_id == system_id and hmac.compare_digest(one.ask, ask):
+            return one
+    raise refused(LinkRefusal.NOT_KNOWN)
 
 
 # --- at the stand-alone server ------------------------------------------------------------------------------

@@ -27,11 +27,22 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from protocol.messages import SystemKey
-from protocol.system import PassedOn, Registration, Source, Stand, System, SystemId, SystemNotice, SystemState
+from protocol.system import (
+    MAX_ATTACHED,
+    PassedOn,
+    Registration,
+    Source,
+    Stand,
+    System,
+    SystemId,
+    SystemNotice,
+    SystemState,
+)
 from protocol.system_code import OpenRequest, Operation, read_code, written_number
 from protocol.system_link import DetachReason, LinkReport
 
 MAX_NOTICES: Final = 50
+MAX_FAREWELLS: Final = 2 * MAX_ATTACHED  # kept for ever, as nobody knows who still comes
 MAX_PREVIOUS: Final = 50
 PRESSED_MS: Final = 900_000  # how long "Register now" counts: somebody fills in the form meanwhile
 
@@ -109,6 +120,18 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Farewell:
+    """For a server that was attached to an earlier System ID, and off when that ended: what it asks with
+    (``ask``), and what it is told (``word``), made while the key was there.
+    """
+
+    enterprise_id: str
+    system_id: str
+    ask: bytes
+    word: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttachCode:
     """An attach code that was given out: what proves it, and until when."""
 
@@ -144,10 +167,21 @@ class Database:
     peers: tuple[Peer, ...] = ()
     attach_codes: tuple[AttachCode, ...] = ()
     key_set: bytes = b""
+    farewells: tuple[Farewell, ...] = ()
 
 
-def made_anew(old: Database, *, system_id: str, key: bytes, link_key: bytes, made_ms: int) -> Database:
-    """The database after its deletion: another System ID, and nothing else but what the server is."""
+def made_anew(
+    old: Database,
+    *,
+    system_id: str,
+    key: bytes,
+    link_key: bytes,
+    made_ms: int,
+    farewells: tuple[Farewell, ...] = (),
+) -> Database:
+    """The database after its deletion: another System ID, and nothing else but what the server is, and the
+    farewells to those that could not be told.
+    """
     return Database(
         kind=old.kind,
         name=old.name,
@@ -159,6 +193,7 @@ def made_anew(old: Database, *, system_id: str, key: bytes, link_key: bytes, mad
         licences=old.licences,
         previous=(*old.previous, old.system_id)[-MAX_PREVIOUS:],
         key_set=old.key_set,
+        farewells=(*old.farewells, *farewells)[-MAX_FAREWELLS:],
     )
 
 

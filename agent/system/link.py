@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S: Final = 5.0
 CLOSE_TIMEOUT_S: Final = 1.0
 OTHER_SERVER: Final = (
-    "the server that answers there is not the Enterprise Server this one is attached to. If its database was"
-    " deleted, detach this server and attach it again"
+    "the server that answers there is not the Enterprise Server this one is attached to, and has no farewell"
+    " of it. If that one is gone, detach this server"
 )
 NOT_KNOWN: Final = (
     "the Enterprise Server hung up at once. If it goes on so, it knows this server no more: detach this"
@@ -86,8 +86,8 @@ async def call(host: str, port: int, certificate: bytes, key: Ed25519PrivateKey 
     return Line(reader, writer)
 
 
-async def certificate_at(host: str, port: int, wanted: bytes) -> bytes:
-    """The certificate shown there, which must have this fingerprint. Nothing is sent but the handshake."""
+async def certificate_at(host: str, port: int, wanted: bytes | None) -> bytes:
+    """The certificate shown there, with this fingerprint if one is wanted. Only the handshake is sent."""
 
     def fetch() -> bytes:
         pem = ssl.get_server_certificate((host, port), timeout=CONNECT_TIMEOUT_S)
@@ -97,7 +97,7 @@ async def certificate_at(host: str, port: int, wanted: bytes) -> bytes:
         found = await in_daemon_thread(fetch)
     except (OSError, ValueError) as error:
         raise ServerLinkError(f"{host}:{port}: {explained(error)}") from error
-    if fingerprint(found) != wanted:
+    if wanted is not None and fingerprint(found) != wanted:
         raise ServerLinkError(
             f"{host}:{port}: the server that answers there is not the one whose attach code this is."
             " Check the address"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import random
+import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +30,7 @@ from protocol.system_link import (
     LinkMessage,
     LinkRefusal,
     check_link_proof,
+    farewell_proofs,
     link_proof,
     read_attach_code,
 )
@@ -87,6 +90,22 @@ async def knock(database: Database, report: LinkReport, host: str, port: int, co
     )
 
 
+async def hear_farewell(database: Database, lead: Lead) -> bool:
+    """Whether the one that answers in the Enterprise Server's place has its farewell. ServerLinkError."""
+    enterprise, own_id = SystemId.parse(lead.system_id), SystemId.parse(database.system_id)
+    shared = link_secret_with(database, enterprise)
+    ask, farewell = farewell_proofs(shared, enterprise=enterprise, attached=own_id)
+    certificate = await certificate_at(lead.host, lead.port, None)
+    line = await call(lead.host, lead.port, certificate, None)
+    try:
+        await line.hear(ANSWER_TIMEOUT_S)
+        await line.say(LinkMessage(kind=LinkKind.GONE, system_id=own_id.value, proof=ask))
+        answer = await line.hear(ANSWER_TIMEOUT_S)
+    finally:
+        await line.close()
+    return answer.kind is LinkKind.DETACHED and hmac.compare_digest(answer.proof, farewell)
+
+
 def _id_of(hello: LinkMessage) -> SystemId:
     try:
         return SystemId.parse(hello.system_id)
@@ -125,10 +144,33 @@ class LinkCaller:
                 await self._connect(database, database.lead)
                 backoff = backoff.succeeded()
             except (ServerLinkError, ProtocolError) as error:
+                if isinstance(error.__cause__, ssl.SSLCertVerificationError) and await self._is_gone(
+                    database
+                ):
+                    continue
                 backoff = backoff.succeeded() if self.state == "connected" else backoff.failed()
                 self.state = str(error)
                 self._repeats.failed("no link to the Enterprise Server", reason=str(error))
                 await self._pause(database.lead, backoff.delay_s(random.random()))  # noqa: S311  jitter
+
+    async def _is_gone(self, database: Database) -> bool:
+        """Whether another key is shown there because the Enterprise Server's database was deleted, which only
+        its own farewell can say; then this server stands alone.
+        """
+        lead = database.lead
+        if lead is None:
+            return False
+        try:
+            word = await hear_farewell(database, lead)
+        except (ServerLinkError, ProtocolError) as error:
+            self._log.debug("no farewell of the Enterprise Server", reason=str(error))
+            return False
+        if word:
+            reason = DetachReason.DATABASE_DELETED
+            self._log.warning("stands alone", reason=reason.value)
+            step = partial(detach, reason=reason, now_ms=self._clock.wall_ms())
+            await self._store.change(lambda now: step(now) if _same(now, lead) else now)
+        return word
 
     async def _pause(self, lead: Lead, seconds: float) -> None:
         """Wait, but not once this server is attached elsewhere, or nowhere."""

@@ -14,6 +14,7 @@ import structlog
 from agent.core.attachment import (
     AttachRefusedError,
     admit,
+    farewell_to,
     forget,
     pass_on,
     peer_of,
@@ -160,6 +161,9 @@ class LinkListener:
 
     async def _knocked(self, line: Line) -> None:
         asked = await line.hear(KNOCK_TIMEOUT_S)
+        if asked.kind is LinkKind.GONE:
+            await self._say_farewell(asked, line)
+            return
         if asked.kind is not LinkKind.ATTACH or asked.report is None:
             return
         try:
@@ -170,6 +174,23 @@ class LinkListener:
             return
         _log.info("a server was attached", system_id=asked.system_id, name=asked.report.name)
         await line.say(LinkMessage(kind=LinkKind.ATTACHED, proof=proof))
+
+    async def _say_farewell(self, asked: LinkMessage, line: Line) -> None:
+        """To one that was off when the database was deleted. Kept on: nobody knows whether it arrives."""
+        try:
+            kept = farewell_to(self._store.database, asked.system_id, asked.proof)
+        except AttachRefusedError as error:
+            await line.say(LinkMessage(kind=LinkKind.REFUSED, code=error.refusal.value))
+            return
+        _log.info("a server is told that the database was deleted", system_id=kept.system_id)
+        await line.say(
+            LinkMessage(
+                kind=LinkKind.DETACHED,
+                system_id=kept.enterprise_id,
+                reason=DetachReason.DATABASE_DELETED,
+                proof=kept.word,
+            )
+        )
 
     async def _admit(self, asked: LinkMessage) -> bytes:
         """Check the proof, attach durably, let it in from now on; our own proof."""

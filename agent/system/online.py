@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent.core.attachment import attached_peers
+from agent.core.attachment import attached_peers, detach
 from agent.core.backoff import Backoff
 from agent.core.system import counted, is_pressed, pressed, told
 from agent.errors import StateError, SystemRefusedError, UplinkDownError, UplinkError
@@ -30,6 +30,7 @@ from protocol.system import (
     UpsUnder,
 )
 from protocol.system_keys import read_envelope, seal, system_key, unseal
+from protocol.system_link import DetachReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,7 +216,12 @@ class Online:
         now_ms = self._clock.wall_ms()
 
         def step(now: Database) -> Database:
-            return told(now, state, now_ms) if now.system_id == asked.system_id else now
+            if now.system_id != asked.system_id:
+                return now
+            lead, after = now.lead, told(now, state, now_ms)
+            if lead is None or state.gone_id != lead.system_id:
+                return after
+            return detach(after, DetachReason.DATABASE_DELETED, now_ms)
 
         await self._store.change(step, needless=_same_but_time)
 

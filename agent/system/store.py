@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from agent.core.system import Database, Reading, made_anew
+from agent.core.system import Database, Farewell, Reading, made_anew
 from agent.disk import OsDisk
 from agent.errors import StateError
 from agent.keys import private_directory
@@ -18,6 +18,7 @@ from protocol.codec import decode, encode
 from protocol.errors import DecodeError
 from protocol.system import System, SystemId
 from protocol.system_keys import cloud_secret, link_secret, make_system_key
+from protocol.system_link import farewell_proofs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,21 @@ def new_database(kind: System, name: str, *, made_ms: int) -> Database:
 def deleted(old: Database, *, made_ms: int) -> Database:
     """The database that takes the place of a deleted one."""
     fresh = new_database(old.kind, old.name, made_ms=made_ms)
-    return made_anew(old, system_id=fresh.system_id, key=fresh.key, link_key=fresh.link_key, made_ms=made_ms)
+    return made_anew(
+        old,
+        system_id=fresh.system_id,
+        key=fresh.key,
+        link_key=fresh.link_key,
+        made_ms=made_ms,
+        farewells=tuple(_farewell(old, peer.system_id) for peer in old.peers),
+    )
+
+
+def _farewell(old: Database, attached_id: str) -> Farewell:
+    """For one that has not been told: the last thing that the old key is used for."""
+    enterprise, attached = SystemId.parse(old.system_id), SystemId.parse(attached_id)
+    ask, word = farewell_proofs(link_secret_with(old, attached), enterprise=enterprise, attached=attached)
+    return Farewell(enterprise_id=old.system_id, system_id=attached_id, ask=ask, word=word)
 
 
 def system_key_of(database: Database) -> X25519PrivateKey:

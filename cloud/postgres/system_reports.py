@@ -45,6 +45,31 @@ async def note_attachment(connection: Connection, word: Attachment) -> None:
     )
 
 
+async def attachments(connection: Connection, system_ids: Sequence[str]) -> dict[int, str]:
+    """Registrations of these servers → the Enterprise Server that theirs is attached to, both having said so;
+    "" where it stands alone.
+    """
+    found = await connection.execute(
+        "SELECT s.number, coalesce(e.system_id, '') FROM system_server s"
+        " LEFT JOIN system_member m ON m.system_id = s.attached_to AND m.member_id = s.system_id"
+        " LEFT JOIN system_server e ON e.system_id = m.system_id AND e.kind = 'enterprise_server'"
+        " AND s.kind = 'standalone' WHERE s.system_id = ANY(%s) AND s.number IS NOT NULL",
+        (list(system_ids),),
+    )
+    return {row[0]: row[1] for row in await found.fetchall()}
+
+
+async def gone_enterprise(connection: Connection, system_id: str) -> str:
+    """The System ID that this server says it is attached to, where that is retired for good; else ""."""
+    found = await connection.execute(
+        "SELECT e.system_id FROM system_server s JOIN system_server e ON e.system_id = s.attached_to"
+        " WHERE s.system_id = %s AND e.retired_ms IS NOT NULL",
+        (system_id,),
+    )
+    row = await found.fetchone()
+    return "" if row is None else str(row[0])
+
+
 async def set_members(connection: Connection, system_id: str, members: Sequence[str]) -> None:
     """Which servers the Enterprise Server says are attached to it."""
     await connection.execute(
@@ -55,6 +80,12 @@ async def set_members(connection: Connection, system_id: str, members: Sequence[
         " SELECT %s, member FROM unnest(%s::text[]) AS member ON CONFLICT DO NOTHING",
         (system_id, sorted(set(members))),
     )
+
+
+async def members_said(connection: Connection, system_id: str) -> list[str]:
+    """Servers that this Enterprise Server has said are attached to it, whatever those say."""
+    found = await connection.execute("SELECT member_id FROM system_member WHERE system_id = %s", (system_id,))
+    return [row[0] for row in await found.fetchall()]
 
 
 async def members_of(connection: Connection, system_id: str) -> list[str]:

@@ -187,11 +187,18 @@ async def _exchange(
     servers = await systems.lock_servers(connection, (system_id, *members, *replaced))
     if not await system_reports.note_report(connection, report, now_ms):
         raise ExchangeError(ExchangeCode.REPORT_OLD, "A report with this counter, or a later one, was taken.")
+    former = await system_reports.members_said(connection, system_id)
+    concerned = sorted({system_id, *members, *former})
+    before = await system_reports.attachments(connection, concerned)
     for word in (*taken.words, *([] if taken.own_word is None else [taken.own_word])):
         await system_reports.note_attachment(connection, word)
     await system_reports.set_members(
         connection, system_id, [word.system_id for word in taken.words if word.to == system_id]
     )
+    after = await system_reports.attachments(connection, concerned)
+    for number, place in after.items():
+        if place != before.get(number, ""):
+            await system_telling.attached(connection, kit, number, before.get(number, ""), place, now_ms)
     await _note_ups(connection, taken, now_ms)
     if chosen is not None and report.accept:
         await _accept(connection, kit, servers[system_id], chosen, now_ms)
@@ -313,6 +320,7 @@ async def _state(
             for one in waiting
         ),
         key_set_version=key_set_version,
+        gone_id=await system_reports.gone_enterprise(connection, system_id),
     )
     version = await system_reports.told(connection, system_id, hashlib.sha256(encode(state)).digest(), now_ms)
     soon = bool(link or waiting or await system_reports.has_ticket(connection, system_id, now_ms))

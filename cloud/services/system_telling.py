@@ -100,6 +100,37 @@ async def tell_written(
             await _tell_company(connection, kit, company_id, written, system.number, now_ms)
 
 
+async def attached(
+    connection: Connection, kit: Kit, number: int, before: str, after: str, now_ms: int
+) -> None:
+    """Its server shows an Enterprise Server's registration from now on (``after``), or its own again ("")."""
+    await systems.record(connection, number, "attached", Who(), now_ms, before=before, after=after)
+    system = (await systems.load_registrations(connection, [number]))[number]
+    name = await _name(connection, number)
+    there = SystemId.parse(after or before).written
+
+    def changed() -> tuple[str, str]:
+        if after:
+            text = _(
+                "{system} is attached to the Enterprise Server {system_id} now and shows that one's"
+                " registration. Its own stays beneath.",
+                system=name,
+                system_id=there,
+            )
+        else:
+            text = _(
+                "{system} is no longer attached to the Enterprise Server {system_id}: it shows its own"
+                " registration again.",
+                system=name,
+                system_id=there,
+            )
+        return _("a registration has changed"), text
+
+    for company_id in sorted(set(system.holders.values())):
+        if await mail_pace.may_tell(connection, f"system {number} {company_id}", now_ms):
+            await _tell_company(connection, kit, company_id, changed, number, now_ms)
+
+
 async def tell_declined(
     connection: Connection, kit: Kit, number: int, to_company: int, by: int, now_ms: int
 ) -> None:

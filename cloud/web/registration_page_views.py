@@ -46,6 +46,7 @@ CHANGE_WORDS: Final[Mapping[str, str]] = {
     "integrator": N_("System integrator"),
     "end_user": N_("End-user"),
     "lead": N_("Lead"),
+    "attached": N_("Attached to the Enterprise Server"),
     "consent_information": N_("Consent to share system information"),
     "consent_personal": N_("Consent to share personal information"),
     "share_ups": N_("UPSs shown to the integrator"),

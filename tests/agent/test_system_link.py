@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,14 +136,49 @@ async def test_a_deleted_enterprise_server_tells_who_is_connected(tmp_path: Path
         await one.attach_to(es)
 
 
-async def test_one_that_was_off_meanwhile_finds_another_server(tmp_path: Path) -> None:
+async def test_one_that_was_off_when_the_database_was_deleted_comes_to_stand_alone(tmp_path: Path) -> None:
+    """By the farewell that the old key has left for it, also after a second deletion and restarts."""
+    async with building(tmp_path, CLOUD.installation()) as (es, one):
+        await registered(one, 5)
+        await one.attach_to(es)
+        await registered(es)
+        await until("passed on", lambda: passed_on(one))
+        await one.stop()
+        for _ in range(2):
+            await es.do("delete")
+        await es.stop()
+        await es.start()
+        await es.listening()
+        await one.start()
+        await until("told", lambda: one.server.store.database.lead is None)
+        shown = await one.shown()
+        assert (shown["from"], number_of(shown)) == ("registration code", "000005")
+        assert shown["left"] == "the Enterprise Server's database was deleted"
+        await one.attach_to(es)
+
+
+async def test_who_has_no_farewell_takes_nobody_s_registration_away(tmp_path: Path) -> None:
+    """Another server at the Enterprise Server's address: a new one, or one that makes things up."""
     async with building(tmp_path, CLOUD.installation()) as (es, one):
         await one.attach_to(es)
+        await registered(es)
+        await until("passed on", lambda: passed_on(one))
         await one.stop()
         await es.do("delete")
+        thief = es.server.store.database.farewells[0]
+        await es.server.store.change(
+            lambda now: replace(now, farewells=(replace(thief, word=bytes(32)), *now.farewells[1:]))
+        )
         await es.listening()
         await one.start()
         await until("noticed", lambda: OTHER_SERVER in one.server.caller.state)
+        assert number_of(await one.shown()) is not None
+        own = make_certificate(link_key_of(es.server.store.database))
+        line = await call(HOST, es.server.listener.port, own, None)
+        await line.hear(5.0)
+        await line.say(LinkMessage(kind=LinkKind.GONE, system_id=thief.system_id, proof=b"x"))
+        assert (await line.hear(5.0)).code == LinkRefusal.NOT_KNOWN  # who proves nothing is told nothing
+        await line.close()
         assert (await one.shown())["from"] == "Enterprise Server"
         await one.do("detach", system_id="")
         await one.attach_to(es)

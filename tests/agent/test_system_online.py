@@ -377,3 +377,23 @@ async def test_another_certificate_than_the_cloud_s_is_refused(tmp_path: Path) -
             await Portal(own).ask("/api/v1/keys", None, time)
         listener.close()
         await listener.wait_closed()
+
+
+async def test_the_cloud_s_word_that_the_enterprise_server_is_gone_ends_the_attachment(
+    server: Rig, portal: PortalPeer, tmp_path: Path
+) -> None:
+    """For one that can reach the cloud, but not the place where its Enterprise Server was."""
+    async with Rig(tmp_path / "es", portal.installation) as es:
+        await es.do("create", kind="enterprise_server", name="es")
+        await server.attach_to(es)
+        gone = (await es.shown())["system_id"]
+        await es.stop()
+        portal.state = state(2, registration=OURS, gone_id="another")
+        await server.do("accept", who="nobody")
+        assert (await server.shown())["attached_to"] is not None
+        portal.state = state(3, registration=OURS, gone_id=gone)
+        await server.do("accept", who="nobody")
+        shown = await server.shown()
+        assert (shown["attached_to"], shown["from"]) == (None, "own")
+        assert shown["left"] == "the Enterprise Server's database was deleted"
+        await es.start()

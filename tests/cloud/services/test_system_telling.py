@@ -11,6 +11,7 @@ from cloud.services import account_deletion, exporting, system_editing, system_s
 from cloud.services.accounts import Identity
 from cloud.services.kit import Kit
 from cloud.services.mail_pace import TOLD
+from protocol.system import Source, System
 from protocol.system_code import Operation, written_number
 from tests.support.kit import log_in, newest_letter, refusal_of
 from tests.support.system_scene import FORM, NOW, Scene, make_scene
@@ -197,3 +198,30 @@ async def test_my_data_has_the_systems_and_what_i_wrote_there(scene: Scene) -> N
     assert (left["until_ms"], left["system_id"], left["data"]) == (NOW, None, None)
     assert "Exampleton" not in str(theirs)
     assert (await exporting.about_person(kit, scene.eve.account_id))["systems"] == []
+
+
+async def test_attaching_and_standing_alone_is_in_the_history_and_told(scene: Scene) -> None:
+    kit = scene.kit
+    enterprise, server = scene.server(System.ENTERPRISE_SERVER), scene.server()
+    over = await scene.registered(scene.bob, enterprise)
+    number = await scene.registered(scene.ada, server)
+    word = server.attachment(enterprise)
+    await enterprise.ask(kit, NOW, attached=(word,))
+    assert "shows that one's registration" in await last(scene, "ada")
+    told = len(await subjects(scene, "ada"))
+    await enterprise.ask(kit, NOW, attached=(word,))  # said again, it is no news
+    assert len(await subjects(scene, "ada")) == told
+    new = scene.server(System.ENTERPRISE_SERVER)
+    assert (await server.ask(kit, NOW)).gone_id == ""
+    await scene.associate(scene.bob, new.request(Operation.ASSOCIATE), over, enterprise.id)
+    state = await server.ask(kit, NOW)
+    assert (state.source, state.gone_id) == (Source.OWN, enterprise.id)
+    state = await server.ask(kit, NOW, attachment=server.attachment(None))
+    assert (state.source, state.gone_id) == (Source.OWN, "")
+    assert "its own registration again" in await last(scene, "ada")
+    lines = [one for one in (await scene.see(scene.ada, number)).history if one.kind == "attached"]
+    assert [(one.before, one.after, one.person) for one in lines] == [
+        (enterprise.id, "", ""),
+        ("", enterprise.id, ""),
+    ]
+    assert await subjects(scene, "eve") == []
