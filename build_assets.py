@@ -155,7 +155,8 @@ def texts() -> "Catalog":
         ("web/frontend/**.ts", "javascript"),
         ("**.py", "python"),
     ]
-    options = {"web/templates/**.html": {"trimmed": "true", "silent": "false", "trim_blocks": "true"}}
+    as_rendered = {"trimmed": "true", "trim_blocks": "true", "newstyle_gettext": "true"}  # cloud.web.render
+    options = {"web/templates/**.html": {**as_rendered, "silent": "false"}}
     template = Catalog(project="SmartConnect", charset="utf-8")
     for folder in ("cloud", "protocol"):
         found = extract_from_dir(ROOT / folder, methods, options)
