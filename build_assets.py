@@ -37,6 +37,7 @@ ESBUILD_OPTIONS = (
     "--bundle",
     "--format=esm",
     "--splitting",
+    "--chunk-names=chunk-[hash]",
     "--minify",
     "--sourcemap",
     "--target=es2022",

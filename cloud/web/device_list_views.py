@@ -98,7 +98,7 @@ async def _list(request: web.Request, asked: Asked, listing: Listing | None, fau
     waiting = await claim_lists.newest_open(request) if not asked.after else []
     context |= {"waiting": waiting[: claim_lists.SHOWN], "more_wait": len(waiting) > claim_lists.SHOWN}
     template = "_devices.html" if "HX-Request" in request.headers else "devices.html"
-    return page(request, template, context)
+    return page(request, template, context, squeeze=True)
 
 
 def _linking(asked: Asked) -> Callable[..., str]:

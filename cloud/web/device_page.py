@@ -54,6 +54,7 @@ async def _device_page(
             "may_name": actor_of(request).may(Action.NAME),
         },
         status=200 if fault is None else 422,
+        squeeze=True,
     )
 
 

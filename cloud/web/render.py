@@ -1,6 +1,5 @@
-"""Jinja2 templates with autoescape; static files get their checksum into the address."""
+"""Jinja2 templates with autoescape."""
 
-import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -14,10 +13,10 @@ from cloud.core import language
 from cloud.core.location import WITHOUT_STATES
 from cloud.core.sign_up import NOT_APPLICABLE
 from cloud.web import wording
+from cloud.web.assets import built, static_url
 
 HERE: Final = Path(__file__).parent
 TEMPLATES: Final = HERE / "templates"
-STATIC: Final = HERE / "static"
 BRAND: Final = "SmartConnect"
 
 
@@ -71,18 +70,6 @@ def _environment(brand: str) -> jinja2.Environment:
         said=language.gettext,
     )
     return environment
-
-
-@lru_cache(maxsize=256)
-def static_url(path: str) -> str:
-    """Address of a static file; it changes with the content, so browsers may keep it for ever."""
-    content = (STATIC / path).read_bytes()
-    return f"/static/{path}?v={hashlib.sha256(content).hexdigest()[:12]}"
-
-
-def built(path: str) -> bool:
-    """Whether the bundler has made this file; pages work without it, but nothing is live."""
-    return (STATIC / "dist" / path).is_file()
 
 
 def browser_words() -> Markup:

@@ -2,19 +2,26 @@
 
 import asyncio
 import ipaddress
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
 
 from cloud.postgres.safety import UNAVAILABLE
+from cloud.web import assets
+from cloud.web.assets import STATIC, STYLE
 from cloud.web.middleware import anonymous, public
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.render import STATIC
 from cloud.web.responses import json_response, see_other
 from cloud.web.state import METRICS, POOL, visit_of
 
 READY_TIMEOUT_S: Final = 2.0
-SQUEEZED: Final = frozenset({".css", ".js", ".svg", ".txt"})
+SQUEEZED: Final[Mapping[str, str]] = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
 """Kinds of static files that become smaller."""
 
 
@@ -63,20 +70,27 @@ async def favicon(_request: web.Request) -> web.FileResponse:
 @anonymous
 async def static_file(request: web.Request) -> web.StreamResponse:
     """One file of ``static``; addresses carry a checksum, so what is asked for with one never changes."""
+    name = request.match_info["path"]
     try:
-        path = (STATIC / request.match_info["path"]).resolve()
+        path = (STATIC / name).resolve()
         there = path.is_relative_to(STATIC) and not path.name.startswith(".") and path.is_file()
     except (OSError, ValueError):  # a name that no file can have
         there = False
-    if not there:
+    if not there and name != STYLE:
         raise Problem(ProblemCode.NOT_FOUND)
-    lasting = "v" in request.query or path.name.startswith("chunk-")
-    cache = "public, max-age=31536000, immutable" if lasting else "no-cache"
-    response = web.FileResponse(path, headers={"Cache-Control": cache, "Vary": "Accept-Encoding"})
-    accepted = request.headers.get("Accept-Encoding", "")
-    if path.suffix in SQUEEZED and "gzip" in accepted and "Range" not in request.headers:
-        response.enable_compression(web.ContentCoding.gzip)  # pages are not: they hold tokens
-    return response
+    name = name if name == STYLE else path.relative_to(STATIC).as_posix()
+    lasting = path.name.startswith("chunk-") or request.query.get("v") == assets.version(name)
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable" if lasting else "no-cache",
+        "Vary": "Accept-Encoding",
+    }
+    whole = "Range" not in request.headers
+    if whole and path.suffix in SQUEEZED and "gzip" in request.headers.get("Accept-Encoding", ""):
+        headers |= {"Content-Encoding": "gzip", "Content-Type": SQUEEZED[path.suffix]}
+        return web.Response(body=assets.squeezed(name), headers=headers)
+    if name == STYLE:
+        return web.Response(body=assets.content(STYLE), content_type="text/css", headers=headers)
+    return web.FileResponse(path, headers=headers)
 
 
 def add_routes(app: web.Application) -> None:

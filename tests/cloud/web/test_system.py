@@ -123,5 +123,25 @@ async def test_static_files_are_squeezed_for_whoever_can_take_it(stranger: Visit
     assert small.headers["Vary"] == "Accept-Encoding"
     part = await stranger.get("/static/portal.css", **{"Accept-Encoding": "gzip", "Range": "bytes=0-9"})
     assert (part.status, part.text) == (206, plain.text[:10])
-    page = await stranger.get("/login", **{"Accept-Encoding": "gzip"})
+    sheet = await stranger.get("/static/style.css", **{"Accept-Encoding": "gzip"})
+    assert sheet.text == (await stranger.get("/static/style.css", **{"Accept-Encoding": "identity"})).text
+    assert plain.text in sheet.text
+    assert "@media print" in sheet.text
+
+
+async def test_pages_are_squeezed_for_the_person_who_asks(ada: Somebody, stranger: Visitor) -> None:
+    asked = {"Accept-Encoding": "gzip", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
+    small = await ada.browser.get("/devices", **asked)
+    assert small.headers["Content-Encoding"] == "gzip"
+    assert "</html>" in small.text
+    others: list[dict[str, str]] = [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Mode": "cors"},
+        {"Accept-Encoding": "identity"},
+    ]
+    for other in others:
+        answer = await ada.browser.get("/devices", **{**asked, **other})
+        assert "Content-Encoding" not in answer.headers, other
+    page = await stranger.get("/login", **asked)
     assert "Content-Encoding" not in page.headers, "a page holds a token"
