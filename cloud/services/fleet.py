@@ -12,6 +12,7 @@ from cloud.core.authz import Action, Actor
 from cloud.core.device_query import At, Query, QueryError, Term, Word, parse
 from cloud.core.device_state import Condition, DeviceView
 from cloud.core.fleet import Order, OrderError, Place, place_of, token_of
+from cloud.core.language import gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.site_tree import TOP, Sum, Tree
 from cloud.postgres import device_list, devices, sites
@@ -199,7 +200,9 @@ def _sites(term: Term, tree: Tree) -> set[int]:
     named = tree.named(term.site)
     if not named:
         known = ", ".join(f"“{node.name}”" for node in tree.children(TOP)[:5])
-        hint = f"There are {known}." if known else "Your company has no sites yet."
-        text = f"There is no site “{term.site}”. {hint}"
+        hint = (
+            gettext("There are {sites}.", sites=known) if known else gettext("Your company has no sites yet.")
+        )
+        text = gettext("There is no site “{name}”.", name=term.site) + f" {hint}"
         raise RefusedError(RefusalCode.FIELD_INVALID, text=text, field="q")
     return {one for node in named for one in tree.below(node.site_id)}

@@ -9,6 +9,7 @@ import hashlib
 from typing import Final
 
 from cloud.core.account import Pace, delay_ms
+from cloud.core.language import N_, gettext
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import factors
 from cloud.postgres.transaction import Connection
@@ -22,7 +23,7 @@ OFFER: Final = Pace(free=30, first_ms=60_000, longest_ms=HOUR_MS, forget_ms=DAY_
 """A room full of devices is handed over at once, to one person."""
 TOLD: Final = 20
 """Mails a day that one thing, as a registered system, is worth to one company."""
-TEXT: Final = "Many emails were sent to this address already. Please wait before asking for another one."
+TEXT: Final = N_("Many emails were sent to this address already. Please wait before asking for another one.")
 
 
 def subject_of(email_norm: str) -> str:
@@ -52,5 +53,5 @@ async def _count(connection: Connection, pace: Pace, subject: str, now_ms: int, 
     sent, last_ms = await factors.lock_attempts(connection, SCOPE, subject, now_ms, pace.forget_ms)
     left_ms = last_ms + delay_ms(pace, sent, last_ms, now_ms) - now_ms
     if left_ms > 0:
-        raise RefusedError(code, text=TEXT, after_s=-(-left_ms // 1000))
+        raise RefusedError(code, text=gettext(TEXT), after_s=-(-left_ms // 1000))
     await factors.set_attempts(connection, SCOPE, subject, sent + 1, now_ms)

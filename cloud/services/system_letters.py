@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from cloud.core.language import gettext as _
 from cloud.core.mail import Mail
 from cloud.core.system import OFFER_LIFE_MS, SLOT_WORDS, OfferKind, Slot
-from cloud.core.system_data import PARTS
+from cloud.core.system_data import CHOICES, PARTS
 from cloud.services.kit import Kit
 from protocol.system import FIELDS
 from protocol.system_code import written_number
@@ -21,7 +21,10 @@ def data_confirmation(
 ) -> Mail:
     """What was registered, to be checked by whoever registered it."""
     lines = [
-        f"{_(FIELDS[name])}: {data[name]}" for names in PARTS.values() for name in names if data.get(name)
+        f"{_(FIELDS[name])}: {_(data[name]) if name in CHOICES else data[name]}"
+        for names in PARTS.values()
+        for name in names
+        if data.get(name)
     ]
     return Mail(
         to,

@@ -14,7 +14,7 @@ from typing import Final
 from cloud.core import system as rules
 from cloud.core.account import Email, fold_email
 from cloud.core.authz import Action, Actor
-from cloud.core.language import gettext
+from cloud.core.language import gettext, speaking, spoken
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.system import OFFER_LIFE_MS, OfferKind, Slot, System
 from cloud.postgres import companies, outbox, owners, system_offers, systems
@@ -86,7 +86,11 @@ async def offer(
             raise RefusedError(RefusalCode.ALREADY_INVITED, text=text)
         who = Who(actor.company_id, actor.account_id)
         await systems.record(connection, number, "offered", who, now_ms, field=slot.value)
-        mail = system_letters.offer(kit, email.value, token, slot, kind, row.company, row.site_name, now_ms)
+        known = await owners.language_of(connection, email.folded)
+        with speaking(known or spoken()):
+            mail = system_letters.offer(
+                kit, email.value, token, slot, kind, row.company, row.site_name, now_ms
+            )
         await outbox.put(connection, mail)
 
     await in_transaction(kit.pool, work)

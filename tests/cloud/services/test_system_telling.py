@@ -1,12 +1,16 @@
 """Who gets a mail about a registered system, and what closing a company does to its slots."""
 
+import gettext as standard
+
 import pytest
 
+from cloud import catalogs
+from cloud.core import language
 from cloud.core.authz import Role
 from cloud.core.refusal import RefusalCode
 from cloud.core.system import Slot
 from cloud.core.system_data import Part
-from cloud.postgres import companies, outbox
+from cloud.postgres import accounts, companies, outbox
 from cloud.services import account_deletion, exporting, system_editing, system_slots
 from cloud.services.accounts import Identity
 from cloud.services.kit import Kit
@@ -225,3 +229,28 @@ async def test_attaching_and_standing_alone_is_in_the_history_and_told(scene: Sc
         ("", enterprise.id, ""),
     ]
     assert await subjects(scene, "eve") == []
+
+
+class Said(standard.NullTranslations):
+    """Says every text in brackets."""
+
+    def gettext(self, message: str) -> str:
+        return f"«{message}»"
+
+
+async def test_an_offer_is_in_the_language_of_whoever_it_is_for(scene: Scene) -> None:
+    kit = scene.kit
+    number = await scene.registered(scene.ada, scene.server())
+    await accounts.set_language(kit.pool, scene.bob.account_id, "de")
+    language.learn({"de": Said()})
+    try:
+        for name in ("x", "bob"):
+            token = await system_slots.offer(
+                kit, scene.ada, number, Slot.END_USER, f"{name}@example.org", NOW, fresh=True
+            )
+            await system_slots.withdraw(kit.pool, scene.ada, number, token.split(".")[1], NOW)
+    finally:
+        catalogs.load()
+    assert "invites you to a place at a registered system: End-user" in await last(scene, "x")
+    assert "«Open this link within seven days" in await last(scene, "bob")
+    assert "«End-user»" in await last(scene, "bob")
