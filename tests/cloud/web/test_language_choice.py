@@ -21,14 +21,14 @@ GERMAN: Final = {
     "Log in": "Anmelden",
     "My Profile": "Mein Profil",
     "The password is not right.": "Das Passwort stimmt nicht.",
-    "Please log in": "Bitte melden Sie sich an",
-    "{code} is your {brand} verification code": "{code} ist Ihr Prüfcode von {brand}",
+    "Please log in": "Bitte anmelden",
+    "{code} is your {brand} verification code": "{code}: Ihr Prüfcode von {brand}",
     "Welcome to {brand}": "Willkommen bei {brand}",
-    "You already have a {brand} account": "Sie haben schon ein Konto bei {brand}",
-    "Choose a new {brand} password": "Wählen Sie ein neues Passwort für {brand}",
+    "You already have a {brand} account": "Schon vorhanden: Ihr Konto bei {brand}",
+    "Choose a new {brand} password": "Neues Passwort für {brand}",
     "Your {brand} account: {what}": "Ihr Konto bei {brand}: {what}",
-    "You are no longer a member of {company}.": "Sie gehören nicht mehr zu {company}.",
-    "{inviter} invites you to {brand}": "{inviter} lädt Sie zu {brand} ein",
+    "You are no longer a member of {company}.": "Keine Mitgliedschaft mehr bei {company}.",
+    "{inviter} invites you to {brand}": "{inviter} bittet zu {brand}",
     "Company Name": "Firma",
     "Not applicable": "Entfällt",
     "Government": "Öffentliche Hand",
@@ -154,7 +154,7 @@ async def test_faults_are_said_in_the_language_and_codes_stay(ada: Somebody, str
     answer = await ada.browser.post("/account/password", form)
     assert (answer.status, "Das Passwort stimmt nicht." in answer.text) == (422, True)
     answer = await stranger.get("/api/v1/account", **ASKS_GERMAN)
-    assert (answer.status, "Bitte melden Sie sich an" in answer.text) == (401, True)
+    assert (answer.status, "Bitte anmelden" in answer.text) == (401, True)
     assert '"code": "login_needed"' in answer.text
     answer = await stranger.get("/api/v1/account")
     assert "Please log in" in answer.text
@@ -186,7 +186,7 @@ async def test_a_sign_up_in_german_makes_an_account_that_speaks_german(
     assert (await stranger.post("/signup/company", filled)).status == 303
     email = PAGE_ONE["email"]
     letter = await newest_mail(portal, email, "sign_up_code")
-    assert re.fullmatch(r"\d{6} ist Ihr Prüfcode von SmartConnect", letter.subject)
+    assert re.fullmatch(r"\d{6}: Ihr Prüfcode von SmartConnect", letter.subject)
     await stranger.get("/signup/verify")
     code = await mailed_code(portal, email)
     assert (await stranger.post("/signup/verify", {"code": code})).status == 303
@@ -213,15 +213,13 @@ async def test_mails_are_in_the_language_of_who_gets_them(
         form = {"email": grace, "robot": await solved(other)}
         assert (await other.post("/reset", form)).status == 200
     letter = await newest_mail(portal, grace, "sign_up_known")
-    assert letter.subject == "Sie haben schon ein Konto bei SmartConnect"
+    assert letter.subject == "Schon vorhanden: Ihr Konto bei SmartConnect"
     letter = await newest_mail(portal, grace, "password_reset")
-    assert letter.subject == "Wählen Sie ein neues Passwort für SmartConnect"
+    assert letter.subject == "Neues Passwort für SmartConnect"
     # Ada speaks English, and so does the address that nobody knows.
     for address in (grace, "nobody@example.org"):
         await companies.invite(portal.kit, ada.actor, address, Role.VIEWER, now_ms())
-    assert (
-        await newest_mail(portal, grace, "invitation")
-    ).subject == "Ada North lädt Sie zu SmartConnect ein"
+    assert (await newest_mail(portal, grace, "invitation")).subject == "Ada North bittet zu SmartConnect"
     letter = await newest_mail(portal, "nobody@example.org", "invitation")
     assert letter.subject == "Ada North invites you to SmartConnect"
     await ada.browser.get("/account/password")
@@ -243,4 +241,4 @@ async def test_who_is_removed_reads_it_in_their_own_language(portal: Portal, ada
     answer = await ada.browser.post("/company/remove", {"member": str(bob.account_id)})
     assert answer.status == 303
     letter = await newest_mail(portal, "bob@example.org", "member_removed")
-    assert letter.subject == "Ihr Konto bei SmartConnect: Sie gehören nicht mehr zu Example Clinic"
+    assert letter.subject == "Ihr Konto bei SmartConnect: Keine Mitgliedschaft mehr bei Example Clinic"
