@@ -25,6 +25,7 @@ from protocol.points import VALUES, Wire
 
 ROUNDS: Final = 20
 DEVICE: Final = 1
+COMPANY: Final = 1
 POINTS: Final = ("input_voltage", "output_voltage", "output_real_power_pct", "state_of_charge")
 RANGES: Final = {
     "1 h": HOUR_S,
@@ -111,7 +112,7 @@ async def measure(dsn: str, rows: int, now_ms: int) -> None:
         await asyncio.to_thread(fill_year, dsn, rows, now_ms)
         print(f"{'range':>6} {'source':>8} {'pieces':>7} {'p50 ms':>7} {'p95 ms':>7} {'table p95':>10}")
         for name, range_s in RANGES.items():
-            stored_ms = await charts.stored_from_ms(pool, DEVICE, 1)
+            stored_ms = await charts.stored_from_ms(pool, COMPANY, DEVICE, 1)
             window = chart.last(range_s, now_ms) if range_s else chart.everything(stored_ms, now_ms)
             plan = chart.plan(window, chart.PIECES, now_ms)
             table = chart.plan_pieces(window, chart.table_piece_ms(window), now_ms)
@@ -124,7 +125,7 @@ async def measure(dsn: str, rows: int, now_ms: int) -> None:
             )
         whole = chart.Plan(rows * 1000 // 360, None, now_ms - rows * 1000, now_ms)
         began = time.monotonic()
-        await charts.read_pieces(pool, DEVICE, 1, POINTS, whole)
+        await charts.read_pieces(pool, COMPANY, DEVICE, 1, POINTS, whole)
         print(f"all {rows} samples without rollups: {(time.monotonic() - began) * 1000:.0f} ms")
 
 
@@ -133,7 +134,7 @@ async def timed(pool: Pool, plan: chart.Plan) -> tuple[list[float], int]:
     took, pieces = [], 0
     for _ in range(ROUNDS):
         began = time.monotonic()
-        pieces = len(await charts.read_pieces(pool, DEVICE, 1, POINTS, plan))
+        pieces = len(await charts.read_pieces(pool, COMPANY, DEVICE, 1, POINTS, plan))
         took.append((time.monotonic() - began) * 1000)
     return took, pieces
 

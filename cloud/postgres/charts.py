@@ -1,20 +1,18 @@
-"""What charts and tables are drawn from: pieces of time of one device, cut by its ownership epoch.
+"""What charts and tables are drawn from: pieces of time of one ownership of a device by a company.
 
 Up to where a device is rolled up, long windows come from ``rollup``, and from there on from the samples; a
-piece that lies on that edge is put together of both.
+piece that lies on that edge is put together of both. All of that is in functions of the database: the portal
+may not read telemetry otherwise (migration 0038).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from psycopg import sql
-
-from cloud.core.chart import COARSE_S, Plan
+from cloud.core.chart import Plan
 from cloud.postgres.devices import EventRow
 from cloud.postgres.pool import Pool
-from cloud.postgres.rollups import FUTURE, IMPORTED, ON_BATTERY, POINTS, TABLES
-from cloud.postgres.transaction import Connection
+from cloud.postgres.rollups import POINTS
 
 Values = tuple[float | None, ...]
 
@@ -34,118 +32,49 @@ class Piece:
     highs: Values
 
 
-STORED_FROM: Final = """
-SELECT least(o.from_ms, (SELECT (extract(epoch FROM min(r.ts)) * 1000)::bigint FROM rollup r
-        WHERE r.device_id = o.device_id AND r.epoch = o.epoch AND r.width_s = %(coarse)s))
-  FROM ownership o WHERE o.device_id = %(device)s AND o.epoch = %(epoch)s"""
-DONE: Final = "SELECT done_ms FROM rollup_state WHERE device_id = %s"
+PIECES: Final = """
+SELECT ts_ms, samples, on_battery, imported, means, lows, highs
+  FROM company_pieces(
+       %(company)s, %(device)s, %(epoch)s, %(points)s, %(piece)s, %(width)s, %(from)s, %(to)s)"""
+STORED_FROM: Final = "SELECT company_stored_from(%s, %s, %s)"
 EVENTS: Final = """
 SELECT device_id, stream, seq, (extract(epoch FROM ts) * 1000)::bigint, time_uncertain, kind, detail
   FROM event WHERE device_id = %(device)s AND epoch = %(epoch)s
    AND ts >= to_timestamp(%(from)s / 1000.0) AND ts < to_timestamp(%(to)s / 1000.0)
  ORDER BY ts DESC, stream DESC, seq DESC LIMIT %(limit)s"""
 
-_SAMPLES: Final = sql.SQL(
-    "SELECT date_bin({interval}, ts, 'epoch') AS piece, count(*), bool_or(ups_status & {battery} <> 0),"
-    " bool_or(flags & {imported} <> 0) AS imported, {values} FROM ({tables}) AS samples GROUP BY piece"
-)
-_TABLE: Final = sql.SQL(
-    "SELECT ts, ups_status, flags, {columns} FROM {table} WHERE device_id = %(device)s AND epoch = %(epoch)s"
-    " AND ts >= to_timestamp(%(split)s / 1000.0) AND ts < to_timestamp(%(to)s / 1000.0)"
-    " AND flags & {future} = 0"
-)
-_ROLLED: Final = sql.SQL(
-    "SELECT date_bin({interval}, ts, 'epoch') AS piece, sum(samples), sum(on_battery) > 0,"
-    " bool_or(imported) AS imported, {values} FROM rollup"
-    " WHERE device_id = %(device)s AND epoch = %(epoch)s AND width_s = {width} AND samples > 0"
-    " AND ts >= to_timestamp(%(from)s / 1000.0) AND ts < to_timestamp(%(split)s / 1000.0) GROUP BY piece"
-)
-
 
 async def read_pieces(
-    pool: Pool, device_id: int, epoch: int, points: Sequence[str], plan: Plan
+    pool: Pool, company_id: int, device_id: int, epoch: int, points: Sequence[str], plan: Plan
 ) -> list[Piece]:
-    """The pieces of a plan, oldest first; no empty ones."""
+    """The pieces of a plan, oldest first, of one ownership by this company; no empty ones."""
     unknown = [name for name in points if name not in POINTS]
     if unknown:
         raise ValueError(f"no such points: {unknown}")
+    values = {
+        "company": company_id,
+        "device": device_id,
+        "epoch": epoch,
+        "points": list(points),
+        "piece": plan.piece_ms,
+        "width": plan.width_s,
+        "from": plan.from_ms,
+        "to": plan.to_ms,
+    }
     async with pool.connection() as connection:
-        split_ms = plan.from_ms
-        if plan.width_s is not None:
-            split_ms = await _split(connection, device_id, plan)
-        parts = [_of_samples(points, plan)]
-        if split_ms > plan.from_ms:
-            parts.append(_of_rollups(points, plan))
-        statement = sql.SQL(
-            "SELECT (extract(epoch FROM piece) * 1000)::bigint, found.* FROM ({}) AS found ORDER BY piece"
-        ).format(sql.SQL(" UNION ALL ").join(parts))
-        values = {
-            "device": device_id,
-            "epoch": epoch,
-            "from": plan.from_ms,
-            "split": split_ms,
-            "to": plan.to_ms,
-        }
-        found = await connection.execute(statement, values)
-        return _joined([_piece(row, len(points)) for row in await found.fetchall()])
+        found = await connection.execute(PIECES, values)
+        return _joined([_piece(*row) for row in await found.fetchall()])
 
 
-async def _split(connection: Connection, device_id: int, plan: Plan) -> int:
-    """From where on samples are read: where what is rolled up for good ends."""
-    row = await (await connection.execute(DONE, [device_id])).fetchone()
-    width_ms = (plan.width_s or COARSE_S) * 1000
-    done_ms = 0 if row is None else int(row[0]) // width_ms * width_ms
-    return max(plan.from_ms, min(done_ms, plan.to_ms // width_ms * width_ms))
-
-
-def _interval(plan: Plan) -> sql.Literal:
-    return sql.Literal(f"{plan.piece_ms} milliseconds")
-
-
-def _of_samples(points: Sequence[str], plan: Plan) -> sql.Composed:
-    values = sql.SQL(", ").join(
-        sql.SQL("avg(nullif({0}, 'NaN')), min(nullif({0}, 'NaN')), max(nullif({0}, 'NaN'))").format(
-            sql.Identifier(name)
-        )
-        for name in points
-    )
-    tables = sql.SQL(" UNION ALL ").join(
-        _TABLE.format(
-            columns=sql.SQL(", ").join(map(sql.Identifier, points)),
-            table=sql.Identifier(table),
-            future=sql.Literal(FUTURE),
-        )
-        for table in TABLES
-    )
-    return _SAMPLES.format(
-        interval=_interval(plan),
-        battery=sql.Literal(ON_BATTERY),
-        imported=sql.Literal(IMPORTED),
-        values=values,
-        tables=tables,
-    )
-
-
-def _of_rollups(points: Sequence[str], plan: Plan) -> sql.Composed:
-    values = sql.SQL(", ").join(
-        sql.SQL(
-            "sum({mean} * samples) / nullif(sum(samples) FILTER (WHERE {mean} IS NOT NULL), 0),"
-            " min({low}), max({high})"
-        ).format(
-            low=sql.Identifier(f"{name}_low"),
-            mean=sql.Identifier(f"{name}_mean"),
-            high=sql.Identifier(f"{name}_high"),
-        )
-        for name in points
-    )
-    return _ROLLED.format(interval=_interval(plan), width=sql.Literal(plan.width_s), values=values)
-
-
-def _piece(row: Sequence[Any], points: int) -> Piece:
-    ts_ms, _piece, samples, on_battery, imported, *values = row
-    numbers = [None if value is None else float(value) for value in values]
-    means, lows, highs = (tuple(numbers[part : 3 * points : 3]) for part in range(3))
-    return Piece(ts_ms, int(samples), on_battery, imported, means, lows, highs)
+def _piece(
+    ts_ms: int,
+    samples: int,
+    on_battery: bool,
+    imported: bool,
+    *values: Sequence[float | None],
+) -> Piece:
+    means, lows, highs = (tuple(part) for part in values)
+    return Piece(ts_ms, samples, on_battery, imported, means, lows, highs)
 
 
 def _joined(pieces: Iterable[Piece]) -> list[Piece]:
@@ -181,12 +110,11 @@ def _both(one: Piece, other: Piece) -> Piece:
     )
 
 
-async def stored_from_ms(pool: Pool, device_id: int, epoch: int) -> int:
+async def stored_from_ms(pool: Pool, company_id: int, device_id: int, epoch: int) -> int:
     """Since when something of this ownership may be stored, unix ms: an imported past lies before it."""
-    values = {"device": device_id, "epoch": epoch, "coarse": COARSE_S}
     async with pool.connection() as connection:
-        row = await (await connection.execute(STORED_FROM, values)).fetchone()
-    return 0 if row is None else int(row[0])
+        row = await (await connection.execute(STORED_FROM, [company_id, device_id, epoch])).fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])
 
 
 async def list_events(

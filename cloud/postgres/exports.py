@@ -29,19 +29,22 @@ POINTS: Final = tuple(point.name for point in VALUES if point.name in {*BITS, *F
 SAMPLE_COLUMNS: Final = ("ts_ms", "flags", *(name for name in POINTS if name != "flags"))
 EVENT_COLUMNS: Final = ("ts_ms", "kind", "time_uncertain", "received_ms", "detail")
 
-_ROWS: Final = sql.SQL(
-    "(SELECT {columns} FROM {table} t WHERE t.device_id = o.device_id AND t.epoch = o.epoch"
+_SAMPLES: Final = sql.SQL(
+    "SELECT (extract(epoch FROM found.ts) * 1000000)::bigint, found.stream, found.seq, {columns}"
+    " FROM company_samples(%(company)s, %(device)s, %(epoch)s, %(from)s, %(to)s, %(at)s, %(stream)s, %(seq)s,"
+    " %(limit)s) AS found"
+).format(columns=sql.SQL(", ").join(sql.Identifier("found", name) for name in SAMPLE_COLUMNS[1:]))
+_EVENTS: Final = sql.SQL(
+    "SELECT (extract(epoch FROM found.ts) * 1000000)::bigint, found.stream, found.seq, {columns}"
+    " FROM ownership o, LATERAL ("
+    "SELECT * FROM event t WHERE t.device_id = o.device_id AND t.epoch = o.epoch"
     " AND t.ts >= greatest(to_timestamp(%(from)s / 1000.0), to_timestamp(%(at)s / 1000000.0))"
     " AND t.ts < least(to_timestamp(%(to)s / 1000.0), to_timestamp(o.until_ms / 1000.0))"
     " AND (t.ts, t.stream, t.seq) > (to_timestamp(%(at)s / 1000000.0), %(stream)s, %(seq)s)"
-    " ORDER BY t.ts, t.stream, t.seq LIMIT %(limit)s)"
-)
-_OWN: Final = sql.SQL(
-    "SELECT (extract(epoch FROM found.ts) * 1000000)::bigint, found.*"
-    " FROM ownership o, LATERAL ({rows}) AS found"
+    " ORDER BY t.ts, t.stream, t.seq LIMIT %(limit)s) AS found"
     " WHERE o.device_id = %(device)s AND o.epoch = %(epoch)s AND o.company_id = %(company)s"
     " ORDER BY found.ts, found.stream, found.seq LIMIT %(limit)s"
-)
+).format(columns=sql.SQL(", ").join(sql.Identifier("found", name) for name in EVENT_COLUMNS[1:]))
 """``least`` ignores NULL: a live ownership has no end."""
 
 
@@ -79,21 +82,17 @@ class Part:
 
 async def samples(pool: Pool, part: Part, *, after: Mark, limit: int) -> list[tuple[Mark, tuple[Any, ...]]]:
     """The next samples in order of time: (mark, values in the order of SAMPLE_COLUMNS)."""
-    return await _page(pool, ("telemetry", "telemetry_late"), SAMPLE_COLUMNS[1:], part, after, limit)
+    return await _page(pool, _SAMPLES, part, after, limit)
 
 
 async def events(pool: Pool, part: Part, *, after: Mark, limit: int) -> list[tuple[Mark, tuple[Any, ...]]]:
     """The next events in order of time: (mark, values in the order of EVENT_COLUMNS)."""
-    return await _page(pool, ("event",), EVENT_COLUMNS[1:], part, after, limit)
+    return await _page(pool, _EVENTS, part, after, limit)
 
 
 async def _page(
-    pool: Pool, tables: Sequence[str], columns: Sequence[str], part: Part, after: Mark, limit: int
+    pool: Pool, statement: sql.Composed, part: Part, after: Mark, limit: int
 ) -> list[tuple[Mark, tuple[Any, ...]]]:
-    names = sql.SQL(", ").join(sql.Identifier("t", name) for name in ("ts", "stream", "seq", *columns))
-    rows = sql.SQL(" UNION ALL ").join(
-        _ROWS.format(columns=names, table=sql.Identifier(table)) for table in tables
-    )
     arguments = {
         "company": part.company_id,
         "device": part.device_id,
@@ -109,8 +108,8 @@ async def _page(
         # The key has the order that is asked for. A planner that thinks few rows are left would read them all
         # for every page and sort them.
         await connection.execute("SET LOCAL enable_sort = off")
-        found = await connection.execute(_OWN.format(rows=rows), arguments)
-        return [((row[0], row[2], row[3]), (row[0] // 1000, *row[4:])) for row in await found.fetchall()]
+        found = await connection.execute(statement, arguments)
+        return [(tuple(row[:3]), (row[0] // 1000, *row[3:])) for row in await found.fetchall()]
 
 
 # --- a person's own data ------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from typing import Final
 
 from cloud.core.outage import KINDS, PowerEvent
 from cloud.postgres.pool import Pool
-from protocol.points import SampleFlag
 
 POWER_EVENTS: Final = """
 SELECT (extract(epoch FROM ts) * 1000)::bigint, stream, seq, kind,
@@ -17,16 +16,9 @@ SELECT (extract(epoch FROM ts) * 1000)::bigint, stream, seq, kind,
  WHERE device_id = %(device)s AND epoch = %(epoch)s AND kind = ANY (%(kinds)s) AND stream > 0
    AND ts < to_timestamp(%(before)s / 1000.0)
  ORDER BY ts DESC, stream DESC, seq DESC LIMIT %(limit)s"""
-LOWEST: Final = """
-SELECT least(
-    (SELECT min(nullif(t.state_of_charge, 'NaN')) FROM telemetry t WHERE t.device_id = %(device)s
-        AND t.epoch = %(epoch)s AND t.flags & %(future)s = 0
-        AND t.ts >= to_timestamp(u.from_ms / 1000.0) AND t.ts <= to_timestamp(u.to_ms / 1000.0)),
-    (SELECT min(nullif(t.state_of_charge, 'NaN')) FROM telemetry_late t WHERE t.device_id = %(device)s
-        AND t.epoch = %(epoch)s AND t.flags & %(future)s = 0
-        AND t.ts >= to_timestamp(u.from_ms / 1000.0) AND t.ts <= to_timestamp(u.to_ms / 1000.0)))
-  FROM unnest(%(from)s::bigint[], %(to)s::bigint[]) WITH ORDINALITY AS u(from_ms, to_ms, place)
- ORDER BY u.place"""
+LOWEST: Final = (
+    "SELECT lowest FROM company_lowest_charges(%(company)s, %(device)s, %(epoch)s, %(from)s, %(to)s)"
+)
 
 
 async def power_events(
@@ -46,15 +38,15 @@ async def power_events(
 
 
 async def lowest_charges(
-    pool: Pool, device_id: int, epoch: int, spans: Sequence[tuple[int, int]]
+    pool: Pool, company_id: int, device_id: int, epoch: int, spans: Sequence[tuple[int, int]]
 ) -> list[float | None]:
-    """For each span (from, to, unix ms) the lowest charge that a reading shows; None without readings."""
+    """For each span (from, to, unix ms) the lowest charge in this company's ownership; None without readings."""
     if not spans:
         return []
     values = {
+        "company": company_id,
         "device": device_id,
         "epoch": epoch,
-        "future": int(SampleFlag.FROM_FUTURE),
         "from": [span[0] for span in spans],
         "to": [span[1] for span in spans],
     }

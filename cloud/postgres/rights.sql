@@ -40,7 +40,8 @@ GRANT EXECUTE ON FUNCTION
 TO smartconnect_gateway;
 
 -- -------------------------------------------------------------------------------------------------- the portal
--- Accounts, companies and what people do. It makes no telemetry, no event and no owner, and no operator.
+-- Accounts, companies and what people do. It makes no telemetry, no event and no owner, and no operator; telemetry it
+-- reads by functions alone, which take the company and one of its ownerships.
 
 GRANT SELECT, INSERT, UPDATE, DELETE
    ON account, account_audit, api_token, attempt, bulk_job, bulk_row, calibration_schedule, claim_place, company,
@@ -65,14 +66,17 @@ GRANT SELECT, UPDATE (name, description, time_zone, notifications, device_sensit
 GRANT SELECT, INSERT, UPDATE (state, reason, decided_ms, picked_kid) ON claim TO smartconnect_portal;
 GRANT SELECT, INSERT, UPDATE (status, closed_ms, reminded) ON matter TO smartconnect_portal;
 GRANT SELECT, INSERT, UPDATE (state, ended_ms, due_ms, code) ON command TO smartconnect_portal;
-GRANT SELECT ON telemetry, telemetry_late, rollup, rollup_state TO smartconnect_portal;
 
 GRANT EXECUTE ON FUNCTION
     bind_device(bigint, uuid, text, bigint),
     end_ownership(bigint, bigint, text, bigint, bigint),
     move_ownership(bigint, bigint, bigint, bigint, text, bigint),
     rekey_device(bigint, bigint, text, bigint, bigint),
-    newest_sample_ms(bigint, bigint, bigint)
+    newest_sample_ms(bigint, bigint, bigint),
+    company_samples(bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, integer),
+    company_pieces(bigint, bigint, bigint, text[], bigint, integer, bigint, bigint),
+    company_stored_from(bigint, bigint, bigint),
+    company_lowest_charges(bigint, bigint, bigint, bigint[], bigint[])
 TO smartconnect_portal;
 
 -- ---------------------------------------------------------------------------------------------------- the jobs

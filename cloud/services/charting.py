@@ -75,7 +75,7 @@ async def window_of(
     chosen = from_ms > 0 or to_ms < chart.MAX_MS
     if not chosen and range_s != chart.ALL:
         return chart.last(range_s, now_ms)
-    stored_from_ms = await charts.stored_from_ms(pool, view.device_id, view.epoch)
+    stored_from_ms = await charts.stored_from_ms(pool, view.company_id, view.device_id, view.epoch)
     if not chosen:
         return chart.everything(stored_from_ms, now_ms)
     return chart.between(from_ms or stored_from_ms, to_ms, now_ms)
@@ -92,7 +92,7 @@ async def read_history(
 ) -> History:
     """The chart of a window, with what happened in it."""
     plan = chart.plan(window, pieces, now_ms)
-    found = await charts.read_pieces(pool, view.device_id, view.epoch, points, plan)
+    found = await charts.read_pieces(pool, view.company_id, view.device_id, view.epoch, points, plan)
     history = history_of(found, points, plan, gap_ms_of(view, plan.piece_ms))
     marks = await charts.list_events(
         pool, view.device_id, view.epoch, from_ms=window.from_ms, to_ms=window.to_ms, limit=MAX_MARKS
@@ -200,7 +200,7 @@ async def read_table(
 ) -> list[TableRow]:
     """The same window as a table, newest first, gaps as lines of their own."""
     plan = chart.plan_pieces(window, chart.table_piece_ms(window), now_ms)
-    found = await charts.read_pieces(pool, view.device_id, view.epoch, points, plan)
+    found = await charts.read_pieces(pool, view.company_id, view.device_id, view.epoch, points, plan)
     return table_of(found, to_ms=window.to_ms, piece_ms=plan.piece_ms)
 
 

@@ -65,7 +65,7 @@ async def find_outage(pool: Pool, view: DeviceView, at_ms: int, now_ms: int) -> 
 
 async def _with_charges(pool: Pool, view: DeviceView, shown: Sequence[Outage], now_ms: int) -> list[Outage]:
     spans = [span_of(outage, now_ms) for outage in shown]
-    charges = await outages.lowest_charges(pool, view.device_id, view.epoch, spans)
+    charges = await outages.lowest_charges(pool, view.company_id, view.device_id, view.epoch, spans)
     return [lower(outage, charge) for outage, charge in zip(shown, charges, strict=True)]
 
 
@@ -87,7 +87,7 @@ async def read_curve(pool: Pool, view: DeviceView, outage: Outage, now_ms: int) 
     start_ms, end_ms = span_of(outage, now_ms)
     from_ms, to_ms = start_ms - MARGIN_MS, min(now_ms, end_ms + MARGIN_MS)
     chosen = plan(Window(from_ms, to_ms), CURVE_PIECES, now_ms)
-    pieces = await charts.read_pieces(pool, view.device_id, view.epoch, CURVE_POINTS, chosen)
+    pieces = await charts.read_pieces(pool, view.company_id, view.device_id, view.epoch, CURVE_POINTS, chosen)
     curve = history_of(pieces, CURVE_POINTS, chosen, gap_ms_of(view, chosen.piece_ms))
     return replace(curve, from_s=from_ms / 1000, to_s=to_ms / 1000)
 
@@ -98,5 +98,5 @@ async def read_curve_table(pool: Pool, view: DeviceView, outage: Outage, now_ms:
     piece_ms = max(10_000, (end_ms - start_ms) // TABLE_PIECES // 10_000 * 10_000)
     window = Window(start_ms, min(now_ms, end_ms + piece_ms))
     chosen = plan_pieces(window, piece_ms, now_ms)
-    pieces = await charts.read_pieces(pool, view.device_id, view.epoch, CURVE_POINTS, chosen)
+    pieces = await charts.read_pieces(pool, view.company_id, view.device_id, view.epoch, CURVE_POINTS, chosen)
     return table_of(pieces, to_ms=window.to_ms, piece_ms=chosen.piece_ms)[::-1]

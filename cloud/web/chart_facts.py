@@ -87,7 +87,9 @@ async def facts(request: web.Request, view: DeviceView) -> dict[str, object]:
     wanted = picked(request)
     tables = await tables_of(request, view, shown, wanted)
     at_ms = now_ms()
-    stored_from_ms = await stored.stored_from_ms(request.app[POOL], view.device_id, view.epoch)
+    stored_from_ms = await stored.stored_from_ms(
+        request.app[POOL], view.company_id, view.device_id, view.epoch
+    )
     picks = [("show", one.key) for one in wanted] if "show" in request.query else []
     return {
         "window": shown,

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from cloud.core.chart import COARSE_S, FINE_KEPT_MS, FINE_S, Plan, Window, plan_pieces
 from cloud.jobs.rollups import bring_up, look
-from cloud.postgres import charts, rollups
+from cloud.postgres import charts, exports, outages, rollups
 from cloud.postgres.charts import Piece, read_pieces
 from cloud.postgres.pool import Pool, make_pool
 from protocol.points import VALUES, SampleFlag, Wire
@@ -63,20 +63,44 @@ class Feed:
             )
 
 
+async def hand_over(pool: Pool, device_id: int, epoch: int) -> None:
+    """Another company owns it from now on."""
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute(
+            "UPDATE ownership SET until_ms = %s WHERE device_id = %s AND until_ms IS NULL",
+            [NOW + MINUTE_MS, device_id],
+        )
+        await connection.execute(
+            "WITH c AS (INSERT INTO company (name, created_ms) VALUES ('other', 1) RETURNING company_id)"
+            " INSERT INTO ownership (device_id, epoch, company_id, account_id, kid, from_ms)"
+            " SELECT %s, %s, c.company_id, o.account_id, o.kid, 1"
+            "   FROM c, ownership o WHERE o.device_id = %s",
+            [device_id, epoch, device_id],
+        )
+
+
 def minutes(ago: int, until: int = 0) -> list[int]:
     """Times a minute apart, from so many minutes ago."""
     return [NOW - one * MINUTE_MS for one in range(ago, until, -1)]
 
 
 async def rolled(pool: Pool, plan: Plan, epoch: int = 1, device_id: int = ONE) -> list[Piece]:
-    return await read_pieces(pool, device_id, epoch, POINTS, plan)
+    return await read_pieces(pool, await company_of(pool, device_id, epoch), device_id, epoch, POINTS, plan)
 
 
 async def unrolled(pool: Pool, plan: Plan, epoch: int = 1, device_id: int = ONE) -> list[Piece]:
     """The same pieces, read from samples alone."""
-    return await read_pieces(
-        pool, device_id, epoch, POINTS, Plan(plan.piece_ms, None, plan.from_ms, plan.to_ms)
-    )
+    of_samples = Plan(plan.piece_ms, None, plan.from_ms, plan.to_ms)
+    return await rolled(pool, of_samples, epoch, device_id)
+
+
+async def company_of(pool: Pool, device_id: int, epoch: int) -> int:
+    """Whose this ownership is."""
+    async with pool.connection() as connection:
+        found = await connection.execute(
+            "SELECT company_id FROM ownership WHERE device_id = %s AND epoch = %s", [device_id, epoch]
+        )
+        return int((await found.fetchall())[0][0])
 
 
 def day(piece_ms: int = 0) -> Plan:
@@ -147,6 +171,7 @@ async def test_rollups_are_read_where_there_are_some(pool: Pool) -> None:
 
 
 async def test_each_epoch_has_pieces_of_its_own(pool: Pool) -> None:
+    await hand_over(pool, ONE, 9)
     first, second = Feed(pool, epoch=1), Feed(pool, epoch=9, stream=3)
     cut = NOW - 93 * MINUTE_MS
     await first.store([one for one in minutes(180) if one < cut], input_voltage=201.0)
@@ -158,6 +183,32 @@ async def test_each_epoch_has_pieces_of_its_own(pool: Pool) -> None:
     shared = cut // HOUR_MS * HOUR_MS
     for epoch in (1, 9):
         assert shared in {one.ts_ms for one in await rolled(pool, month(), epoch)}
+
+
+async def test_a_company_reads_the_time_of_its_own_ownership_alone(pool: Pool) -> None:
+    await hand_over(pool, ONE, 9)
+    for epoch, stream in ((1, 2), (9, 3)):
+        await Feed(pool, epoch=epoch, stream=stream).store(minutes(180), state_of_charge=50.0)
+    await bring_up(pool, ONE, NOW)
+    spans = [(NOW - HOUR_MS, NOW)]
+    companies = [await company_of(pool, ONE, epoch) for epoch in (1, 9)]
+    for company_id, own in zip(companies, (1, 9), strict=True):
+        for epoch in (1, 9):
+            found = [
+                bool(await read_pieces(pool, company_id, ONE, epoch, POINTS, month())),
+                bool(await read_pieces(pool, company_id, ONE, epoch, POINTS, day())),
+                bool(await charts.stored_from_ms(pool, company_id, ONE, epoch)),
+                await outages.lowest_charges(pool, company_id, ONE, epoch, spans) == [50.0],
+                bool(
+                    await exports.samples(
+                        pool,
+                        exports.Part(company_id, ONE, epoch, 0, NOW + HOUR_MS),
+                        after=(0, 0, 0),
+                        limit=9,
+                    )
+                ),
+            ]
+            assert found == [epoch == own] * len(found), (own, epoch)
 
 
 async def test_a_spool_that_comes_late_is_rolled_up_where_it_belongs(pool: Pool) -> None:
@@ -196,7 +247,9 @@ async def test_rows_of_days_without_a_partition_count(pool: Pool) -> None:
     same(found, await unrolled(pool, month()))
     assert sum(one.samples for one in found) == 180
     assert (await state(pool))[1] > 10
-    assert await charts.stored_from_ms(pool, ONE, 1) == 1, "it was owned before"
+    assert await charts.stored_from_ms(pool, await company_of(pool, ONE, 1), ONE, 1) == 1, (
+        "it was owned before"
+    )
 
 
 async def test_the_future_is_in_no_piece(pool: Pool) -> None:
@@ -276,7 +329,7 @@ async def test_many_days_are_rolled_up_a_day_at_a_time(pool: Pool) -> None:
 
 async def test_a_point_that_is_none_is_refused(pool: Pool) -> None:
     with pytest.raises(ValueError, match="no such points"):
-        await read_pieces(pool, ONE, 1, ["input_voltage; DROP TABLE telemetry"], day())
+        await read_pieces(pool, 1, ONE, 1, ["input_voltage; DROP TABLE telemetry"], day())
 
 
 async def test_an_imported_past_is_rolled_up_from_its_beginning(pool: Pool) -> None:
