@@ -30,8 +30,10 @@ from cloud.core.command import (
     step,
     takes_result,
 )
+from cloud.core.language import speaking
 from protocol.commands import OUTLET_KINDS, SWITCHED_GROUPS, CommandKind
 from protocol.messages import CommandState
+from tests.support.tongue import knowing_german
 
 WELL = Circumstances(
     role_allows=True,
@@ -140,6 +142,22 @@ def test_any_mixture_is_told_in_order_and_force_helps_with_two_only(
     must = {one for one, is_wrong in wrong.items() if is_wrong} - hidden - (forced if force else set())
     assert must <= set(found)
     assert bool(found) == bool({one for one in wrong if wrong[one]} - (forced if force else set()))
+
+
+def test_a_group_without_a_name_is_called_as_its_reader_speaks_and_answers_to_english_too() -> None:
+    with knowing_german({"Outlet group 1": "Steckdosengruppe 1"}), speaking("de"):
+        bits = {f"{group}_outlet_status": int(group is Group.SOG0) for group in Group}
+        names = groups_of(bits, {})
+        assert names == {Group.SOG0: "Steckdosengruppe 1"}
+        now = dataclasses.replace(WELL, groups=names)
+        named = dataclasses.replace(WELL, groups={Group.SOG0: "Printers"})
+        for typed, steps in (
+            ("steckdosengruppe 1", ()),
+            ("Outlet group 1", ()),
+            ("Printers", (Step.GROUP_NAME,)),
+        ):
+            assert missing_steps(dataclasses.replace(REBOOT, typed=typed), now) == steps
+        assert missing_steps(dataclasses.replace(REBOOT, typed="Outlet group 1"), named) == (Step.GROUP_NAME,)
 
 
 @pytest.mark.parametrize(

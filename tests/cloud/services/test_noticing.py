@@ -2,13 +2,10 @@
 
 import asyncio
 from collections.abc import Iterator
-from gettext import NullTranslations
 from typing import Final
 
 import pytest
 
-from cloud import catalogs
-from cloud.core import language
 from cloud.core.language import speaking
 from cloud.postgres import notices, outbox, profiles
 from cloud.services import noticing
@@ -18,6 +15,7 @@ from cloud.services.notice_words import detail_text
 from cloud.services.unsubscribing import read_token, unsubscribe, unsubscribe_token
 from tests.support.claiming import make_actors
 from tests.support.notice import HOUR, MINUTE, Building
+from tests.support.tongue import knowing_german
 
 GERMAN: Final = {
     "on battery": "im Batteriebetrieb",
@@ -34,21 +32,10 @@ GERMAN: Final = {
 }
 
 
-class German(NullTranslations):
-    """A few texts of ours; the real catalogue may say them in other words."""
-
-    def gettext(self, message: str) -> str:
-        return GERMAN.get(message, message)
-
-    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
-        return self.gettext(msgid1 if n == 1 else msgid2)
-
-
 @pytest.fixture(autouse=True)
 def _german() -> Iterator[None]:
-    language.learn({"de": German()})
-    yield
-    catalogs.load()
+    with knowing_german(GERMAN):
+        yield
 
 
 @pytest.fixture
