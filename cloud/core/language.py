@@ -18,6 +18,7 @@ from typing import Final, Protocol
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "de": "Deutsch", "fr": "Français"}
 """What the portal speaks (BCP 47), each by the name that its own speakers give it."""
 ENGLISH: Final = "en"
+DECIMAL_COMMA: Final = frozenset({"de", "fr"})
 
 
 class Catalog(Protocol):
@@ -77,6 +78,11 @@ def ngettext(one: str, many: str, count: int, /, **values: object) -> str:
     catalog = _catalogs.get(_spoken.get())
     text = (one if count == 1 else many) if catalog is None else catalog.ngettext(one, many, count)
     return text.format(count=count, **values)
+
+
+def pointed(text: str) -> str:
+    """A number in digits with the decimal point or comma of the language that is spoken."""
+    return text.replace(".", ",") if _spoken.get() in DECIMAL_COMMA else text
 
 
 def accepted(header: str) -> str:

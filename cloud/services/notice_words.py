@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from cloud.core.detail_words import NAMES as DETAIL_NAMES
 from cloud.core.detail_words import VALUES as DETAIL_VALUES
 from cloud.core.detail_words import name_text
-from cloud.core.language import N_, gettext, ngettext
+from cloud.core.language import N_, gettext, ngettext, pointed
 from cloud.core.notice import Topic
 from cloud.core.notice_plan import Say
 from cloud.core.rule import Side
@@ -154,7 +154,7 @@ def _figures(detail: str) -> str:
     found = _FIGURES.fullmatch(detail)
     if found is None:
         return detail
-    rule, value, side, level = found.groups()
+    rule, value, side, level = found[1], pointed(found[2]), found[3], pointed(found[4])
     if side == Side.ABOVE:
         return gettext("{rule}: {value}, above {level}", rule=rule, value=value, level=level)
     return gettext("{rule}: {value}, below {level}", rule=rule, value=value, level=level)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cloud.core.language import N_, gettext
+from cloud.core.language import N_, gettext, pointed
 from cloud.core.rule import SUBJECTS, Condition, Side, Subject, shown_unit
 from cloud.web.wording import number, span
 
@@ -42,7 +42,7 @@ def figure(subject: Subject, measured: float) -> str:
 
 def typed(value: float) -> str:
     """A number as it stands in a form: ``12.5``, ``80``."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
+    return pointed(f"{value:.6f}".rstrip("0").rstrip("."))
 
 
 def sentence(says: Condition) -> str:

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeGuard
 from cloud.core.cloud_event import CloudEventKind
 from cloud.core.detail_words import name_text, setting_text, value_text
 from cloud.core.device_state import FACES, STALE, Condition, DeviceView, Face, Tone, condition_of
-from cloud.core.language import N_, gettext, ngettext
+from cloud.core.language import N_, gettext, ngettext, pointed
 from cloud.postgres.devices import EventRow
 from cloud.web.cause_words import cause_text
 from cloud.web.rule_words import deed_text
-from cloud.web.wording import number, pointed, span
+from cloud.web.wording import number, span
 from protocol.messages import EventKind
 
 

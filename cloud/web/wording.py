@@ -8,9 +8,8 @@ from typing import Final
 
 from markupsafe import Markup
 
-from cloud.core.language import gettext, ngettext, spoken
+from cloud.core.language import gettext, ngettext, pointed
 
-DECIMAL_COMMA: Final = frozenset({"de", "fr"})
 """Languages of ours that write 230,4 for what English writes as 230.4."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
@@ -65,11 +64,6 @@ def number(value: float | None, unit: str = "", digits: int = 0) -> str:
     rounded = f"{value:.{digits}f}"
     text = pointed(rounded.removeprefix("-") if float(rounded) == 0 else rounded.replace("-", "−"))
     return f"{text} {unit}" if unit else text
-
-
-def pointed(text: str) -> str:
-    """A number in digits with the decimal point or comma of the language that is spoken."""
-    return text.replace(".", ",") if spoken() in DECIMAL_COMMA else text
 
 
 # --- browsers -----------------------------------------------------------------------------------------------

@@ -211,7 +211,7 @@ async def test_what_is_sent_is_in_the_language_of_that_moment(building: Building
     renewed = await renew(kit, parcel)
     assert renewed is not None
     assert renewed.subject.endswith(": Grenzwert überschritten")
-    assert "(Last: 91.5, über 80)" in renewed.text
+    assert "(Last: 91,5, über 80)" in renewed.text
     # Who reads a channel is nobody's account.
     with speaking("de"):
         ((delivery_id,),) = await building.run("SELECT delivery_id FROM notice_delivery")
