@@ -135,10 +135,9 @@ def _shown(name: str, value: str) -> str:
 
 
 def _line(row: Any) -> dict[str, Any]:
-    what = gettext(CHANGE_WORDS.get(row.kind, row.kind))
-    if row.kind == "field":
-        what = gettext(FIELDS[row.field])
-    elif row.field in set(Slot):
+    known = FIELDS[row.field] if row.kind == "field" else CHANGE_WORDS.get(row.kind, row.kind)
+    what = gettext(known)
+    if row.field in set(Slot):
         what = f"{what}: {gettext(SLOT_WORDS[Slot(row.field)])}"
     words = _lead_words if row.kind == "lead" else partial(_shown, row.field)
     by = ", ".join(part for part in (row.person, row.company) if part)
