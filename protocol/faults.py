@@ -21,6 +21,8 @@ POINTS: dict[str, str] = {
     "agent.command.result": "after a command's result is durable, before it is published",
     "agent.command.publish": "before a command's result is published",
     "agent.command.puback": "after the cloud has taken a command's result, before it is forgotten",
+    "agent.system.before": "before the database of a building system's server is written",
+    "agent.system.after": "after the database of a building system's server is durable, before anybody hears",
     "gateway.fence": "after the fence update, before the COPY",
     "gateway.commit.before": "before a batch is committed",
     "gateway.commit.after": "after a batch is committed, before its PUBACKs",

@@ -16,6 +16,7 @@ from agent.keys import private_directory
 from agent.system.part import DATABASE, FOLDER
 from protocol.codec import decode, encode
 from protocol.errors import DecodeError
+from protocol.faults import reach
 from protocol.system import System, SystemId
 from protocol.system_keys import cloud_secret, link_secret, make_system_key
 from protocol.system_link import farewell_proofs
@@ -157,8 +158,10 @@ class Store:
 
         def write() -> None:
             nonlocal written
+            reach("agent.system.before")
             self._disk.replace(DATABASE, data)
             written = True
+            reach("agent.system.after")
 
         try:
             await self._background.run(write)
