@@ -40,7 +40,7 @@ async def power_events(
 async def lowest_charges(
     pool: Pool, company_id: int, device_id: int, epoch: int, spans: Sequence[tuple[int, int]]
 ) -> list[float | None]:
-    """For each span (from, to, unix ms) the lowest charge in this company's ownership; None without readings."""
+    """For each span (from, to, unix ms) the lowest charge in this ownership; None without readings."""
     if not spans:
         return []
     values = {
