@@ -13,12 +13,11 @@ GERMAN = {
     "Load": "Last",
     "load": "Last",
     "{what} above {level} for {time}.": "{what} {time} lang über {level}.",
-    "Ends at {level} or less.": "Endet bei {level} oder weniger.",
+    "Ends at {level} or less.": "Endet bei {level} und darunter.",
     "{measured} (above {level})": "{measured} (über {level})",
     "lasted {time}": "dauerte {time}",
-    "days": "Tage",
     "Mains sensitivity": "Netzempfindlichkeit",
-    "{label} is one of: {choices}.": "{label} ist eines von: {choices}.",
+    "{label} is one of: {choices}.": "{label} muss sein: {choices}.",
     "Reduced": "Verringert",
 }
 
@@ -79,7 +78,7 @@ def test_rules_and_what_they_did_in_another_language() -> None:
         "lasted_s": 40,
     }
     with knowing_german(GERMAN), speaking("de"):
-        assert sentence(condition) == "Last 1 min lang über 80 %. Endet bei 80 % oder weniger."
+        assert sentence(condition) == "Last 1 min lang über 80 %. Endet bei 80 % und darunter."
         assert deed_text(detail) == "Last 91 % (über 80 %) · dauerte 40 s"
     assert deed_text(detail) == "load 91 % (above 80 %) · lasted 40 s"
 
@@ -90,7 +89,7 @@ def test_a_fault_of_a_setting_in_another_language() -> None:
     assert str(raised.value) == "Mains sensitivity is one of: Normal, Reduced, Low."
     assert fault_text(raised.value) == str(raised.value)
     with knowing_german(GERMAN), speaking("de"):
-        assert fault_text(raised.value) == "Netzempfindlichkeit ist eines von: Normal, Verringert, Low."
+        assert fault_text(raised.value) == "Netzempfindlichkeit muss sein: Normal, Verringert, Low."
 
 
 @pytest.mark.parametrize("name", [*BY_SETTING, "n{o}ne"])
