@@ -126,7 +126,9 @@ def compile_texts() -> bool:
         words = {
             message.id[0] if message.pluralizable else message.id: message.string
             for message in catalog
-            if any(place.endswith(".ts") for place, _ in message.locations) and not message.fuzzy
+            if any(place.endswith(".ts") for place, _ in message.locations)
+            and not message.fuzzy
+            and all(message.string if message.pluralizable else (message.string,))  # else it stays English
         }
         (language / "browser.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
         with source.with_suffix(".mo").open("wb") as file:
