@@ -128,7 +128,7 @@ def compile_texts() -> bool:
             for message in catalog
             if any(place.endswith(".ts") for place, _ in message.locations)
             and not message.fuzzy
-            and all(message.string if message.pluralizable else (message.string,))  # else it stays English
+            and all(message.string if isinstance(message.string, list | tuple) else [message.string])
         }
         (language / "browser.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
         with source.with_suffix(".mo").open("wb") as file:
