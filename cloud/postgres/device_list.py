@@ -1,7 +1,7 @@
 """The list of a company's devices in SQL: filtered, counted, sorted, a page at a time.
 
 One statement looks at every device of the company once. It gives the counts by site and state, of all devices
-and of those that the query finds, and the next page in the order asked for, behind a place in it (keyset).
+and of those that the query finds, and a page in the order asked for, behind or before a place in it (keyset).
 What a page shows of its devices is then read by their numbers (:mod:`cloud.postgres.devices`).
 
 The states are those of :func:`cloud.core.device_state.condition_of`, in SQL; a test holds the two together.
@@ -90,13 +90,15 @@ SELECT 0 AS place, NULL::bigint AS device_id, site_id, rank, count(*) FILTER (WH
   FROM fleet GROUP BY site_id, rank
 UNION ALL
 SELECT row_number() OVER (ORDER BY k {way}, t {way}, device_id {way}), device_id, site_id, rank, 0, 0, k, t
-  FROM (SELECT * FROM fleet WHERE hit {behind}
-         ORDER BY k {way}, t {way}, device_id {way} LIMIT %(limit)s) AS page
+  FROM (SELECT * FROM fleet WHERE hit {beyond}
+         ORDER BY k {inner}, t {inner}, device_id {inner} LIMIT %(limit)s) AS page
 """
 )
-_BEHIND: Final = sql.SQL(
-    "AND (k, t, device_id) {} (%(after_k)s::float8, %(after_t)s::text, %(after_id)s::bigint)"
+_BEYOND: Final = sql.SQL(
+    "AND (k, t, device_id) {} (%(place_k)s::float8, %(place_t)s::text, %(place_id)s::bigint)"
 )
+_ASCENDING: Final = sql.SQL("ASC")
+_DESCENDING: Final = sql.SQL("DESC")
 _TEXTS: Final[Mapping[TextField, sql.SQL]] = {
     TextField.NAME: sql.SQL("title"),
     TextField.MODEL: sql.SQL("model || ' ' || sku"),
@@ -137,7 +139,8 @@ _ORDERS: Final[Mapping[Sort, tuple[sql.SQL, sql.SQL]]] = {
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked for. ``sites``: numbers of the sites that each term names, its own company's alone;
-    ``order_of_sites``: all of them as the tree has them; ``after``: None for the first page.
+    ``order_of_sites``: all of them as the tree has them; ``after`` and ``before``: the devices next to this
+    place, behind it or in front of it; without either the first ones.
     """
 
     company_id: int
@@ -148,6 +151,7 @@ class Wanted:
     after: Place | None
     limit: int
     now_ms: int
+    before: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ class Found:
 
 
 async def find(pool: Pool, wanted: Wanted) -> Found:
-    """The next page and all counts."""
+    """A page and all counts."""
     arguments: dict[str, Any] = {
         "company": wanted.company_id,
         "now": wanted.now_ms,
@@ -197,14 +201,11 @@ async def find(pool: Pool, wanted: Wanted) -> Found:
 def _statement(wanted: Wanted, arguments: dict[str, Any]) -> sql.Composed:
     number, text = _ORDERS[wanted.order.sort]
     backwards = wanted.order.backwards
-    behind: sql.Composable = sql.SQL("")
-    if wanted.after is not None:
-        behind = _BEHIND.format(sql.SQL("<" if backwards else ">"))
-        arguments |= {
-            "after_k": wanted.after.number,
-            "after_t": wanted.after.text,
-            "after_id": wanted.after.device_id,
-        }
+    beyond: sql.Composable = sql.SQL("")
+    place, up = (wanted.after, backwards) if wanted.before is None else (wanted.before, not backwards)
+    if place is not None:
+        beyond = _BEYOND.format(sql.SQL("<" if up else ">"))
+        arguments |= {"place_k": place.number, "place_t": place.text, "place_id": place.device_id}
     hits = [_condition(term, wanted.sites.get(term, ()), arguments) for term in wanted.query.terms]
     return _LIST.format(
         rank=_RANK,
@@ -213,8 +214,9 @@ def _statement(wanted: Wanted, arguments: dict[str, Any]) -> sql.Composed:
         number=number,
         unknown=sql.SQL("'-Infinity'" if backwards else "'Infinity'"),
         text=text,
-        way=sql.SQL("DESC" if backwards else "ASC"),
-        behind=behind,
+        way=_DESCENDING if backwards else _ASCENDING,
+        inner=_DESCENDING if up else _ASCENDING,
+        beyond=beyond,
     )
 
 

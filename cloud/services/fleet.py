@@ -5,7 +5,7 @@ Whoever may see devices may ask. What cannot be understood is RefusedError field
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cloud.core.authz import Action, Actor
@@ -31,12 +31,15 @@ MayGoOn = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody asks for, as it came: the query, the order, the place behind which the page begins."""
+    """What somebody asks for, as it came: the query, the order, and the place behind which the page begins or
+    before which it ends.
+    """
 
     query: str = ""
     sort: str = ""
     after: str = ""
     limit: int = PAGE
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +51,27 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """What a query finds, without the devices."""
+
+    query: Query
+    found: int
+    there: int
+    states: Mapping[Condition, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
-    """A page. ``next``: where the next one begins, empty at the end; ``found`` of ``there`` devices;
-    ``states``: those found, by state; ``sums``: all devices of the company by site.
+    """A page. ``next``: where the next one begins, empty at the end; ``previous``: where the one before ends,
+    empty at the beginning; ``found`` of ``there`` devices; ``states``: those found, by state; ``sums``: all
+    devices of the company by site.
     """
 
     query: Query
     order: Order
     devices: Sequence[Listed]
     next: str
+    previous: str
     found: int
     there: int
     states: Mapping[Condition, int]
@@ -69,23 +84,41 @@ async def look(pool: Pool, actor: Actor, asked: Asked, now_ms: int) -> Listing:
     actor.must(Action.SEE)
     wanted, tree = await _wanted(pool, actor, asked, now_ms)
     found = await device_list.find(pool, wanted)
-    rows = found.page[: asked.limit]
-    more = token_of(wanted.order, rows[-1].place) if len(found.page) > asked.limit else ""
-    states: dict[Condition, int] = {}
-    for (_, condition), count in found.found.items():
-        if count:
-            states[condition] = states.get(condition, 0) + count
+    if wanted.before is not None and len(found.page) <= asked.limit:  # so few are the first ones
+        wanted = replace(wanted, before=None)
+        found = await device_list.find(pool, wanted)
+    back = wanted.before is not None
+    rows = found.page[1:] if back else found.page[: asked.limit]
+    goes_on = back or len(found.page) > asked.limit
+    began = back or wanted.after is not None
     return Listing(
         query=wanted.query,
         order=wanted.order,
         devices=await _listed(pool, actor, rows, tree),
-        next=more,
+        next=token_of(wanted.order, rows[-1].place) if rows and goes_on else "",
+        previous=token_of(wanted.order, rows[0].place) if rows and began else "",
         found=sum(found.found.values()),
         there=sum(found.there.values()),
-        states=states,
+        states=_states(found),
         tree=tree,
         sums=tree.sums(found.there),
     )
+
+
+async def count(pool: Pool, actor: Actor, query: str, now_ms: int) -> Tally:
+    """How many devices a query finds. RefusedError."""
+    actor.must(Action.SEE)
+    wanted, _ = await _wanted(pool, actor, Asked(query, limit=0), now_ms)
+    found = await device_list.find(pool, wanted)
+    return Tally(wanted.query, sum(found.found.values()), sum(found.there.values()), _states(found))
+
+
+def _states(found: Found) -> dict[Condition, int]:
+    states: dict[Condition, int] = {}
+    for (_, condition), number in found.found.items():
+        if number:
+            states[condition] = states.get(condition, 0) + number
+    return states
 
 
 async def watch(pool: Pool, actor: Actor, device_ids: Sequence[int]) -> list[Listed]:
@@ -144,16 +177,7 @@ async def numbers(pool: Pool, actor: Actor, query: str, now_ms: int) -> list[int
 
 
 def _behind(wanted: Wanted, after: Place | None) -> Wanted:
-    return Wanted(
-        company_id=wanted.company_id,
-        query=wanted.query,
-        sites=wanted.sites,
-        order_of_sites=wanted.order_of_sites,
-        order=wanted.order,
-        after=after,
-        limit=EXPORT_ROWS,
-        now_ms=wanted.now_ms,
-    )
+    return replace(wanted, after=after, limit=EXPORT_ROWS)
 
 
 async def _listed(pool: Pool, actor: Actor, rows: Sequence[Row], tree: Tree) -> list[Listed]:
@@ -171,10 +195,12 @@ async def _wanted(pool: Pool, actor: Actor, asked: Asked, now_ms: int) -> tuple[
         order = Order.parse(asked.sort)
     except OrderError as error:
         raise RefusedError(RefusalCode.FIELD_INVALID, text=str(error), field="sort") from None
-    try:
-        after = place_of(order, asked.after) if asked.after else None
-    except OrderError as error:
-        raise RefusedError(RefusalCode.FIELD_INVALID, text=str(error), field="after") from None
+    places = {}
+    for field, token in (("after", asked.after), ("before", asked.before)):
+        try:
+            places[field] = place_of(order, token) if token else None
+        except OrderError as error:
+            raise RefusedError(RefusalCode.FIELD_INVALID, text=str(error), field=field) from None
     async with pool.connection() as connection:
         tree = await sites.tree(connection, actor.company_id)
     wanted = Wanted(
@@ -183,9 +209,10 @@ async def _wanted(pool: Pool, actor: Actor, asked: Asked, now_ms: int) -> tuple[
         sites={term: sorted(_sites(term, tree)) for term in query.terms if isinstance(term, At | Word)},
         order_of_sites=[node.site_id for node in tree.nodes],
         order=order,
-        after=after,
+        after=places["after"],
         limit=asked.limit + 1,
         now_ms=now_ms,
+        before=places["before"],
     )
     return wanted, tree
 

@@ -23,7 +23,7 @@ from cloud.core.language import gettext
 from cloud.core.refusal import RefusedError
 from cloud.core.site_tree import TOP, URGENCY, Tree
 from cloud.services import fleet, placing
-from cloud.services.fleet import Asked, Listed, Listing
+from cloud.services.fleet import Asked, Listed, Listing, Tally
 from cloud.web import claim_lists, device_file
 from cloud.web.alarm_views import number_of_device
 from cloud.web.notice_forms import number_of
@@ -48,7 +48,12 @@ GONE: Final = "00000000"
 def asked_of(request: web.Request) -> Asked:
     """What the address asks for."""
     query = request.query
-    return Asked(query.get("q", "")[: MAX_CHARS + 1], query.get("sort", ""), query.get("after", ""))
+    return Asked(
+        query.get("q", "")[: MAX_CHARS + 1],
+        query.get("sort", ""),
+        query.get("after", ""),
+        before=query.get("before", ""),
+    )
 
 
 def address(asked: Asked, **changes: str) -> str:
@@ -82,6 +87,7 @@ async def _list(request: web.Request, asked: Asked, listing: Listing | None, fau
         "mark_of": mark_of,
         "link": _linking(asked),
         "states": [] if listing is None else _states(asked, listing),
+        "counted": "" if listing is None else counted(listing),
         "place": None if listing is None else _place(asked, listing),
         "orders": {order.value: gettext(label) for order, label in LABELS.items()},
         "filters": FILTERS,
@@ -91,11 +97,13 @@ async def _list(request: web.Request, asked: Asked, listing: Listing | None, fau
         "choosing": may_move and request.query.get("choose") == "1",
         "moved": request.query.get("moved", "") if request.query.get("moved", "").isdecimal() else "",
         "whole": listing is not None and listing.there <= SHORT,
-        "here": address(asked, after=asked.after),
+        "rows_at": address(Asked(asked.query, asked.sort)).replace("/devices", "/devices/rows", 1),
+        "here": address(asked, after=asked.after, before=asked.before),
     }
     if "HX-Request" in request.headers:
         context["choosing"] = False
-    waiting = await claim_lists.newest_open(request) if not asked.after else []
+    first = not asked.after and (listing is None or not listing.previous)
+    waiting = await claim_lists.newest_open(request) if first else []
     context |= {"waiting": waiting[: claim_lists.SHOWN], "more_wait": len(waiting) > claim_lists.SHOWN}
     template = "_devices.html" if "HX-Request" in request.headers else "devices.html"
     return page(request, template, context, squeeze=True)
@@ -108,7 +116,7 @@ def _linking(asked: Asked) -> Callable[..., str]:
     return link
 
 
-def _states(asked: Asked, listing: Listing) -> list[dict[str, Any]]:
+def _states(asked: Asked, listing: Listing | Tally) -> list[dict[str, Any]]:
     """The states of what was found, the worst first, each with the address that shows it alone."""
     chosen = device_query.states_of(listing.query)
     return [
@@ -150,7 +158,10 @@ def _at(asked: Asked, query: Query, tree: Tree, site_id: int) -> str:
 
 
 async def show_rows(request: web.Request) -> web.Response:
-    """Rows of the list that look otherwise now, each for its place on the page; 204 where none does."""
+    """Rows of the list that look otherwise now, each for its place on the page; 204 where none does.
+
+    With ``counts``, what the page shows of them (:func:`counted`), also the counts of ``q``, if others.
+    """
     shown = _shown(request.query.get("ids", ""))
     found = await fleet.watch(request.app[POOL], actor_of(request), list(shown))
     at_ms = now_ms()
@@ -161,11 +172,34 @@ async def show_rows(request: web.Request) -> web.Response:
     ]
     known = {one.view.device_id for one in found}
     gone = [number for number in shown if number not in known and shown[number] != GONE]
-    if not rows and not gone:
+    counts = await _counts(request)
+    if not rows and not gone and not counts:
         return web.Response(status=HTTPStatus.NO_CONTENT)
-    return page(
-        request, "_device_rows.html", {"rows": rows, "gone": gone, "gone_mark": GONE, "mark_of": mark_of}
-    )
+    told = {"rows": rows, "gone": gone, "gone_mark": GONE, "mark_of": mark_of, "listing": None, **counts}
+    return page(request, "_device_rows.html", told)
+
+
+async def _counts(request: web.Request) -> dict[str, Any]:
+    """For ``_tally.html``; empty where nobody asks, or nothing is otherwise."""
+    if "counts" not in request.query:
+        return {}
+    asked = asked_of(request)
+    tally = await fleet.count(request.app[POOL], actor_of(request), asked.query, now_ms())
+    if counted(tally) == request.query["counts"]:
+        return {}
+    return {
+        "asked": asked,
+        "listing": tally,
+        "states": _states(asked, tally),
+        "counted": counted(tally),
+        "link": _linking(asked),
+    }
+
+
+def counted(tally: Listing | Tally) -> str:
+    """Eight characters that change with the counts above the list."""
+    told = (tally.found, tally.there, sorted(tally.states.items()))
+    return f"{zlib.crc32(repr(told).encode()):08x}"
 
 
 def _shown(text: str) -> dict[int, str]:

@@ -1,4 +1,5 @@
 // A long list is kept fresh where somebody looks: only the devices on the screen are asked for.
+const COUNT_MS = 15_000; // how often the counts above are looked at: that takes all devices
 const AT_MOST = 60; // as many as the server takes (cloud/web/device_list_views.py)
 
 interface Detail {
@@ -15,6 +16,7 @@ export function startScreen(): void {
   const list = document.querySelector<HTMLElement>("[data-screen]");
   if (!list) return;
   const seen = new Set<HTMLElement>();
+  let counted_ms = Date.now();
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const row = entry.target as HTMLElement;
@@ -25,7 +27,11 @@ export function startScreen(): void {
   for (const row of list.querySelectorAll("[data-device]")) observer.observe(row);
   list.addEventListener("htmx:config:request", (event) => {
     const body = (event as CustomEvent<Detail>).detail.ctx.request.body;
-    if (document.hidden || seen.size === 0) event.preventDefault();
-    else body.set("ids", [...seen].slice(0, AT_MOST).map(told).join("."));
+    if (document.hidden || seen.size === 0) return event.preventDefault();
+    body.set("ids", [...seen].slice(0, AT_MOST).map(told).join("."));
+    const tally = document.getElementById("tally");
+    if (!tally || Date.now() - counted_ms < COUNT_MS) return;
+    counted_ms = Date.now();
+    body.set("counts", tally.dataset["counted"] ?? "");
   });
 }

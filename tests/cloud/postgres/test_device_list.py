@@ -165,6 +165,14 @@ async def test_pages_hold_every_device_once_in_every_order(database: str, pool: 
                 seen += [row.device_id for row in page]
                 after = page[-1].place
             assert seen == [row.device_id for row in whole], order
+            back = list(seen[-7:])
+            before: Place | None = whole[-7].place
+            while page := (
+                await device_list.find(pool, wanted(actor, order=order, before=before, limit=50))
+            ).page:
+                back = [*(row.device_id for row in page), *back]
+                before = page[0].place
+            assert back == seen, order
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,38 @@ async def test_many_devices_come_in_pages_the_worst_first(portal: Portal, ada: S
         assert "First page" in text
     assert sorted(seen) == [FIRST + number for number in range(COUNT)]
     assert "Save as CSV" in text
+    back = ids(text)
+    while found := re.search(r'rel="prev" href="([^"]+)"', text):
+        text = (await ada.browser.get(html.unescape(found[1]))).text
+        back = [*ids(text), *back]
+    assert back == seen, "the same pages backwards"
+
+
+async def test_so_few_before_a_place_are_the_first_page(portal: Portal, ada: Somebody) -> None:
+    fill(portal.settings.dsn, ada.actor, COUNT, now_ms())
+    listing = await fleet.look(portal.pool, ada.actor, fleet.Asked(limit=10), now_ms())
+    third = await fleet.look(portal.pool, ada.actor, fleet.Asked(limit=3, after=listing.next), now_ms())
+    text = await listed(ada.browser, before=third.previous)
+    assert len(ids(text)) == fleet.PAGE
+    assert ids(text)[:10] == [one.view.device_id for one in listing.devices]
+    assert 'rel="prev"' not in text
+    assert 'rel="next"' in text
+
+
+async def test_counts_are_told_when_they_change(portal: Portal, ada: Somebody) -> None:
+    fill(portal.settings.dsn, ada.actor, COUNT, now_ms())
+    text = await listed(ada.browser, "is:trouble")
+    found = re.search(r'data-counted="(\w{8})"', text)
+    assert found is not None
+    same = f"/devices/rows?q=is%3Atrouble&ids={FIRST + 10}&counts="
+    assert 'id="tally"' not in (await ada.browser.get(same + found[1])).text
+    assert 'id="tally"' in (await ada.browser.get(same + "00000000")).text
+    async with portal.pool.connection() as connection:
+        await connection.execute(
+            "UPDATE latest SET ups_status = %s WHERE device_id = %s", (ON_BATTERY, FIRST + 10)
+        )
+    assert "On battery <b>3</b>" in (await ada.browser.get(same + found[1])).text
+    assert 'id="tally"' not in (await ada.browser.get(same.removesuffix("&counts="))).text, "nobody has asked"
 
 
 async def test_a_search_finds_counts_and_says_so(portal: Portal, ada: Somebody) -> None:
@@ -90,9 +122,10 @@ async def test_a_search_that_cannot_be_read_is_shown_again_with_what_to_write(
         assert file.status == 422
         program = await ada.browser.get(f"/api/v1/devices?q={quote(wrong)}")
         assert json.loads(program.text)["faults"].keys() == {"q"}
-    for wrong in ("sort=colour", "after=xyz", "sort=name&after=AAAA"):
+    for wrong in ("sort=colour", "after=xyz", "sort=name&after=AAAA", "before=xyz"):
         assert (await ada.browser.get(f"/devices?{wrong}")).status == 400
-        assert (await ada.browser.get(f"/api/v1/devices?{wrong}")).status == 422
+        if "before" not in wrong:
+            assert (await ada.browser.get(f"/api/v1/devices?{wrong}")).status == 422
 
 
 async def test_rows_are_given_for_what_is_on_the_screen(portal: Portal, ada: Somebody, eve: Somebody) -> None:
