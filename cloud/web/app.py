@@ -58,10 +58,11 @@ from cloud.web import (
     token_views,
 )
 from cloud.web.api import routes as api
+from cloud.web.assets import built
 from cloud.web.housekeeping import keeping_house, looking_after_owners
 from cloud.web.live import Hub
 from cloud.web.metrics import Metrics
-from cloud.web.render import Pages, built
+from cloud.web.render import Pages
 from cloud.web.state import (
     AUTHENTICATOR,
     COMMANDER,
