@@ -48,7 +48,7 @@ def page(
             "mailbox": request.app[SETTINGS].mail == "mailbox",
             "partner": next((one.name for one in request.app[PARTNER]), ""),
             "theme": theme if theme in THEMES else None,
-            "address": f"{request.app[SETTINGS].portal_url}{request.path}",
+            "printed_from": f"{request.app[SETTINGS].portal_url}{request.path}",
             **(context or {}),
         },
     )

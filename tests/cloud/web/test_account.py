@@ -33,8 +33,9 @@ async def stale(portal: Portal) -> None:
         await connection.execute("UPDATE web_session SET factor_ms = factor_ms - 400000")
 
 
-async def test_the_profile_shows_and_saves_what_the_seed_names(ada: Somebody) -> None:
+async def test_the_profile_shows_and_saves_what_the_seed_names(portal: Portal, ada: Somebody) -> None:
     page = (await ada.browser.get("/account")).text
+    assert f"· {portal.url}/account ·" in page  # at the foot of what is printed
     for words in (
         "My Profile",
         "First name",
