@@ -16,7 +16,7 @@ from protocol.system_code import REQUEST_TEXTS, MistypedError, read_request
 
 GERMAN: Final = {
     "The Product Key has {length} characters; this one has {count}.": "Es hat {length}, nicht {count}.",
-    "Group {place} of the request is mistyped: {part}. Compare it.": "Gruppe {place} ist vertippt: {part}.",
+    "Group {place} of the request is mistyped: {part}. Compare it.": "Gruppe {place} stimmt nicht: {part}.",
     "A System ID has {length} characters; this one has {count}.": "{count} statt {length} Zeichen.",
 }
 
@@ -51,7 +51,7 @@ def _german() -> Iterator[None]:
             read_request,
             "AAAAAA",
             "Group 1 of the request is mistyped: AAAAAA. Compare it.",
-            "Gruppe 1 ist vertippt: AAAAAA.",
+            "Gruppe 1 stimmt nicht: AAAAAA.",
         ),
     ],
 )

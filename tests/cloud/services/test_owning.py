@@ -268,7 +268,7 @@ async def test_mails_are_in_the_language_of_whoever_gets_them(
         await deliver(kit, NOW + 3 + place)
         await offering.withdraw_offer(pool, people[0], device.device_id, NOW + 3 + place)
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("UPDATE account SET language = 'de' WHERE email = 'p0@example.org'")
+        connection.execute("UPDATE account SET language = 'fr' WHERE email = 'p0@example.org'")
     await owning.sweep(pool, NOW + 1 + 3 * DAY)
     await deliver(kit, NOW + 1 + 3 * DAY)
     mails = {
@@ -284,7 +284,7 @@ async def test_mails_are_in_the_language_of_whoever_gets_them(
     assert "Brand: «You are offered" in german
     assert "«Open https://portal.example.org/transfers#" in german
     assert "«" not in mails["p0@example.org", "ownership_second_hand_asked"]
-    assert "by 29. Januar 2027, 08:00 UTC" in mails["p0@example.org", "ownership_second_hand_reminder"]
+    assert "by 29 janvier 2027, 08:00 UTC" in mails["p0@example.org", "ownership_second_hand_reminder"]
 
 
 async def test_reminders_of_a_second_hand_request_go_out_once_each(
