@@ -1,9 +1,22 @@
 """The jobs process: its parts run, and end within the time that ``serve`` gives."""
 
+import asyncio
+import os
+import signal
 import time
 import urllib.request
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+
+from cloud import catalogs
+from cloud.config import Settings
+from cloud.core.language import gettext, speaking
+from cloud.jobs import app
 from cloud.supervisor import STOP_TIMEOUT_S
 from tests.accept import wait_until
 from tests.support.parts import CloudParts, running_parts
@@ -31,3 +44,31 @@ def test_it_works_and_stops_in_time_also_without_its_database(tmp_path: Path) ->
         began = time.monotonic()
         cloud.stop("jobs")
         assert time.monotonic() - began < STOP_TIMEOUT_S
+
+
+async def test_it_knows_the_languages_that_its_mails_are_written_in(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "de" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    catalog = Catalog(locale="de", charset="utf-8")
+    catalog.add("on battery", "⟦on battery⟧")
+    with (folder / f"{catalogs.DOMAIN}.mo").open("wb") as file:
+        write_mo(file, catalog)
+    heard: list[str] = []
+
+    async def listen() -> None:
+        with speaking("de"):
+            heard.append(gettext("on battery"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    def parts(*_: object) -> dict[str, Coroutine[Any, Any, None]]:
+        return {"listen": listen()}
+
+    monkeypatch.setattr(app, "parts", parts)
+    with monkeypatch.context() as there:
+        there.setattr(catalogs, "FOLDER", tmp_path)
+        assert await app.run(Settings(database_url=database, jobs_metrics_port=0)) == 0
+    catalogs.load()
+    assert heard == ["⟦on battery⟧"]
