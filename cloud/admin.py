@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from cloud import admin_manifest, admin_owning, admin_restore, background, logs
+from cloud import admin_manifest, admin_owning, admin_restore, background, catalogs, logs
 from cloud.app import REFUSALS
 from cloud.config import Settings
 from cloud.core.refusal import RefusedError
@@ -116,6 +116,7 @@ async def _name_operator(email: str, settings: Settings, *, on: bool) -> None:
 
 
 async def _turn_factor_off(email: str, settings: Settings) -> None:
+    catalogs.load()  # a mail tells the account's owner
     with Passwords(threads=1) as passwords:
         async with make_pool(settings.dsn, name="admin", max_size=2) as pool:
             vault = Vault(
