@@ -2,7 +2,8 @@
 
 The portal's services make requests and codes on a real PostgreSQL. What they made is written down and judged
 by a second process in a network namespace of its own, where there is no network at all (``unshare``); where
-the system does not allow one, the check fails and says so.
+the system does not allow one, the check fails and says so. Then the same with real agents: each class has a
+server of its own there (``_offline_servers``), whose request goes out and whose code comes in by file.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import logging
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cloud.embedded import EmbeddedPostgres
 from cloud.postgres.admin import create_database
 from cloud.postgres.migrate import migrate
+from protocol.codec import encode
 from protocol.errors import ErrorCode
 from protocol.identity import b64url, unb64url
 from protocol.system import SystemId
@@ -34,12 +37,16 @@ from protocol.system_code import (
     Registered,
     read_code,
     read_groups,
+    read_request,
     write_code,
     write_groups,
 )
+from protocol.system_keys import cloud_secret
 from tests.accept import expect, passed, progress
+from tests.accept._offline_servers import CLASSES, WORDS
 from tests.support.kit import opened_kit
-from tests.support.system_scene import NOW, make_scene
+from tests.support.system_cloud import SystemCloud
+from tests.support.system_scene import NOW, Scene, make_scene
 from tests.support.systems import TestCloudKeys, TestServer
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -72,21 +79,89 @@ def main() -> int:
             migrate(server.dsn("codes"))
             progress("requests and codes, made by the services")
             cases = asyncio.run(_cases(server.dsn("codes")))
-        path = folder / "cases.json"
-        path.write_text(json.dumps([_plain(case) for case in cases]))
-        progress(f"{len(cases)} codes, judged without a network")
-        done = subprocess.run(
-            ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-m", MODULE, str(path)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+            path = folder / "cases.json"
+            path.write_text(json.dumps([_plain(case) for case in cases]))
+            progress(f"{len(cases)} codes, judged without a network")
+            done = _without_network(MODULE, str(path))
+            progress(f"{len(CLASSES)} agents' servers without a network")
+            asyncio.run(_agents(server.dsn("codes"), folder))
     expect(done.returncode == 0, f"judged in a network namespace of its own: {done.stdout}{done.stderr}")
     words = {case.word for case in cases}
     expect(words == {GOOD, *(refusal.value for refusal in CodeRefusal)}, f"only {words} were tried")
     counted = ", ".join(f"{sum(case.word == word for case in cases)} {word}" for word in sorted(words))
-    return passed("offline-codes", f"{len(cases)} codes without a network: {counted}; {done.stdout.strip()}")
+    return passed(
+        "offline-codes",
+        f"""{len(cases)} codes without a network: {counted}; {len(CLASSES)} agents' servers there answered
+        with the word of their class; {done.stdout.strip()}""",
+    )
+
+
+def _without_network(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-m", module, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+# --- real agents --------------------------------------------------------------------------------------------
+
+
+async def _agents(dsn: str, folder: Path) -> None:
+    """A server for each class, asked and answered. CheckError where one has another word than it should."""
+    cloud = SystemCloud()
+    (folder / "installation.json").write_bytes(encode(cloud.installation()))
+    await _step("ask", folder)
+    requests: dict[str, str] = json.loads((folder / "ask.json").read_text())
+    async with opened_kit(dsn) as kit:
+        scene = await make_scene(kit, "agents")
+        codes = await _codes_for(scene, cloud, requests)
+    (folder / "codes.json").write_text(json.dumps(codes))
+    await _step("enter", folder)
+    answers: dict[str, str] = json.loads((folder / "enter.json").read_text())
+    for name, word in WORDS.items():
+        found = answers[name].partition(" ")[0]
+        expect(found == word, f"{name}: the server says {answers[name]!r} instead of {word or 'yes'!r}")
+    expect("Group 3" in answers["mistyped"], f"no group is named: {answers['mistyped']!r}")
+
+
+async def _step(what: str, folder: Path) -> None:
+    done = await asyncio.to_thread(_without_network, "tests.accept._offline_servers", what, str(folder))
+    expect(done.returncode == 0, f"{what}, without a network: {done.stdout}{done.stderr}")
+
+
+async def _codes_for(scene: Scene, cloud: SystemCloud, requests: dict[str, str]) -> dict[str, str]:
+    """What is entered at the server of each class; made by the services, altered as a forger would."""
+    now = time.time_ns() // 1_000_000
+    scene.keys = TestCloudKeys(cloud.keys)
+    made = {}
+    for name, text in requests.items():
+        if name == "good after rotation":
+            cloud.rotate()
+        if text:
+            then = now - WEEK_MS - DAY_MS if name == "expired" else now
+            made[name] = (await scene.register(scene.ada, text, now=then)).code
+    request, _ = read_request(requests["forged"])
+    answer = read_code(made["forged"], request, cloud.secret(request), now)
+    other, _ = read_request(requests["another cloud key"])
+    wrong, _ = read_request(requests["wrong operation"])
+    by_number = cloud_secret(cloud.keys[2], other.system_id.public, other.system_id, 2)
+    third = made["mistyped"].split("-")
+    third[2] = third[2][:-1] + ("0" if third[2][-1] != "0" else "1")
+    return {
+        **made,
+        "never asked": made["good"],
+        "mistyped": "-".join(third),
+        "forged": write_code(request, answer, bytes(32)),
+        "another server's": made["good"],
+        "another registration": _regrouped(made["forged"], answer, answer.registration ^ 1),
+        "another cloud key": write_code(other, answer, by_number),
+        "wrong operation": write_code(
+            wrong, replace(answer, operation=Operation.ASSOCIATE), cloud.secret(wrong)
+        ),
+    }
 
 
 # --- making -------------------------------------------------------------------------------------------------

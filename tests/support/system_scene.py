@@ -56,9 +56,10 @@ class Scene:
         return await system_looking.find(self.kit.pool, who, number, now)
 
 
-async def make_scene(kit: Kit) -> Scene:
-    """Ada, Bob and Eve, each with a company, and one key of the cloud."""
-    people = [await add_person(kit, f"{name}@example.org", NOW) for name in ("ada", "bob", "eve")]
+async def make_scene(kit: Kit, at: str = "") -> Scene:
+    """Ada, Bob and Eve, each with a company, and one key of the cloud; ``at``: others of them."""
+    host = f"{at}.example.org" if at else "example.org"
+    people = [await add_person(kit, f"{name}@{host}", NOW) for name in ("ada", "bob", "eve")]
     ada, bob, eve = (Actor(one.account_id, one.company_id, Role.OWNER) for one in people)
     return Scene(kit, TestCloudKeys.make(), ada, bob, eve)
 
