@@ -17,10 +17,10 @@ import structlog
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
 
 from cloud.core.authz import Actor
+from cloud.core.language import ENGLISH, LANGUAGES
 from cloud.embedded import EmbeddedPostgres
 from cloud.postgres.admin import create_database
 from cloud.postgres.migrate import migrate
-from cloud.web.account_views import LANGUAGES
 from tests.accept import expect, passed, progress
 from tests.accept._workstation import live
 from tests.browser.conftest import log_in
@@ -95,7 +95,9 @@ async def pages(portal: Portal, owner: Actor, browser: Browser) -> str:
             page.on("console", _noting(complaints))
             await log_in(page, portal, EMAIL)
             for path, heading in wanted.items():
-                await look(page, portal.url + path, heading if language == "en" else "")
+                await look(page, portal.url + path, heading if language == ENGLISH else "")
+                spoken = await page.evaluate("document.documentElement.lang")
+                expect(spoken == language, f"{path} speaks {spoken!r} to who picked {language!r}")
                 expect(not complaints, f"{path} logs {complaints}")
                 looked += 1
             await context.close()

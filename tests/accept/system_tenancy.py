@@ -15,6 +15,7 @@ from tests.support.foreign import FORMS
 
 STRANGER: Final = "tests/cloud/web/test_stranger.py"
 LIFE: Final = "tests/cloud/services/test_system_life.py"
+PROGRAMS: Final = "tests/cloud/web/test_system_programs.py"
 TESTS: Final = {
     (STRANGER, "test_no_route_gives_a_stranger_anything"),
     (STRANGER, "test_a_foreign_thing_is_answered_like_one_that_is_not"),
@@ -22,6 +23,9 @@ TESTS: Final = {
     (LIFE, "test_rights_follow_the_slots_and_every_change_is_in_the_history"),
     (LIFE, "test_a_viewer_looks_and_changes_nothing"),
     (LIFE, "test_offers_are_withdrawn_declined_and_made_once"),
+    (PROGRAMS, "test_tokens_have_their_scopes_for_systems_and_stand_for_no_person"),
+    (PROGRAMS, "test_programs_see_what_waits_and_stop_it"),
+    (PROGRAMS, "test_programs_look_at_offers_decline_and_withdraw_them"),
     ("tests/cloud/web/test_registered_systems.py", "test_the_same_for_programs"),
     ("tests/cloud/web/test_registered_systems.py", "test_who_waits_may_stop_and_nobody_else_sees_it"),
 }
