@@ -136,8 +136,8 @@ async def store(connection: Connection, before: System, after: System, who: Who,
     await _store_holders(connection, before, after, who, now_ms)
     changed = {
         "lead": (before.lead, after.lead),
-        "consent_information": (before.information_ms, after.information_ms),
-        "consent_personal": (before.personal_ms, after.personal_ms),
+        "consent_information": (before.information_ms is not None, after.information_ms is not None),
+        "consent_personal": (before.personal_ms is not None, after.personal_ms is not None),
         "share_ups": (before.share_ups, after.share_ups),
     }
     await connection.execute(

@@ -55,6 +55,9 @@ CHANGE_WORDS: Final[Mapping[str, str]] = {
     "declined": N_("Offer declined"),
     "ended": N_("Registration deleted"),
 }
+AGREED: Final = frozenset({"consent_information", "consent_personal", "share_ups"})
+"""Changes from or to :data:`YES`; without it is nothing."""
+YES: Final = N_("yes")
 COMPLETES: Final[Mapping[str, str]] = {
     "company": "organization",
     "address": "address-line1",
@@ -139,7 +142,11 @@ def _line(row: Any) -> dict[str, Any]:
     what = gettext(known)
     if row.field in set(Slot):
         what = f"{what}: {gettext(SLOT_WORDS[Slot(row.field)])}"
-    words = _lead_words if row.kind == "lead" else partial(_shown, row.field)
+    words: Callable[[str], str] = partial(_shown, row.field)
+    if row.kind == "lead":
+        words = _lead_words
+    elif row.kind in AGREED:
+        words = gettext
     by = ", ".join(part for part in (row.person, row.company) if part)
     return {
         "ts_ms": row.ts_ms,

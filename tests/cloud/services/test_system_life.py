@@ -83,6 +83,16 @@ async def test_a_registration_is_confirmed_by_the_end_users_two_consents(scene: 
     )
     assert (await server.ask(kit, NOW)).stand is Stand.REGISTERED
     assert "confirmed" in (await newest_letter(kit.pool, "bob@example.org")).subject
+    await system_editing.consent(
+        kit, scene.bob, number, information=True, personal=False, share_ups=True, now_ms=NOW
+    )
+    given = [(one.kind, one.before, one.after) for one in (await scene.see(scene.bob, number)).history]
+    assert given[:4] == [
+        ("share_ups", "", "yes"),
+        ("consent_personal", "yes", ""),
+        ("consent_personal", "", "yes"),
+        ("consent_information", "", "yes"),
+    ]
 
 
 async def test_shadows_are_told_when_their_lead_is_gone(scene: Scene) -> None:
