@@ -2,19 +2,26 @@
 
 Real PostgreSQL and portal processes; ten thousand devices of one company, written by SQL. Searches, orders,
 states and pages of the list are asked for again and again: 200 ms at the 95th percentile. In Chromium, with
-the processor four times slower, as Lighthouse takes a mid-range phone: the first page with all it loads is at
-most 150 kB on the wire, and five seconds of scrolling the list, while it keeps itself fresh, have no task of
-more than 50 ms. Then Lighthouse looks at the page of a device five times: the median says performance 95 or
-more, accessibility 100.
+the processor four times slower, as Lighthouse takes a mid-range phone: the first page with all it loads is
+at most 150 kB on the wire, and five seconds of scrolling the list, while every device on the screen changes
+once a second, have no task of more than 50 ms. Then Lighthouse looks at the page of a device five times: the
+median says performance 95 or more, accessibility 100.
+
+What other programs of the machine take is not the page's. A task that was interrupted is looked for again in
+another five seconds, while the processor's time of a task counts in each. A look at which Lighthouse found
+the machine slower than its factor of four is made for (``benchmarkIndex``) is taken again, as long as there
+are undisturbed ones to be had.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,7 +30,7 @@ from playwright.async_api import Browser, BrowserContext, CDPSession, Page, asyn
 
 import build_assets
 from cloud.core.authz import Actor, Role
-from cloud.postgres.pool import make_pool
+from cloud.postgres.pool import Pool, make_pool
 from cloud.services import placing
 from cloud.services.accounts import create_account
 from cloud.services.passwords import Passwords
@@ -31,7 +38,7 @@ from tests.accept import CheckError, expect, passed, progress
 from tests.accept.claim import quantile
 from tests.support.browser import find_chromium
 from tests.support.claiming import TestDevice
-from tests.support.fleet import fill
+from tests.support.fleet import FIRST, fill
 from tests.support.parts import CloudParts, running_parts
 from tests.support.portal import PASSWORD, Owned, Visitor, claim, now_ms, visitor
 
@@ -45,8 +52,12 @@ GOAL_S: Final = 0.2
 MAX_FIRST_BYTES: Final = 150_000
 MAX_TASK_MS: Final = 50.0
 SCROLL_S: Final = 5.0
+SCROLLS: Final = 5
 SLOWER: Final = 4  # Lighthouse's factor for a mid-range phone
 RUNS: Final = 5
+MOST_RUNS: Final = 15
+UNDISTURBED: Final = 1500
+"""Lighthouse's benchmark of the machines that its factor of four is made for (its docs/throttling.md)."""
 MAX_LOAD_MS: Final = 15_000
 MIN_PERFORMANCE: Final = 95
 PHONE: Final[dict[str, Any]] = {
@@ -177,6 +188,29 @@ async def longest_task_ms(browser: Browser, context: BrowserContext, url: str) -
     return _longest(trace["traceEvents"])
 
 
+@contextlib.asynccontextmanager
+async def restless(dsn: str) -> AsyncIterator[None]:
+    """Every second all devices on the list's first page have other values, while the block runs."""
+
+    async def change(pool: Pool) -> None:
+        while True:
+            async with pool.connection() as connection:
+                await connection.execute(
+                    "UPDATE latest SET output_real_power_pct = 20 + random() * 60, seen_ms = %(now)s,"
+                    " ts_ms = %(now)s WHERE (device_id - %(first)s) %% 100 = 0",
+                    {"now": now_ms(), "first": FIRST},
+                )
+            await asyncio.sleep(1.0)
+
+    async with make_pool(dsn, name="restless", max_size=1) as pool:
+        task = asyncio.create_task(change(pool), name="restless devices")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 async def scroll(cdp: CDPSession) -> None:
     """Down and up with a finger, for five seconds at least."""
     ends = time.monotonic() + SCROLL_S
@@ -226,8 +260,8 @@ async def install_lighthouse() -> list[str]:
 
 async def lighthouse(
     command: list[str], url: str, cookie: str, chromium: Path, folder: Path
-) -> dict[str, float]:
-    """Scores of one look, in percent, and the figures behind them."""
+) -> dict[str, float] | None:
+    """Scores of one look, in percent, and the figures behind them; None where it could not look."""
     headers = folder / "headers.json"
     headers.write_text(json.dumps({"Cookie": cookie}))
     report = folder / "report.json"
@@ -248,14 +282,39 @@ async def lighthouse(
     )
     async with asyncio.timeout(180):
         _, said = await process.communicate()
-    expect(process.returncode == 0, f"Lighthouse: {said.decode()[-500:]}")
+    if process.returncode != 0:
+        progress(f"Lighthouse could not look: {said.decode()[-200:]}")
+        return None
     found = json.loads(report.read_text())
     expect(found["finalDisplayedUrl"].rstrip("/") == url, f"Lighthouse saw {found['finalDisplayedUrl']}")
     scores = {name: 100 * (one["score"] or 0) for name, one in found["categories"].items()}
     for name, audit in found["audits"].items():
         if audit.get("score") == 0 and audit.get("scoreDisplayMode") == "binary":
             progress(f"  {name}: {audit['title']}")
-    return {**scores, "lcp_ms": found["audits"]["largest-contentful-paint"]["numericValue"]}
+    figures = {
+        "lcp_ms": found["audits"]["largest-contentful-paint"]["numericValue"],
+        "blocked_ms": found["audits"]["total-blocking-time"]["numericValue"],
+        "benchmark": found["environment"]["benchmarkIndex"],
+    }
+    return {name: round(value) for name, value in {**scores, **figures}.items()}
+
+
+async def looks_at(url: str, cookie: str, chromium: Path, folder: Path) -> tuple[list[dict[str, float]], int]:
+    """Looks to judge by, undisturbed ones if there are enough of them, and how many were taken."""
+    command = await install_lighthouse()
+    looks: list[dict[str, float]] = []
+    calm: list[dict[str, float]] = []
+    for number in range(MOST_RUNS):
+        look = await lighthouse(command, url, cookie, chromium, folder)
+        if look is None:
+            continue
+        progress(f"look {number + 1}: {look}")
+        looks.append(look)
+        calm = [one for one in looks if one["benchmark"] >= UNDISTURBED]
+        if len(calm) == RUNS:
+            return calm, len(looks)
+    expect(len(looks) >= RUNS, "Lighthouse could not look often enough")
+    return looks, len(looks)
 
 
 # --- all of it ----------------------------------------------------------------------------------------------
@@ -283,24 +342,28 @@ async def run(parts: CloudParts, folder: Path) -> str:
         await log_in(page, parts.portal_url)
         await page.close()
         loaded = await first_bytes(context, parts.portal_url)
-        task_ms, busy_ms, tasks = await longest_task_ms(launched, context, parts.portal_url)
+        async with restless(parts.dsn):
+            scrolls = [await longest_task_ms(launched, context, parts.portal_url)]
+            while scrolls[-1][0] > MAX_TASK_MS and len(scrolls) < SCROLLS:
+                progress(
+                    f"a task of {scrolls[-1][0]:.0f} ms, {scrolls[-1][1]:.0f} ms of the processor: again"
+                )
+                scrolls.append(await longest_task_ms(launched, context, parts.portal_url))
         await launched.close()
-    drawn = f"""first page {loaded / 1000:.0f} kB; longest of {tasks} tasks in {SCROLL_S:g} s of scrolling
-        {task_ms:.0f} ms ({busy_ms:.0f} ms of the processor)"""
+    task_ms, busy_ms = scrolls[-1][0], max(busy for _, busy, _ in scrolls)
+    drawn = f"""first page {loaded / 1000:.0f} kB; longest of {scrolls[-1][2]} tasks in {SCROLL_S:g} s of
+        scrolling {task_ms:.0f} ms, of the processor {busy_ms:.0f} ms (look {len(scrolls)})"""
     progress(drawn)
-    command = await install_lighthouse()
     url = f"{parts.portal_url}/devices/{owned.device_id}"
-    looks = []
-    for number in range(RUNS):
-        looks.append(await lighthouse(command, url, f"{names[0]}={cookie}", chromium, folder))
-        progress(f"look {number + 1}: {looks[-1]}")
+    looks, taken = await looks_at(url, f"{names[0]}={cookie}", chromium, folder)
     performance = statistics.median(one["performance"] for one in looks)
-    accessibility = statistics.median(one["accessibility"] for one in looks)
-    seen = f"Lighthouse on a device's page: performance {performance:.0f}, accessibility {accessibility:.0f}"
+    accessibility = min(one["accessibility"] for one in looks)
+    seen = f"""Lighthouse on a device's page, {len(looks)} of {taken} looks: performance {performance:.0f},
+        accessibility {accessibility:.0f}"""
     figures = f"{listed}; {drawn}; {seen}"
     expect(p95_s <= GOAL_S, f"the list is slow: {figures}")
     expect(loaded <= MAX_FIRST_BYTES, f"the first page is large: {figures}")
-    expect(task_ms <= MAX_TASK_MS, f"scrolling stutters: {figures}")
+    expect(max(task_ms, busy_ms) <= MAX_TASK_MS, f"scrolling stutters: {figures}")
     expect(performance >= MIN_PERFORMANCE, f"the device page is slow: {figures}")
     expect(accessibility == 100, f"the device page is not for everybody: {figures}")
     return figures
