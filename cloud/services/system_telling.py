@@ -10,6 +10,7 @@ its history has every change. Slots and endings are always told.
 
 from collections.abc import Callable
 
+from cloud.core import system as rules
 from cloud.core.language import gettext as _
 from cloud.core.language import speaking
 from cloud.core.mail import Mail
@@ -54,6 +55,37 @@ async def store(
         await _tell_company(connection, kit, company_id, changed, page, now_ms)
     for shadow in following.values():
         await _tell_shadow(connection, kit, shadow, before, now_ms)
+    if before.holders != after.holders and not after.ended:
+        await _part(connection, kit, before, after, now_ms)
+
+
+async def _part(connection: Connection, kit: Kit, before: System, after: System, now_ms: int) -> None:
+    """A slot has changed hands: who followed, or was followed, only because of its holder stands alone."""
+    shadows = [number for number, _id in await systems.shadows_of(connection, before.number)]
+    others = await systems.load_registrations(
+        connection, shadows if after.lead is None else [*shadows, after.lead]
+    )
+    lead = None if after.lead is None else others.pop(after.lead, None)
+    alone = [one for one in others.values() if rules.follows(one, before) and not rules.follows(one, after)]
+    pairs = [(one, after) for one in alone]
+    if lead is not None and rules.follows(before, lead) and not rules.follows(after, lead):
+        pairs.append((after, lead))
+    for shadow, lead_of in pairs:
+        await systems.add_notice(connection, shadow.system_id, "lead_apart", now_ms)
+        await _tell_apart(connection, kit, shadow, lead_of, now_ms)
+
+
+async def _tell_apart(connection: Connection, kit: Kit, shadow: System, lead: System, now_ms: int) -> None:
+    def apart() -> tuple[str, str]:
+        return _("a lead is gone"), _(
+            "Nobody holds a place at both system {number} and its lead, system {lead}, any more: it shows its"
+            " own registration.",
+            number=written_number(shadow.number),
+            lead=written_number(lead.number),
+        )
+
+    for company_id in sorted(set(shadow.holders.values())):
+        await _tell_company(connection, kit, company_id, apart, shadow.number, now_ms)
 
 
 async def _tell_shadow(connection: Connection, kit: Kit, shadow: System, lead: System, now_ms: int) -> None:

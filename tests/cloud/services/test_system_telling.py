@@ -254,3 +254,32 @@ async def test_an_offer_is_in_the_language_of_whoever_it_is_for(scene: Scene) ->
     assert "invites you to a place at a registered system: End-user" in await last(scene, "x")
     assert "«Open this link within seven days" in await last(scene, "bob")
     assert "«End-user»" in await last(scene, "bob")
+
+
+async def test_a_lead_that_changes_hands_leaves_its_shadows_alone_and_they_are_told(scene: Scene) -> None:
+    kit, server = scene.kit, scene.server()
+    lead = await scene.registered(scene.ada, scene.server())
+    shadow = await scene.registered(scene.ada, server)
+    await system_editing.save(kit, scene.ada, lead, BOTH, FORM, NOW)
+    await system_editing.follow(kit, scene.ada, shadow, lead, NOW)
+    assert (await server.ask(kit, NOW)).source is Source.LEAD
+    token = await system_slots.offer(
+        kit, scene.ada, lead, Slot.INTEGRATOR, "eve@example.org", NOW, fresh=True
+    )
+    await system_slots.take_offer(kit, scene.eve, token, NOW, fresh=True)
+    state = await server.ask(kit, NOW)
+    assert (state.source, state.notices[-1].code) == (Source.OWN, "lead_apart")
+    texts = [one.text for one in await outbox.newest(kit.pool, to_address="ada@example.org")]
+    assert any(f"system {written_number(shadow)} and its lead" in text for text in texts)
+    token = await system_slots.offer(
+        kit, scene.ada, shadow, Slot.INTEGRATOR, "eve@example.org", NOW, fresh=True
+    )
+    await system_slots.take_offer(kit, scene.eve, token, NOW, fresh=True)
+    assert (await server.ask(kit, NOW)).source is Source.LEAD  # one account holds both again
+    token = await system_slots.offer(
+        kit, scene.eve, shadow, Slot.INTEGRATOR, "bob@example.org", NOW, fresh=True
+    )
+    await system_slots.take_offer(kit, scene.bob, token, NOW, fresh=True)
+    state = await server.ask(kit, NOW)
+    assert (state.source, [one.code for one in state.notices].count("lead_apart")) == (Source.OWN, 2)
+    assert "it shows its own registration" in await last(scene, "bob")
