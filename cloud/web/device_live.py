@@ -1,7 +1,11 @@
-"""The live stream of one device: what has changed on its page, and a point a second for its charts."""
+"""The live stream of one device: what has changed on its page, and a point a second for its charts.
+
+The page says with ``shown`` which events and commands it came with: they are not sent and drawn twice.
+"""
 
 import contextlib
 import json
+import zlib
 from typing import Final
 
 from aiohttp import web
@@ -30,7 +34,7 @@ async def stream_device(request: web.Request) -> web.StreamResponse:
     view, session = await own_device(request), session_of(request)
     with request.app[HUB].watch(view.device_id, session) as subscription:
         async with sse.EventStream(request) as stream:
-            feed = _Feed(request, view.epoch, stream)
+            feed = _Feed(request, stream)
             while not subscription.closed:
                 snapshot = await subscription.next(BEAT_S)
                 if snapshot is None:
@@ -49,15 +53,14 @@ async def stream_device(request: web.Request) -> web.StreamResponse:
 class _Feed:
     """Sends what has changed since the last snapshot."""
 
-    def __init__(self, request: web.Request, epoch: int, stream: sse.EventStream) -> None:
+    def __init__(self, request: web.Request, stream: sse.EventStream) -> None:
         self._request = request
         self._pages = request.app[PAGES]
         self._stream = stream
-        self._epoch = epoch
         self._shown = ""
-        self._mark: str | None = None
+        self._events, _, self._orders = request.query.get("shown", "").partition(".")
+        self._first = True
         self._outlets = ""
-        self._order_mark: str | None = None
         self._ts_ms = 0
 
     async def show(self, snapshot: Snapshot, view: DeviceView) -> None:
@@ -68,8 +71,9 @@ class _Feed:
             await self._stream.send(_partial("#status", status))
         else:
             await self._stream.send("", "alive")
-        if snapshot.event_mark != self._mark or view.epoch != self._epoch:
-            first, self._mark, self._epoch = self._mark is None, snapshot.event_mark, view.epoch
+        events, orders = shown_marks(view.epoch, snapshot.event_mark, snapshot.command_mark)
+        if events != self._events:
+            self._events = events
             found = await devices.list_events(
                 self._request.app[POOL], view.device_id, view.epoch, devices.SHOWN_EVENTS
             )
@@ -77,26 +81,41 @@ class _Feed:
             await self._stream.send(_partial("#events", self._pages.render("_events.html", context)))
             context |= {"view": view, "outages": await outage_facts.newest(self._request, view)}
             await self._stream.send(_partial("#outages", self._pages.render("_outages.html", context)))
-            if not first:
+            if not self._first:
                 await self._stream.send("", "history")
-        await self._show_panel(snapshot, view)
+        self._first = False
+        await self._show_panel(snapshot, view, orders)
         if view.ts_ms > self._ts_ms:
             self._ts_ms = view.ts_ms
             await self._stream.send(json.dumps(sample_json(view), allow_nan=False), "sample")
 
-    async def _show_panel(self, snapshot: Snapshot, view: DeviceView) -> None:
-        actor, orders = actor_of(self._request), snapshot.command_mark
+    async def _show_panel(self, snapshot: Snapshot, view: DeviceView, orders: str) -> None:
+        actor = actor_of(self._request)
         outlets = self._pages.render("_outlets.html", panel_facts(view, actor, (), snapshot.at_ms))
         if outlets != self._outlets:
             self._outlets = outlets
             await self._stream.send(_partial("#outlets", outlets))
-        if orders == self._order_mark:
+        if orders == self._orders:
             return
-        self._order_mark = orders
+        self._orders = orders
         pool = self._request.app[POOL]
         rows = await commanding.history(pool, actor, view.device_id, commands.SHOWN)
         facts = panel_facts(view, actor, rows, snapshot.at_ms)
         await self._stream.send(_partial("#commands", self._pages.render("_commands.html", facts)))
+
+
+async def shown(request: web.Request, view: DeviceView) -> str:
+    """What a page is about to show, for its stream; to be asked before the page's own reading."""
+    pool, number = request.app[POOL], view.device_id
+    events, orders = await devices.event_marks(pool, [number]), await commands.marks(pool, [number])
+    return ".".join(shown_marks(view.epoch, events.get(number, ""), orders.get(number, "")))
+
+
+def shown_marks(epoch: int, event_mark: str, command_mark: str) -> tuple[str, str]:
+    """Events and commands as eight characters each, which change with them."""
+    told = (f"{epoch} {mark}".encode() for mark in (event_mark, command_mark))
+    events, orders = (f"{zlib.crc32(one):08x}" for one in told)
+    return events, orders
 
 
 def _partial(target: str, html: str) -> str:

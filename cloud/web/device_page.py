@@ -9,7 +9,7 @@ from cloud.core.device_state import DeviceView
 from cloud.postgres import commands, devices
 from cloud.services import commanding, naming, system_looking
 from cloud.services.naming import ProfileError, UnknownDeviceError
-from cloud.web import alarm_views, battery_facts, chart_facts, outage_facts, owner_facts
+from cloud.web import alarm_views, battery_facts, chart_facts, device_live, outage_facts, owner_facts
 from cloud.web.chart_facts import ChartFacts
 from cloud.web.command_facts import panel_facts
 from cloud.web.device_views import own_device
@@ -29,6 +29,7 @@ async def _device_page(
     request: web.Request, view: DeviceView, fault: ProfileError | None = None, typed: DeviceView | None = None
 ) -> web.Response:
     at_ms, pool = now_ms(), request.app[POOL]
+    shown = await device_live.shown(request, view)
     try:
         orders = await commanding.history(pool, actor_of(request), view.device_id, commands.SHOWN)
     except UnknownDeviceError:  # given away a moment ago
@@ -48,6 +49,7 @@ async def _device_page(
             "outages": await outage_facts.newest(request, view),
             "told_settings": told_settings(view.settings),
             "registered": await system_looking.site_of_ups(pool, actor_of(request), view.device_id),
+            "shown": shown,
             "typed": typed or view,
             "fault": fault,
             "faults": {},

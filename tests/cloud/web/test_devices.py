@@ -19,6 +19,14 @@ async def condition(stream: Stream, wanted: str, timeout_s: float = 5.0) -> str:
     return (await stream.until(f'data-condition="{wanted}"', timeout_s=timeout_s)).data
 
 
+async def upto(stream: Stream, event: str) -> list[str]:
+    """What was told until the first message of this name."""
+    told: list[str] = []
+    while (message := await stream.next()) is not None and message.event != event:
+        told.append(message.data)
+    return told
+
+
 async def test_an_empty_list_says_how_to_begin(ada: Somebody) -> None:
     page = (await ada.browser.get("/devices")).text
     assert "No devices yet" in page
@@ -115,6 +123,26 @@ async def test_events_and_samples_come_live(portal: Portal, ada: Somebody) -> No
         await owned.add_event("self_test", result="passed")
         assert "result passed" in (await stream.until("Self-test")).data
         await stream.until_event("history")
+
+
+async def test_what_a_page_came_with_is_not_sent_again(portal: Portal, ada: Somebody) -> None:
+    owned = await portal.own_device(ada.actor)
+    await owned.show()
+    await owned.add_event("self_test", result="passed")
+    text = (await ada.browser.get(f"/devices/{owned.device_id}")).text
+    found = re.search(r'hx-sse:connect="([^"]+)"', text)
+    assert found is not None
+    async with open_stream(ada.browser, found[1]) as stream:
+        told = await upto(stream, "sample")
+        assert any("#status" in one for one in told)
+        assert not any(part in one for one in told for part in ("#events", "#outages", "#commands"))
+        await owned.add_event("mains_back", lasted_s=3.0)
+        assert "Mains back" in (await stream.until("#events")).data
+        await stream.until_event("history")
+    async with open_stream(ada.browser, found[1]) as stream:  # the page connects again
+        assert "Mains back" in (await stream.until("#events")).data
+    async with open_stream(ada.browser, f"/devices/{owned.device_id}/live?shown=wrong") as stream:
+        assert "Mains back" in (await stream.until("#events")).data
 
 
 async def test_an_open_page_says_every_two_seconds_that_it_is_alive(portal: Portal, ada: Somebody) -> None:
