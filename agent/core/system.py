@@ -27,22 +27,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from protocol.messages import SystemKey
-from protocol.system import (
-    MAX_ATTACHED,
-    PassedOn,
-    Registration,
-    Source,
-    Stand,
-    System,
-    SystemId,
-    SystemNotice,
-    SystemState,
-)
+from protocol.system import PassedOn, Registration, Source, Stand, System, SystemId, SystemNotice, SystemState
 from protocol.system_code import OpenRequest, Operation, read_code, written_number
 from protocol.system_link import DetachReason, LinkReport
 
 MAX_NOTICES: Final = 50
-MAX_FAREWELLS: Final = 2 * MAX_ATTACHED  # kept for ever, as nobody knows who still comes
+MAX_FAREWELLS: Final = 1_000  # of two full houses; kept for ever, as nobody knows who still comes
 MAX_PREVIOUS: Final = 50
 PRESSED_MS: Final = 900_000  # how long "Register now" counts: somebody fills in the form meanwhile
 
