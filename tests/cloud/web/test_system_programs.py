@@ -105,3 +105,17 @@ async def test_programs_look_at_offers_decline_and_withdraw_them(
     assert (await api(eve, "DELETE", path)).status == 404
     assert json.loads((await api(ada, "DELETE", path)).text)["offers"] == []
     assert (await api(ada, "DELETE", path)).status == 404
+
+
+async def test_what_deleting_the_account_does_to_systems_is_said_before(
+    portal: Portal, ada: Somebody
+) -> None:
+    for _ in range(2):
+        request = new_server(portal).request(Operation.REGISTER)
+        assert (await api(ada, "POST", "/systems", proof=request, slot="end_user")).status == 201
+    outlook = json.loads((await api(ada, "GET", "/account/deletion")).text)
+    assert [(one["devices"], one["systems"]) for one in outlook["closing"]] == [(0, 2)]
+    page = await ada.browser.get("/account/delete")
+    assert "It gives up its places at 2 registered systems" in page.text
+    mine = json.loads((await ada.browser.get("/api/v1/account/data")).text)
+    assert [one["slot"] for one in mine["systems"]] == ["end_user"] * 2
