@@ -163,6 +163,23 @@ async def attached(
             await _tell_company(connection, kit, company_id, changed, number, now_ms)
 
 
+async def tell_warranty(
+    connection: Connection, kit: Kit, system: System, last_day: str, now_ms: int, *, ended: bool
+) -> None:
+    """The warranty has ended, or does so on this day; both ends are told."""
+    name = await _name(connection, system.number)
+
+    def words() -> tuple[str, str]:
+        if ended:
+            text = _("The warranty of {system} has ended; its last day was {day}.", system=name, day=last_day)
+            return _("a warranty has ended"), text
+        text = _("The warranty of {system} ends; its last day is {day}.", system=name, day=last_day)
+        return _("a warranty ends soon"), text
+
+    for company_id in sorted(set(system.holders.values())):
+        await _tell_company(connection, kit, company_id, words, system.number, now_ms)
+
+
 async def tell_declined(
     connection: Connection, kit: Kit, number: int, to_company: int, by: int, now_ms: int
 ) -> None:

@@ -45,6 +45,8 @@ CHANGE_WORDS: Final[Mapping[str, str]] = {
     "system_id": N_("New System ID associated"),
     "integrator": N_("System integrator"),
     "end_user": N_("End-user"),
+    "warranty_ends": N_("Told that the warranty ends soon"),
+    "warranty_ended": N_("Told that the warranty has ended"),
     "lead": N_("Lead"),
     "attached": N_("Attached to the Enterprise Server"),
     "consent_information": N_("Consent to share system information"),
