@@ -25,6 +25,7 @@ import structlog
 from cloud.core.language import N_
 from cloud.core.mail import is_over, pause_ms
 from cloud.postgres import outbox
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.outbox import Parcel
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
@@ -83,6 +84,7 @@ class Mailer:
         self._failing = False
         self._forgot_ms = 0
 
+    @crossing(Reason.UPKEEP)
     async def run(self) -> None:
         """Until cancelled."""
         while True:

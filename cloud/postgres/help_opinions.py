@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloud.core.help import Opinion
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection
 
@@ -90,6 +91,7 @@ async def list_ratings(pool: Pool) -> list[PageRating]:
         return [PageRating(page, count, given) for page, count, *given in await found.fetchall()]
 
 
+@crossing(Reason.OPERATOR)
 async def list_comments(pool: Pool, limit: int) -> list[Comment]:
     """The newest opinions that say something."""
     async with pool.connection() as connection:

@@ -7,6 +7,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from cloud.postgres.acting import say
+
 CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 15_000
 LOCK_TIMEOUT_MS: Final = 5_000
@@ -53,11 +55,13 @@ def make_pool(
     max_size: int = 8,
     statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    acting: bool = False,
 ) -> Pool:
     """An unopened pool (``async with`` or ``open``) of autocommit connections.
 
     ``name`` becomes the application name. A connection is looked at when it is taken, so that the first
-    request after a restart of PostgreSQL gets a live one; all time-outs are set on the server.
+    request after a restart of PostgreSQL gets a live one; all time-outs are set on the server. ``acting``:
+    that look says for whom the task acts (:mod:`cloud.postgres.acting`).
     """
     options = (
         f"-c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms} "
@@ -76,7 +80,7 @@ def make_pool(
         max_size=max_size,
         timeout=CHECKOUT_TIMEOUT_S,
         reconnect_timeout=RECONNECT_TIMEOUT_S,
-        check=Pool.check_connection,
+        check=say if acting else Pool.check_connection,
         name=name,
         open=False,
     )

@@ -1,8 +1,9 @@
 """Database roles: what each process may do, and the log-ins of a PostgreSQL that is ours alone.
 
 Three group roles that nobody logs in as, ``smartconnect_gateway``, ``smartconnect_portal`` and
-``smartconnect_jobs``, have the rights of ``rights.sql``. Roles belong to a whole server, rights to one of its
-databases. Why so: docs/decisions/0040-database-roles.md.
+``smartconnect_jobs``, have the rights of ``rights.sql``, the portal's within the walls of
+``row_security.sql``. Roles belong to a whole server, rights to one of its databases. Why so:
+docs/decisions/0040-database-roles.md.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ class Part(StrEnum):
 
 
 GROUPS: Final = tuple(part.group for part in Part)
-RIGHTS: Final = resources.files("cloud.postgres") / "rights.sql"
+FILES: Final = ("rights.sql", "row_security.sql")
 _THERE: Final = (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation)
 """Somebody else made it at this moment: for another database of the same server, perhaps."""
 
@@ -57,14 +58,16 @@ def make_groups(connection: psycopg.Connection) -> bool:
 
 
 def grant_rights(connection: psycopg.Connection) -> bool:
-    """Give the group roles what ``rights.sql`` says, and take away everything else; False without roles.
+    """Give the group roles what ``FILES`` say, and take away everything else; False without roles.
 
     One transaction: processes that are at work see the old rights or the new ones.
     """
     if not make_groups(connection):
         return False
     with connection.transaction():
-        connection.execute(RIGHTS.read_text(encoding="utf-8").encode())
+        for name in FILES:
+            text = (resources.files("cloud.postgres") / name).read_text(encoding="utf-8")
+            connection.execute(text.encode())
     return True
 
 

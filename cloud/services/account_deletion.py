@@ -21,6 +21,7 @@ from cloud.core.language import speaking
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts, closing, companies, outbox, profiles, systems
 from cloud.postgres.accounts import Session
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services import letters, owning, system_closing
 from cloud.services.kit import Kit
@@ -47,12 +48,14 @@ class Outlook:
     takers: tuple[Part, ...]
 
 
+@crossing(Reason.MEMBERSHIP)
 async def foresee(kit: Kit, session: Session) -> Outlook:
     """What will happen; nothing does yet."""
     async with kit.pool.connection() as connection, connection.transaction():
         return await _foresee(connection, session.account_id)
 
 
+@crossing(Reason.MEMBERSHIP)
 async def delete(kit: Kit, session: Session, *, fresh: bool, hand_to: int | None = None, now_ms: int) -> None:
     """Delete the account."""
     if not fresh:

@@ -10,6 +10,7 @@ from cloud.core.claim import decide
 from cloud.core.device import Device, State
 from cloud.core.inputs import IllegalTransitionError, Input
 from cloud.postgres import claims, closing
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.carrying import NOBODY, By, carry_out
@@ -108,6 +109,7 @@ async def own(
     )
 
 
+@crossing(Reason.OWNERSHIP)
 async def act(
     pool: Pool,
     device_id: int,

@@ -25,6 +25,7 @@ from cloud.core.language import gettext
 from cloud.core.manifest import ManifestMode
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import bulk, companies
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.bulk import Job, Line
 from cloud.postgres.claims import DeviceMismatchError
 from cloud.postgres.pool import Pool
@@ -143,6 +144,7 @@ class BulkClaims:
                     with contextlib.suppress(*UNAVAILABLE):
                         await self._interrupt(work.job_id)
 
+    @crossing(Reason.UPKEEP)
     async def _serve(self) -> None:
         """A task for each company that has jobs."""
         tasks: dict[int, asyncio.Task[None]] = {}
@@ -238,6 +240,7 @@ class BulkClaims:
                 log.warning("a bulk claim waits for the database", error=str(error))
                 await asyncio.sleep(SAVE_S)
 
+    @crossing(Reason.UPKEEP)
     async def _sweep(self) -> None:
         """End the jobs of processes that have gone, and forget old ones."""
         while True:

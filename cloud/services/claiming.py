@@ -21,6 +21,7 @@ from cloud.core.effects import AddClaim, AlreadyYours, Effect, IgnoreKey, Refuse
 from cloud.core.inputs import Announced, Cancelled, Claimed, Expired, IllegalTransitionError, Picked
 from cloud.core.manifest import ManifestMode, admits, without_strangers
 from cloud.postgres import claims, manifest
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services.acting import must_be_open
@@ -128,6 +129,7 @@ async def announced(
 # --- the person's half --------------------------------------------------------------------------------------
 
 
+@crossing(Reason.OWNERSHIP)
 async def submit(
     pool: Pool,
     actor: Actor,
@@ -207,6 +209,7 @@ async def cancel(pool: Pool, actor: Actor, claim_id: str, now_ms: int) -> ClaimV
     return await _change(pool, actor, claim_id, Cancelled(claim_id), now_ms)
 
 
+@crossing(Reason.OWNERSHIP)
 async def _change(
     pool: Pool, actor: Actor, claim_id: str, what: Picked | Cancelled, now_ms: int
 ) -> ClaimView:
@@ -238,6 +241,7 @@ async def _change(
     )
 
 
+@crossing(Reason.OWNERSHIP)
 async def view(
     pool: Pool, actor: Actor, *, claim_id: str | None = None, device_id: int | None = None, now_ms: int
 ) -> ClaimView:

@@ -33,6 +33,7 @@ from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.sign_up import choices_with, parse_company
 from cloud.postgres import accounts, companies, outbox, witness
 from cloud.postgres.accounts import Session
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.companies import Company, Invitation, Member
 from cloud.postgres.transaction import Connection
 from cloud.services import letters
@@ -77,6 +78,7 @@ async def members(kit: Kit, actor: Actor) -> list[Member]:
         return await companies.members(connection, actor.company_id)
 
 
+@crossing(Reason.MEMBERSHIP)
 async def change_role(kit: Kit, actor: Actor, account_id: int, role: Role, now_ms: int) -> None:
     """Another role for a member. RefusedError role_not_allowed, last_owner, not_found."""
     async with kit.pool.connection() as connection, connection.transaction():
@@ -90,6 +92,7 @@ async def change_role(kit: Kit, actor: Actor, account_id: int, role: Role, now_m
         )
 
 
+@crossing(Reason.MEMBERSHIP)
 async def remove(kit: Kit, actor: Actor, account_id: int, now_ms: int) -> None:
     """Remove a member, or leave. RefusedError role_not_allowed, last_owner, not_found."""
     async with kit.pool.connection() as connection, connection.transaction():
@@ -135,6 +138,7 @@ async def switch(kit: Kit, session: Session, company_id: int) -> None:
 # --- invitations --------------------------------------------------------------------------------------------
 
 
+@crossing(Reason.MEMBERSHIP)
 async def invite(kit: Kit, actor: Actor, email: str, role: Role, now_ms: int) -> Invitation:
     """Send a co-worker an invite. AccountError, RefusedError already_invited, too_many_open, too_fast."""
     address = Email.parse(email)
@@ -185,6 +189,7 @@ async def invitations(kit: Kit, actor: Actor) -> list[Invitation]:
         return await companies.pending_invitations(connection, actor.company_id)
 
 
+@crossing(Reason.MEMBERSHIP)
 async def resend(kit: Kit, actor: Actor, invitation_id: int, now_ms: int) -> Invitation:
     """Mail an invitation again, with a link of its own and all its time. The links of before work on.
 
@@ -242,12 +247,14 @@ async def withdraw(kit: Kit, actor: Actor, invitation_id: int, now_ms: int) -> N
         await audit(connection, "invitation_withdrawn", actor, now_ms, invitation=invitation_id)
 
 
+@crossing(Reason.MEMBERSHIP)
 async def look_at_invitation(kit: Kit, token: str, now_ms: int) -> Invitation:
     """Who invites whom, for the holder of the link. RefusedError link_invalid."""
     async with kit.pool.connection() as connection, connection.transaction():
         return await invitation_of_link(connection, hash_of(token), now_ms)
 
 
+@crossing(Reason.MEMBERSHIP)
 async def accept(kit: Kit, session: Session, token: str, now_ms: int) -> int:
     """Join by an invitation sent to the address of this account; the company's number."""
     async with kit.pool.connection() as connection, connection.transaction():

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from cloud.core.authz import Action, Actor
 from cloud.postgres import exports
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.exports import Mark, Part, Tenure
 from cloud.postgres.pool import Pool
 from cloud.services.kit import Kit
@@ -90,6 +91,7 @@ async def _pages(
                 break
 
 
+@crossing(Reason.MEMBERSHIP)
 async def about_person(kit: Kit, account_id: int) -> dict[str, Any]:
     """All that is stored about a person, as one consistent look: see :func:`exports.person`."""
     async with kit.pool.connection() as connection, connection.transaction():

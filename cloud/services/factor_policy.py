@@ -16,6 +16,7 @@ from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts, factor_rules, outbox
 from cloud.postgres import companies as company_rows
 from cloud.postgres.accounts import Session
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.factor_rules import FactorRule
 from cloud.services import letters, second_factor
 from cloud.services.companies import audit, role_now
@@ -51,6 +52,7 @@ async def read(kit: Kit, actor: Actor) -> Policy:
     return Policy(rule.since_ms, rule.grace_ms // DAY_MS, without)
 
 
+@crossing(Reason.MEMBERSHIP)
 async def require(kit: Kit, session: Session, *, grace_days: int, fresh: bool, now_ms: int) -> None:
     """From now on all members need one. Said again it changes the grace, and not since when."""
     if grace_days not in GRACE_DAYS:
@@ -79,6 +81,7 @@ async def require(kit: Kit, session: Session, *, grace_days: int, fresh: bool, n
                     await outbox.put(connection, letter)
 
 
+@crossing(Reason.MEMBERSHIP)
 async def lift(kit: Kit, session: Session, *, fresh: bool, now_ms: int) -> None:
     """Each member decides again."""
     actor = Actor(session.account_id, session.company_id, session.role)

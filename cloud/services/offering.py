@@ -16,6 +16,7 @@ from cloud.core.claim_id import RANDOM_BITS, device_id_of_claim, make_claim_id
 from cloud.core.device import Device, MatterKind
 from cloud.core.inputs import OfferDeclined, Offered, OfferTaken, OfferWithdrawn
 from cloud.postgres import claims, owners
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.owners import OfferRow
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
@@ -44,6 +45,7 @@ class Offer:
     due_ms: int
 
 
+@crossing(Reason.OWNERSHIP)
 async def offer(
     pool: Pool,
     actor: Actor,
@@ -88,6 +90,7 @@ async def withdraw_offer(pool: Pool, actor: Actor, device_id: int, now_ms: int) 
     return await own(pool, actor, device_id, OfferWithdrawn(), now_ms, TRANSFER)
 
 
+@crossing(Reason.OWNERSHIP)
 async def see_offer(pool: Pool, actor: Actor, token: str, now_ms: int) -> OfferRow:
     """The offer behind a link (or, for one made to the company, behind its name)."""
     device_id = device_of(token)
@@ -98,6 +101,7 @@ async def see_offer(pool: Pool, actor: Actor, token: str, now_ms: int) -> OfferR
     return await in_transaction(pool, work)
 
 
+@crossing(Reason.OWNERSHIP)
 async def list_offers(pool: Pool, actor: Actor, now_ms: int) -> list[OfferRow]:
     """The open offers that were made to the actor's company by name."""
     actor.must(Action.SEE)
@@ -157,6 +161,7 @@ async def _check_offer(
     return found
 
 
+@crossing(Reason.OWNERSHIP)
 async def _answer_offer(
     pool: Pool, actor: Actor, token: str, what: OfferTaken | OfferDeclined, now_ms: int
 ) -> Device:

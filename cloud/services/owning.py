@@ -35,6 +35,7 @@ from cloud.core.inputs import (
     StolenMarked,
 )
 from cloud.postgres import claims, closing, owners
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.owners import OpenRow
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
@@ -73,6 +74,7 @@ async def release(pool: Pool, actor: Actor, device_id: int, now_ms: int, *, fres
     return await own(pool, actor, device_id, ReleaseAsked(), now_ms, RELEASE, done=done)
 
 
+@crossing(Reason.OWNERSHIP)
 async def has_released(pool: Pool, actor: Actor, device_id: int) -> bool:
     """Whether the last ownership that ended was the actor's company's, and ended by its release."""
     return await in_transaction(pool, lambda connection: _released_last(connection, actor, device_id))
@@ -140,6 +142,7 @@ async def clear_clone(pool: Pool, actor: Actor, device_id: int, now_ms: int, *, 
     return await own(pool, actor, device_id, CloneCleared(), now_ms)
 
 
+@crossing(Reason.OWNERSHIP)
 async def look(pool: Pool, actor: Actor, device_id: int, now_ms: int) -> Device:
     """The device's facts, after whatever was due has happened: what an open page polls."""
     actor.must(Action.SEE)
@@ -160,6 +163,7 @@ async def look(pool: Pool, actor: Actor, device_id: int, now_ms: int) -> Device:
 # --- the other side -----------------------------------------------------------------------------------------
 
 
+@crossing(Reason.OWNERSHIP)
 async def look_as_claimant(pool: Pool, actor: Actor, device_id: int) -> Device:
     """The facts of a device that the actor's company disputes."""
     actor.must(Action.CLAIM)

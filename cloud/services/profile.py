@@ -26,6 +26,7 @@ from cloud.core.profile import parse_profile
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.postgres import accounts, companies, outbox, profiles, sign_ups
 from cloud.postgres.accounts import Session
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.profiles import LogIn, Profile
 from cloud.services import letters, mailed_code, second_factor
 from cloud.services.kit import Kit
@@ -101,6 +102,7 @@ async def change_password(kit: Kit, session: Session, current: str, new: str, no
 # --- e-mail address -----------------------------------------------------------------------------------------
 
 
+@crossing(Reason.MEMBERSHIP)
 async def ask_email_change(kit: Kit, session: Session, email: str, *, fresh: bool, now_ms: int) -> None:
     """Mail a code to a new address; nothing changes before it comes back."""
     if not fresh:
@@ -129,6 +131,7 @@ async def ask_email_change(kit: Kit, session: Session, email: str, *, fresh: boo
         await accounts.record(connection, "email_change_asked", now_ms=now_ms, account_id=account_id)
 
 
+@crossing(Reason.MEMBERSHIP)
 async def confirm_email_change(kit: Kit, session: Session, code: str, now_ms: int) -> None:
     """Check the code and change the address; links for a new password sent to the old one are void."""
     holder, account_id = _holder(session.account_id), session.account_id

@@ -13,6 +13,7 @@ from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.system import Slot, System
 from cloud.core.system_data import Part
 from cloud.postgres import accounts, outbox, systems
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.systems import Who
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services import system_letters, system_telling
@@ -20,6 +21,7 @@ from cloud.services.kit import Kit
 from cloud.services.system_slots import held
 
 
+@crossing(Reason.SYSTEM)
 async def save(
     kit: Kit, actor: Actor, number: int, parts: frozenset[Part], form: Mapping[str, str], now_ms: int
 ) -> dict[str, tuple[str, str]]:
@@ -55,6 +57,7 @@ async def save(
     )
 
 
+@crossing(Reason.SYSTEM)
 async def consent(
     kit: Kit, actor: Actor, number: int, *, information: bool, personal: bool, share_ups: bool, now_ms: int
 ) -> System:
@@ -82,6 +85,7 @@ async def consent(
     )
 
 
+@crossing(Reason.SYSTEM)
 async def follow(kit: Kit, actor: Actor, number: int, lead: int, now_ms: int) -> System:
     """Show the lead's registration from now on; the company holds a slot of both."""
     actor.must(Action.NAME)
@@ -100,6 +104,7 @@ async def follow(kit: Kit, actor: Actor, number: int, lead: int, now_ms: int) ->
     )
 
 
+@crossing(Reason.SYSTEM)
 async def stand_alone(kit: Kit, actor: Actor, number: int, now_ms: int) -> System:
     """Show the own registration again."""
     actor.must(Action.NAME)

@@ -13,6 +13,7 @@ from typing import Final
 from cloud.core.refusal import RefusedError
 from cloud.core.system import TICKET_LIFE_MS, Server, Slot
 from cloud.postgres import system_reports, systems
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.system_reports import IntentRow
 from cloud.postgres.systems import Who
 from cloud.postgres.transaction import Connection, in_transaction
@@ -87,6 +88,7 @@ class _Taken:
     own_word: Attachment | None
 
 
+@crossing(Reason.SYSTEM)
 async def exchange(
     kit: Kit, keys: Keys, key_set_version: int, payload: bytes, now_ms: int, *, address: str = ""
 ) -> bytes:

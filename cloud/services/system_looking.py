@@ -9,6 +9,7 @@ from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.system import Slot, System
 from cloud.core.system_data import Part
 from cloud.postgres import system_offers, system_reports, system_views, systems
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.system_offers import OfferRow
 from cloud.postgres.system_reports import IntentRow, RequestRow
@@ -61,6 +62,7 @@ class Detail:
         return system_data.complete(self.own)
 
 
+@crossing(Reason.SYSTEM)
 async def overview(pool: Pool, actor: Actor, now_ms: int) -> Overview:
     """All systems of the actor's company."""
     actor.must(Action.SEE)
@@ -74,6 +76,7 @@ async def overview(pool: Pool, actor: Actor, now_ms: int) -> Overview:
     return await in_transaction(pool, work)
 
 
+@crossing(Reason.SYSTEM)
 async def find(pool: Pool, actor: Actor, number: int, now_ms: int) -> Detail:
     """One of them. RefusedError not_found, also for what others hold."""
     actor.must(Action.SEE)
@@ -143,6 +146,7 @@ class SiteOfUps:
         return written_number(self.number)
 
 
+@crossing(Reason.SYSTEM)
 async def site_of_ups(pool: Pool, actor: Actor, device_id: int) -> SiteOfUps | None:
     """Site and contacts of the registered server that a UPS of the actor's company is under, if any.
 
@@ -164,6 +168,7 @@ async def site_of_ups(pool: Pool, actor: Actor, device_id: int) -> SiteOfUps | N
     return await in_transaction(pool, work)
 
 
+@crossing(Reason.SYSTEM)
 async def number_of(pool: Pool, actor: Actor, system_id: str) -> int | None:
     """The registration of this System ID, where the actor's company holds a slot of it."""
     actor.must(Action.SEE)

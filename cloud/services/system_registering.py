@@ -21,6 +21,7 @@ from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.system import CODE_DAYS, INTENT_LIFE_MS, MOST_INTENTS, Server, Slot, System
 from cloud.core.typed import fault_of
 from cloud.postgres import closing, system_reports, system_views, systems
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.system_reports import IntentRow, RequestRow
 from cloud.postgres.systems import NumberTakenError, Who
@@ -138,6 +139,7 @@ def _wrong(text: str) -> RefusedError:
 # --- registering --------------------------------------------------------------------------------------------
 
 
+@crossing(Reason.SYSTEM)
 async def register(kit: Kit, keys: Keys, actor: Actor, proof: Proof, slot: Slot, now_ms: int) -> Outcome:
     """Take a slot of this system for the actor's company; the registration is made where there is none."""
     actor.must(Action.CLAIM)
@@ -179,6 +181,7 @@ async def carry_register(
     raise RefusedError(RefusalCode.TOO_FAST)
 
 
+@crossing(Reason.SYSTEM)
 async def associate(
     kit: Kit, keys: Keys, actor: Actor, proof: Proof, number: int, replaces: str, now_ms: int
 ) -> Outcome:
@@ -304,6 +307,7 @@ async def _answer(
 # --- typed, and waiting -------------------------------------------------------------------------------------
 
 
+@crossing(Reason.SYSTEM)
 async def _type_in(
     pool: Pool,
     actor: Actor,
@@ -362,6 +366,7 @@ async def _type_in(
     return await in_transaction(pool, work)
 
 
+@crossing(Reason.SYSTEM)
 async def find_intent(pool: Pool, actor: Actor, system_id: str, intent_id: str, now_ms: int) -> IntentRow:
     """One that the company waits for, or waited for. RefusedError not_found."""
     actor.must(Action.SEE)
@@ -382,6 +387,7 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
+@crossing(Reason.SYSTEM)
 async def cancel_intent(pool: Pool, actor: Actor, system_id: str, intent_id: str, now_ms: int) -> None:
     """Wait no longer. RefusedError not_found."""
     actor.must(Action.CLAIM)

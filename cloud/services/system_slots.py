@@ -18,6 +18,7 @@ from cloud.core.language import gettext, speaking, spoken
 from cloud.core.refusal import RefusalCode, RefusedError
 from cloud.core.system import OFFER_LIFE_MS, OfferKind, Slot, System
 from cloud.postgres import companies, outbox, owners, system_offers, systems
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.system_offers import OfferRow
 from cloud.postgres.systems import Who
@@ -50,6 +51,7 @@ async def held(connection: Connection, actor: Actor, number: int) -> System:
 # --- offering -----------------------------------------------------------------------------------------------
 
 
+@crossing(Reason.SYSTEM)
 async def offer(
     kit: Kit, actor: Actor, number: int, slot: Slot, to_email: str, now_ms: int, *, fresh: bool
 ) -> str:
@@ -97,6 +99,7 @@ async def offer(
     return token
 
 
+@crossing(Reason.SYSTEM)
 async def withdraw(pool: Pool, actor: Actor, number: int, offer_id: str, now_ms: int) -> None:
     """Take an offer back; either holder may."""
     actor.must(Action.TRANSFER)
@@ -116,6 +119,7 @@ async def withdraw(pool: Pool, actor: Actor, number: int, offer_id: str, now_ms:
 # --- answering ----------------------------------------------------------------------------------------------
 
 
+@crossing(Reason.SYSTEM)
 async def see_offer(pool: Pool, actor: Actor, token: str, now_ms: int) -> OfferRow:
     """The offer behind a link. RefusedError link_invalid, other_address."""
     number, offer_id, secret = _parts(token)
@@ -126,6 +130,7 @@ async def see_offer(pool: Pool, actor: Actor, token: str, now_ms: int) -> OfferR
     return await in_transaction(pool, work)
 
 
+@crossing(Reason.SYSTEM)
 async def take_offer(kit: Kit, actor: Actor, token: str, now_ms: int, *, fresh: bool) -> int:
     """Take the slot for the actor's company; the registration's number. Repeating it is harmless."""
     actor.must(Action.TRANSFER)
@@ -155,6 +160,7 @@ async def take_offer(kit: Kit, actor: Actor, token: str, now_ms: int, *, fresh: 
     )
 
 
+@crossing(Reason.SYSTEM)
 async def decline_offer(kit: Kit, actor: Actor, token: str, now_ms: int) -> None:
     """Do not take it."""
     actor.must(Action.TRANSFER)
@@ -198,6 +204,7 @@ async def _checked(
 # --- giving up ----------------------------------------------------------------------------------------------
 
 
+@crossing(Reason.SYSTEM)
 async def leave(kit: Kit, actor: Actor, number: int, slot: Slot, now_ms: int, *, fresh: bool) -> None:
     """Give the slot up; with the last holder the registration ends."""
     actor.must(Action.RELEASE)
@@ -214,6 +221,7 @@ async def leave(kit: Kit, actor: Actor, number: int, slot: Slot, now_ms: int, *,
     )
 
 
+@crossing(Reason.SYSTEM)
 async def end(kit: Kit, actor: Actor, number: int, now_ms: int, *, fresh: bool) -> None:
     """Delete the registration; its shadows are told, and stand alone."""
     actor.must(Action.RELEASE)

@@ -147,7 +147,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[LABEL_KEYS] = label_keys
         app[SYSTEM_KEYS] = system_keys
         app[METRICS].show_claims(lambda: label_keys.taken_in, lambda: label_keys.spent)
-        async with make_pool(settings.dsn, name="portal", max_size=settings.pool_size) as pool:
+        async with make_pool(settings.dsn, name="portal", max_size=settings.pool_size, acting=True) as pool:
             app[POOL] = pool
             app[COMMANDER] = Commander(pool, signer)
             app[AUTHENTICATOR] = Authenticator(pool, passwords)

@@ -14,6 +14,7 @@ import structlog
 
 from cloud import background
 from cloud.postgres import leftovers, system_strangers
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services import claiming, ownership_letters, owning
@@ -41,6 +42,7 @@ async def looking_after_owners(kit: Kit, period_s: float = DUE_EVERY_S) -> Async
         yield
 
 
+@crossing(Reason.UPKEEP)
 async def _look_after(kit: Kit, period_s: float) -> None:
     away = False
     while True:
@@ -54,6 +56,7 @@ async def _look_after(kit: Kit, period_s: float) -> None:
         await asyncio.sleep(period_s)
 
 
+@crossing(Reason.UPKEEP)
 async def _keep(pool: Pool, rejected_days: int, period_s: float) -> None:
     while True:
         try:

@@ -21,6 +21,7 @@ from cloud import background
 from cloud.core.device_state import DeviceView
 from cloud.postgres import accounts, commands, companies, devices
 from cloud.postgres.accounts import Session
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.web.metrics import Metrics
@@ -171,6 +172,7 @@ class Hub:
                 self._failing = False
             await asyncio.sleep(HINT_PAUSE_S)
 
+    @crossing(Reason.UPKEEP)
     async def poll(self) -> None:
         """Read all watched devices once and hand the snapshots out."""
         await self._revoke()

@@ -7,6 +7,7 @@ handler is ``public``) → ``equipped`` (a second factor where the company requi
 Headers are set when a response is prepared, so streams and errors have them too.
 """
 
+import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from cloud.core import language
 from cloud.core.authz import NotAllowedError
 from cloud.core.refusal import RefusedError
+from cloud.postgres import acting
 from cloud.postgres.safety import UNAVAILABLE
 from cloud.services.passwords import BusyError
 from cloud.web import bearer, sessions
@@ -205,12 +207,18 @@ async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who this is. Without a log-in only ``public`` handlers answer."""
     found = request.match_info
     if found.http_exception is not None or getattr(found.handler, "anonymous", False):
-        return await handler(request)  # nobody needs to be known for these
+        with acting.nobody():  # nobody needs to be known for these
+            return await handler(request)
     token = bearer.token_of(request)
     if token is not None:
-        request[VISIT] = await bearer.read_visit(request, token)
-        return await handler(request)
-    request[VISIT] = await sessions.read_visit(request.app[POOL], request.app[SETTINGS], request, now_ms())
+        with acting.across(acting.Reason.VISITOR):
+            request[VISIT] = await bearer.read_visit(request, token)
+        with _acting_for(request):
+            return await handler(request)
+    with acting.across(acting.Reason.VISITOR):
+        request[VISIT] = await sessions.read_visit(
+            request.app[POOL], request.app[SETTINGS], request, now_ms()
+        )
     session = visit_of(request).session
     if session is not None:
         language.speak(session.language)
@@ -218,11 +226,22 @@ async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method in SAFE_METHODS and not wants_json(request) and "HX-Request" not in request.headers:
             raise web.HTTPSeeOther(f"/login?next={quote(request.path, safe='/')}")
         raise Problem(ProblemCode.LOGIN_NEEDED)
-    response = await handler(request)
+    with _acting_for(request):
+        response = await handler(request)
     fresh = visit_of(request).new_cookie
     if fresh is not None and not response.prepared and not response.cookies:
         sessions.set_cookie(response, request.app[SETTINGS], fresh, lasting=False)
     return response
+
+
+def _acting_for(request: web.Request) -> contextlib.AbstractContextManager[None]:
+    """What the handler finds in the database: what belongs to its person and their company, or, where nobody
+    needs to be known, what a secret, an address or a cookie leads to.
+    """
+    session = visit_of(request).session
+    if session is None or getattr(request.match_info.handler, "public", False):
+        return acting.across(acting.Reason.VISITOR)
+    return acting.acting_for(session.company_id, session.account_id)
 
 
 def sets_up_factor(handler: H) -> H:

@@ -11,6 +11,7 @@ from cloud.core.command import Order
 from cloud.core.rule_draft import Draft
 from cloud.postgres import accounts, passkeys
 from cloud.postgres.accounts import Session
+from cloud.postgres.acting import acting_for
 from cloud.postgres.commands import CommandRow
 from cloud.postgres.notice_policies import PolicyRow, Target, WindowRow
 from cloud.services import api_tokens, commanding, companies, naming, noticeboard, offering, placing, ruling
@@ -66,7 +67,8 @@ async def build(portal: Portal, owner: Actor, other: Actor) -> World:
     passkey_id = await give_passkey(portal, colleague.account_id)
     invitation = await companies.invite(kit, owner, "frank@example.org", Role.VIEWER, now_ms())
     listed = random_codes()[0].value  # with a key that cannot be, so that the job leaves no claim behind
-    job = await portal.app[BULK].submit(owner, f"{listed},short", now_ms())
+    with acting_for(owner.company_id, owner.account_id):
+        job = await portal.app[BULK].submit(owner, f"{listed},short", now_ms())
     cookie = await portal.log_in("ada@example.org")
     ordered = await order(portal, cookie, owned.device_id)
     watching = Draft(name="A rule of their own", subject="load_w", side="above", threshold=500)
@@ -183,9 +185,7 @@ async def order(portal: Portal, cookie: str, device_id: int) -> CommandRow:
     """A command that somebody's log-in has sent to their device."""
     session = await log_in_of(portal, cookie)
     what = Order(CommandKind.IDENTIFY)
-    return await commanding.request(
-        portal.commander, session, device_id, what, str(uuid.uuid4()), now_ms()
-    )
+    return await commanding.request(portal.commander, session, device_id, what, str(uuid.uuid4()), now_ms())
 
 
 THINGS: Final[Mapping[str, LiteralString]] = {

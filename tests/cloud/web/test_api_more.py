@@ -9,7 +9,6 @@ from cloud.postgres import help_opinions
 from cloud.services import api_tokens
 from cloud.services.label_photos import MAX_BYTES, MAX_EACH
 from cloud.web.scan_views import PHOTOS
-from cloud.web.state import KIT
 from protocol.identity import qr_link
 from tests.cloud.web.conftest import Somebody
 from tests.support.device import random_codes
@@ -38,7 +37,7 @@ async def test_several_labels_of_one_photo_are_read(portal: Portal, ada: Somebod
     assert told["others"] == ["https://example.org/manual"]
     cookie = await portal.log_in(ada.email)
     made = await api_tokens.make(
-        portal.app[KIT], await log_in_of(portal, cookie), "Photos", [Scope.CLAIMS], 7, now_ms()
+        portal.kit, await log_in_of(portal, cookie), "Photos", [Scope.CLAIMS], 7, now_ms()
     )
     bearer = {"Authorization": f"Bearer {made.text}"}
     async with ada.browser.http.post(portal.url + PHOTO, data=picture, headers=bearer) as by_token:

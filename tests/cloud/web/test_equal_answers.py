@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cloud.services.derivation import MAX_TYPED
-from cloud.web.state import LABEL_KEYS
+from cloud.web.state import LABEL_KEYS, POOL
 from protocol.identity import ProductId
 from tests.cloud.web.conftest import Somebody
 from tests.support.device import random_codes
@@ -109,7 +109,7 @@ async def test_a_full_portal_refuses_before_it_asks_who_this_is(
 ) -> None:
     label_keys = portal.app[LABEL_KEYS]
     monkeypatch.setattr(label_keys, "_admitted", MAX_TYPED)
-    await portal.pool.close()  # whoever asks the database fails
+    await portal.app[POOL].close()  # whoever asks the database fails
     codes = codes_of(random_codes()[0], random_codes()[1].value)
     answer = await ask(eve, codes)
     assert (answer.status, json.loads(answer.text)["code"]) == (429, "busy")
