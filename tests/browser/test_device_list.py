@@ -63,6 +63,16 @@ async def test_a_long_list_is_fresh_where_somebody_looks(portal: Portal, open_pa
     await expect(page).not_to_have_url(re.compile("after="))
     await expect(back).to_have_count(0)
     await expect(rows).to_have_count(50)
+    await page.emulate_media(media="print", color_scheme="dark")
+    for screen_only in ("header.bar", "nav.pages", "form.search", "footer p:last-child"):
+        await expect(page.locator(screen_only)).to_be_hidden()
+    await expect(page.locator(".on-paper")).to_contain_text(f"{portal.url}/devices")
+    said = await page.evaluate(
+        "() => [getComputedStyle(document.querySelector('li.device h2 a'), '::after').content,"
+        " getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    assert re.fullmatch(r'"\(" attr\(href\) "\)"|"\(/devices/\d+\)"', said[0]), said[0]
+    assert said[1:] == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
 
 
 async def test_searching_and_moving_need_no_javascript(portal: Portal, open_page: OpenPage) -> None:
