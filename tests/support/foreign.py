@@ -126,6 +126,7 @@ FIELDS: Final[Mapping[str, Any]] = {
 THEIRS: Final = "(theirs)"
 WRONG: Final = {"code": "000000"}
 FORMS: Final[Mapping[str, Mapping[str, str]]] = {
+    "/language": {"language": "en", "next": "/"},
     "/login": {"email": "somebody@example.org", "password": "wrong"},
     "/login/verify": WRONG,
     "/logout": {},
