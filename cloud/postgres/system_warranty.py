@@ -28,8 +28,9 @@ async def due(
         await cursor.execute(
             "SELECT * FROM (SELECT r.number, r.system_id, f.value AS warranty_end,"
             " CASE WHEN f.value < %(today)s THEN 'warranty_ended' ELSE 'warranty_ends' END AS kind"
-            " FROM registration_field f JOIN registration r USING (number) WHERE f.field = 'warranty_end' AND f.value >= %(past)s"
-            " AND f.value <= %(soon)s AND r.ended_ms IS NULL"
+            " FROM registration_field f JOIN registration r USING (number)"
+            " WHERE f.field = 'warranty_end' AND f.value >= %(past)s AND f.value <= %(soon)s"
+            " AND r.ended_ms IS NULL"
             " AND (%(number)s::bigint IS NULL OR r.number = %(number)s)) AS w"
             " WHERE NOT EXISTS (SELECT 1 FROM registration_audit a WHERE a.number = w.number"
             " AND a.kind = w.kind AND a.after = w.warranty_end) ORDER BY w.number LIMIT %(limit)s",
