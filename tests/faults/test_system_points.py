@@ -32,6 +32,7 @@ from tests.support.system_world import SITE
 from tests.support.systems import TestCloudKeys, TestServer
 
 WAIT_S: Final = 20.0
+FIRST: Final = "systems.register.before"
 LOST: Final = (aiohttp.ClientError, TimeoutError, OSError)
 
 
@@ -49,12 +50,8 @@ class World:
             return connection.execute(statement, values).fetchall()
 
     async def arm(self, point: str) -> None:
-        """Start the portal anew; it is to die where it next passes this point. "" lives."""
-        fault = f"{point}:1:kill" if point else ""
-        if self.parts.parts["portal"].alive:
-            self.parts.restart("portal", fault=fault)
-        else:
-            self.parts.start("portal", fault=fault)
+        """Start the portal that has died; it is to die where it next passes this point. "" lives."""
+        self.parts.start("portal", fault=f"{point}:1:kill" if point else "")
         for person in (self.ada, self.eve):
             await person.ask("GET", "/api/v1/devices")
 
@@ -82,8 +79,9 @@ class World:
 
 @pytest.mark.timeout(240)
 async def test_the_portal_dies_at_each_point_of_systems(tmp_path: Path) -> None:
-    with running_parts(tmp_path / "cloud", ("postgres", "portal")) as parts:
+    with running_parts(tmp_path / "cloud", ("postgres",)) as parts:
         emails = await make_accounts(parts.dsn, 2, time.time_ns() // 1_000_000)
+        parts.start("portal", fault=f"{FIRST}:1:kill")
         async with Person(parts.portal_url, emails[0]) as ada, Person(parts.portal_url, emails[1]) as eve:
             world = World(parts, ada, eve)
             async with world.http:
@@ -96,8 +94,7 @@ async def _portal_life(world: World, eves_email: str) -> None:
     request = server.request(Operation.REGISTER)
     new = {"proof": request, "slot": "integrator"}
 
-    await world.arm("systems.register.before")
-    await world.dies(world.ask(ada, "POST", "", **new), "systems.register.before")
+    await world.dies(world.ask(ada, "POST", "", **new), FIRST)
     assert world.rows("SELECT 1 FROM registration UNION ALL SELECT 1 FROM system_server") == []
     assert world.rows("SELECT 1 FROM registration_slot UNION ALL SELECT 1 FROM system_request") == []
 
@@ -193,48 +190,54 @@ class Host:
             raise StateError("no agent runs")
         return answer
 
-    def dies(self, point: str, passing: int, what: str, **more: object) -> None:
-        """Started anew, it dies of this order, where it passes the point for the so-manieth time."""
-        self.part.stop()
-        self.part.start(fault=f"{point}:{passing}:kill").wait_ready()
+    def start(self, point: str = "", passing: int = 1) -> None:
+        """Start it; it is to die where it passes this point for the so-manieth time. "" lives."""
+        self.part.start(fault=f"{point}:{passing}:kill" if point else "").wait_ready()
+
+    def dies(self, what: str, **more: object) -> None:
+        """It dies of this order, where it was told to."""
         with pytest.raises(StateError, match="does not answer"):
             self.do(what, **more)
-        wait_until(f"the agent dies at {point}", lambda: not self.part.alive, WAIT_S)
+        wait_until(f"the agent dies of {what}", lambda: not self.part.alive, WAIT_S)
         assert self.part.status == -signal.SIGKILL
-        self.part.start().wait_ready()
 
 
 @pytest.mark.timeout(120)
 def test_the_agent_dies_around_the_writing_of_its_server_s_database(tmp_path: Path) -> None:
+    """What the clock shows is written while a request is open: at the start, and before a code is judged. So
+    the third writing is that of the code.
+    """
     with Parts(tmp_path / "logs") as processes:
         host = Host(tmp_path, processes)
         settings = load(tmp_path / "agent.toml", {}, {})
         app.system_offline(settings, {"do": "create", "kind": "standalone", "name": "one"})
-        host.part.start().wait_ready()
-        first = host.do("request", operation="register", new=True)["request"]
+        asking = {"do": "request", "operation": "register", "new": True}
+        first = app.system_offline(settings, asking)["request"]
         code = host.cloud.code(first)
 
-        # What the clock shows is written while a request is open: at the start, and before a code is judged.
-        host.dies("agent.system.before", 3, "enter", code=code)
+        host.start("agent.system.before", 3)
+        host.dies("enter", code=code)
+        host.start("agent.system.after", 3)
         shown = host.do("show")
         assert (shown["stand"], shown["request_open"]) == ("unregistered", "register")
         assert host.do("request", operation="register", new=False)["request"] == first
 
-        host.dies("agent.system.after", 3, "enter", code=code)
+        host.dies("enter", code=code)
+        host.start("agent.system.before")
         shown = host.do("show")
         assert (shown["stand"], shown["request_open"]) == ("registered", None)
         with pytest.raises(StateError, match="code_no_open_request"):
             host.do("enter", code=code)
 
-        system_id = host.do("show")["system_id"]
-        host.dies("agent.system.before", 1, "delete")
+        system_id = shown["system_id"]
+        host.dies("delete")
+        host.start("agent.system.after")
         assert host.do("show")["system_id"] == system_id
-        host.dies("agent.system.after", 1, "delete")
+        host.dies("delete")
+        host.start()
         shown = host.do("show")
         assert (shown["stand"], shown["previous"]) == ("unregistered", [system_id])
         with pytest.raises(StateError, match="code_no_open_request"):
             host.do("enter", code=code)
-        files = sorted(path.name for path in (tmp_path / "state" / "_system").iterdir())
         kept = json.loads((tmp_path / "state" / "_system" / "database.json").read_bytes())
         assert kept["system_id"] == shown["system_id"]
-        assert files in (["database.json"], ["database.json", "database.json.new"]), files
