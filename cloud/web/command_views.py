@@ -6,6 +6,7 @@ of the last five minutes; where that is older, the page that asks for it comes b
 
 import datetime as dt
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
@@ -33,6 +34,7 @@ from cloud.web.safety_views import confirm_first
 from cloud.web.state import COMMANDER, POOL, actor_of, now_ms, session_of
 from protocol.commands import OUTLET_KINDS, CommandKind
 
+NOTHING: Final[Mapping[str, str]] = {}
 FORCIBLE: Final = frozenset({Step.ON_BATTERY, Step.FAULT})
 
 
@@ -70,6 +72,7 @@ async def _ask(
     *,
     fault: str = "",
     schedule_fault: str = "",
+    schedule_typed: Mapping[str, str] = NOTHING,
     typed: str = "",
     status: int = HTTPStatus.OK,
 ) -> web.Response:
@@ -98,6 +101,7 @@ async def _ask(
         "danger": order.kind in OUTLET_KINDS,
         **await _schedule_facts(request, outlook.view, order),
         "schedule_fault": schedule_fault,
+        "schedule_typed": {name: schedule_typed.get(name, "") for name in ("every_days", "first")},
     }
     return page(request, "control.html", context, status=status)
 
@@ -203,7 +207,8 @@ async def save_schedule(request: web.Request) -> web.Response:
         )
     except (ScheduleError, ValueError, OverflowError):
         why = gettext("Choose how often, and a first time from now on that is within two years.")
-        return await _ask(request, order, schedule_fault=why, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        return await _ask(request, order, schedule_fault=why, schedule_typed=form, status=status)
     return see_other(_path(view.device_id, order))
 
 

@@ -95,6 +95,7 @@ async def _list(request: web.Request, asked: Asked, listing: Listing | None, fau
         "few": FEW,
         "may_move": may_move,
         "choosing": may_move and request.query.get("choose") == "1",
+        "to": request.query.get("to", ""),
         "moved": request.query.get("moved", "") if request.query.get("moved", "").isdecimal() else "",
         "whole": listing is not None and listing.there <= SHORT,
         "rows_at": address(Asked(asked.query, asked.sort)).replace("/devices", "/devices/rows", 1),
@@ -242,7 +243,7 @@ async def move_devices(request: web.Request) -> web.Response:
     else:
         chosen = [_device_number(str(one)) for one in form.getall("device", [])]
     if not chosen:
-        return see_other(address(back, choose="1"))
+        return see_other(address(back, choose="1", to=told["site"] or "top"))
     moved = await placing.move(pool, actor, chosen, site_id, now_ms(), strict=not told["all"])
     return see_other(address(back, moved=str(moved)))
 

@@ -23,7 +23,7 @@ from cloud.web.claim_views import find_claim
 from cloud.web.device_views import device_id_of_path, own_device
 from cloud.web.owner_facts import PROBLEMS, KeyRequest, look
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.responses import page, see_other
+from cloud.web.responses import page, see_other, wants_json
 from cloud.web.state import KIT, POOL, actor_of, now_ms, session_of
 from protocol.identity import fingerprint_of
 
@@ -44,7 +44,9 @@ async def show_owner(request: web.Request) -> web.Response:
         raise
 
 
-async def _owner_page(request: web.Request, fault: str = "", status: int = 200) -> web.Response:
+async def _owner_page(
+    request: web.Request, fault: str = "", status: int = 200, to_email: str = ""
+) -> web.Response:
     owner = await look(request, device_id_of_path(request))
     view = await own_device(request)
     context = {
@@ -53,6 +55,7 @@ async def _owner_page(request: web.Request, fault: str = "", status: int = 200) 
         "fault": fault,
         "fresh": session_of(request).is_fresh(now_ms()),
         "may": actor_of(request).may(Action.RELEASE),
+        "to_email": to_email,
     }
     return page(request, "owner.html", context, status=status)
 
@@ -175,10 +178,10 @@ async def act(request: web.Request) -> web.Response:
         fresh = await _is_fresh(request, form)
         after = await doing(Asked(request, device_id_of_path(request), form, fresh))
     except (AccountError, RefusedError) as error:
-        return await _owner_page(request, str(error), 422)
+        return await _owner_page(request, str(error), 422, str(form.get("to_email", "")))
     except OwningError as error:
         if error.code is OwningCode.FACTOR_NEEDED:
-            return await _owner_page(request, gettext(PROVE), 403)
+            return await _owner_page(request, gettext(PROVE), 403, str(form.get("to_email", "")))
         raise Problem(PROBLEMS[error.code]) from None
     gone = isinstance(after, Device) and after.owner is None
     return see_other("/devices" if gone else f"/devices/{request.match_info['device_id']}/owner")
@@ -189,13 +192,25 @@ async def act(request: web.Request) -> web.Response:
 
 async def show_offers(request: web.Request) -> web.Response:
     """Offers to the company, and the field for the code of a mailed one."""
+    return await _offers_page(request)
+
+
+async def _offers_page(request: web.Request, typed: str = "", problem: Problem | None = None) -> web.Response:
     offers = await offering.list_offers(request.app[POOL], actor_of(request), now_ms())
-    return page(request, "transfers.html", {"offers": offers, "fault": ""})
+    kind = None if problem is None else problem.kind
+    context = {"offers": offers, "fault": kind, "typed": typed}
+    return page(request, "transfers.html", context, status=200 if kind is None else kind.status.value)
 
 
 async def show_offer(request: web.Request) -> web.Response:
     """The offer of this code; a POST, for the code is a secret."""
-    return await _offer_page(request, _token(await request.post()))
+    token = _token(await request.post())
+    try:
+        return await _offer_page(request, token)
+    except Problem as problem:
+        if wants_json(request):
+            raise
+        return await _offers_page(request, token, problem)
 
 
 def _token(form: Mapping[str, object]) -> str:

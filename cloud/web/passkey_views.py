@@ -103,7 +103,7 @@ async def rename(request: web.Request) -> web.Response:
             form.get("name", ""),
         )
     except AccountError as refusal:
-        return await two_factor_page(request, {"form": str(refusal)})
+        return await two_factor_page(request, {"form": str(refusal)}, typed=form)
     return see_other(TWO_FACTOR)
 
 

@@ -28,6 +28,7 @@ from protocol.system import FIELDS, Source, SystemId
 from protocol.system_code import DAY_MS, read_number, written_number
 
 SYSTEM: Final = "/systems/{number:[0-9A-HJKMNP-TV-Z]{6}}"
+NOTHING: Final[Mapping[str, str]] = {}
 UNPROCESSABLE: Final = HTTPStatus.UNPROCESSABLE_ENTITY.value
 PROVE: Final = N_("Please enter the code of your authenticator, or your password, and try again.")
 PART_WORDS: Final[Mapping[Part, str]] = {
@@ -91,7 +92,9 @@ async def show_system(request: web.Request) -> web.Response:
     return await _page(request, {})
 
 
-async def _page(request: web.Request, faults: Mapping[str, str], status: int = 200) -> web.Response:
+async def _page(
+    request: web.Request, faults: Mapping[str, str], status: int = 200, typed: Mapping[str, str] = NOTHING
+) -> web.Response:
     one, actor = await _own(request), actor_of(request)
     others = (await system_looking.overview(request.app[POOL], actor, now_ms())).systems
     code = one.code
@@ -108,6 +111,7 @@ async def _page(request: web.Request, faults: Mapping[str, str], status: int = 2
         "code_qr": None if code is None else qr_code(code.code),
         "slot_words": SLOT_WORDS,
         "slots": list(Slot),
+        "typed": {name: typed.get(name, "") for name in ("slot", "email")},
         "holder_of": {row.slot: row for row in one.holders},
         "leads": [row for row in others if row.number != one.system.number and row.lead_number is None],
         "history": [_line(row) for row in one.history],
@@ -306,7 +310,7 @@ async def act(request: web.Request) -> web.Response:
         text = str(refusal)
         if refusal.code is RefusalCode.FRESH_NEEDED:
             text = gettext(PROVE)
-        return await _page(request, {FORM: text}, UNPROCESSABLE)
+        return await _page(request, {FORM: text}, UNPROCESSABLE, form)
     gone = name in {"leave", "delete"}
     return see_other("/systems" if gone else f"/systems/{written_number(number)}")
 

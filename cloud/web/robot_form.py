@@ -43,7 +43,10 @@ async def check(
 def context(
     request: web.Request, form: Mapping[str, str] | None = None, refusal: RefusedError | None = None
 ) -> dict[str, str]:
-    """What the template of the box needs: the ticket that its form carries on."""
+    """What the template of the box needs: the ticket that its form carries on, and whether it is ticked."""
+    sent = form or {}
     if isinstance(refusal, WaitError):
-        return {TICKET: refusal.ticket}
-    return {TICKET: slow_lane.ticket(request.app[KIT], now_ms(), (form or {}).get(TICKET, ""))}
+        carried = refusal.ticket
+    else:
+        carried = slow_lane.ticket(request.app[KIT], now_ms(), sent.get(TICKET, ""))
+    return {TICKET: carried, TICKED: sent.get(TICKED, "")}

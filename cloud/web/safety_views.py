@@ -76,7 +76,9 @@ async def show_two_factor(request: web.Request) -> web.Response:
     return await two_factor_page(request, {})
 
 
-async def two_factor_page(request: web.Request, faults: Mapping[str, str]) -> web.Response:
+async def two_factor_page(
+    request: web.Request, faults: Mapping[str, str], *, typed: Mapping[str, str] | None = None
+) -> web.Response:
     """The methods of an account. Whoever may see nothing else can still go to another company."""
     kit, session = request.app[KIT], session_of(request)
     due_ms = session.factor_due_ms
@@ -84,6 +86,7 @@ async def two_factor_page(request: web.Request, faults: Mapping[str, str]) -> we
         "status": await second_factor.status(kit, session.account_id),
         "mine": [] if due_ms is None else await companies.mine(kit, session.account_id),
         "faults": faults,
+        "typed": typed or {},
         **passkey_facts(kit),
     }
     return page(request, "two_factor.html", context, status=UNPROCESSABLE if faults else 200)

@@ -256,7 +256,7 @@ async def test_devices_are_moved_from_the_list(portal: Portal, ada: Somebody, ev
     for wrong in ({"device": str(hers.device_id)}, {"device": "x"}, {"site": "999"}, {"site": "x"}):
         assert (await ada.browser.post("/devices/move", {**form, **wrong})).status == 404
     nothing = await ada.browser.post("/devices/move", {"q": "", "sort": "", "site": ""})
-    assert nothing.headers["Location"] == "/devices?choose=1"
+    assert nothing.headers["Location"] == "/devices?choose=1&to=top"
     assert (await eve.browser.post("/devices/move", form)).status == 404
     async with portal.pool.connection() as connection:
         await connection.execute("UPDATE membership SET role = 'viewer'")
