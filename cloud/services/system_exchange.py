@@ -53,6 +53,9 @@ NOTICE_TEXTS: Final = {
     "associated": "This server has taken the place of another one on its registration.",
     "retired": "Another System ID has taken the place of this one, for good.",
     "ended": "The registration of this server was deleted.",
+    "lead_apart": "Nobody holds a place at this server and its lead any more: it shows its own registration.",
+    "warranty_ends": "The warranty of this server ends soon; its registration says when.",
+    "warranty_ended": "The warranty of this server has ended.",
     "lead_gone": "The lead of this server is no longer registered: it shows its own registration.",
 }
 

@@ -59,7 +59,7 @@ from cloud.web import (
 )
 from cloud.web.api import routes as api
 from cloud.web.assets import built
-from cloud.web.housekeeping import keeping_house, looking_after_owners
+from cloud.web.housekeeping import keeping_house, looking_after_owners, looking_after_warranties
 from cloud.web.live import Hub
 from cloud.web.metrics import Metrics
 from cloud.web.render import Pages
@@ -158,7 +158,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             mailer = Mailer(pool, mail_server(settings), now_ms, partial(renew, app[KIT]))
             owners = looking_after_owners(app[KIT])
             house = keeping_house(pool, settings.rejected_days)
-            async with hub.run(), house, owners, background.running({"mailer": mailer.run()}):
+            warranties = looking_after_warranties(app[KIT])
+            async with hub.run(), house, owners, warranties, background.running({"mailer": mailer.run()}):
                 yield
 
 

@@ -17,7 +17,7 @@ from cloud.postgres import leftovers, system_strangers
 from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.safety import UNAVAILABLE
-from cloud.services import claiming, ownership_letters, owning
+from cloud.services import claiming, ownership_letters, owning, system_warranty
 from cloud.services.kit import Kit
 from cloud.web.state import now_ms
 
@@ -40,6 +40,23 @@ async def looking_after_owners(kit: Kit, period_s: float = DUE_EVERY_S) -> Async
     """Let happen what is due on owned devices, and write the mails about them, while the block runs."""
     async with background.running({"owners": _look_after(kit, period_s)}):
         yield
+
+
+@contextlib.asynccontextmanager
+async def looking_after_warranties(kit: Kit, period_s: float = PERIOD_S) -> AsyncIterator[None]:
+    """Tell of warranties of registered systems that end, while the block runs."""
+    async with background.running({"warranties": _tell_warranties(kit, period_s)}):
+        yield
+
+
+@crossing(Reason.UPKEEP)
+async def _tell_warranties(kit: Kit, period_s: float) -> None:
+    while True:
+        try:
+            await system_warranty.tell_due(kit, now_ms())
+        except UNAVAILABLE as error:
+            log.warning("warranties wait for the database", error=str(error))
+        await asyncio.sleep(period_s)
 
 
 @crossing(Reason.UPKEEP)

@@ -1,11 +1,14 @@
 """Programs and registered systems: scopes of tokens, what waits, offers."""
 
+import asyncio
+import datetime as dt
 import json
 import re
 from typing import Any
 
 from cloud.core.api_token import Scope
-from cloud.web.state import SYSTEM_KEYS
+from cloud.web.housekeeping import looking_after_warranties
+from cloud.web.state import KIT, SYSTEM_KEYS
 from protocol.system_code import Operation
 from tests.cloud.web.conftest import Somebody
 from tests.cloud.web.test_registered_systems import api
@@ -119,3 +122,18 @@ async def test_what_deleting_the_account_does_to_systems_is_said_before(
     assert "It gives up its places at 2 registered systems" in page.text
     mine = json.loads((await ada.browser.get("/api/v1/account/data")).text)
     assert [one["slot"] for one in mine["systems"]] == ["end_user"] * 2
+
+
+async def test_a_warranty_that_ends_is_told_by_the_portal_itself(portal: Portal, ada: Somebody) -> None:
+    request = new_server(portal).request(Operation.REGISTER)
+    made = await api(ada, "POST", "/systems", proof=request, slot="integrator")
+    today = dt.datetime.now(dt.UTC).date()
+    values = {"warranty_end": (today + dt.timedelta(days=7)).isoformat()}
+    path = f"/systems/{json.loads(made.text)['number']}"
+    assert (await api(ada, "PUT", f"{path}/data", part="warranty", values=values)).status == 200
+    async with looking_after_warranties(portal.app[KIT]):
+        deadline = asyncio.get_running_loop().time() + 20
+        while "a warranty ends soon" not in (await newest_letter(portal.pool, ada.email)).subject:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.02)
+    assert "Told that the warranty ends soon" in (await ada.browser.get(path)).text
