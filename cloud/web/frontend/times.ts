@@ -35,14 +35,39 @@ function tell(element: HTMLTimeElement): Told | undefined {
   return found;
 }
 
+// What counts on does so where it can be seen, and a bit around: a long list else is laid out anew every second.
+const near = new WeakSet<Element>();
+const watched = new WeakSet<Element>();
+const observer = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) near.add(target);
+      else near.delete(target);
+      if (isIntersecting) show(target as HTMLTimeElement);
+    }
+  },
+  { rootMargin: "50%" },
+);
+
+function show(element: HTMLTimeElement): void {
+  const found = tell(element);
+  if (!found) return;
+  const text = found.text ?? ago(Math.max(0, (Date.now() - found.at) / 1000));
+  if (element.textContent !== text) element.textContent = text;
+  if (element.title !== found.title) element.title = found.title;
+}
+
+function times(): NodeListOf<HTMLTimeElement> {
+  return document.querySelectorAll<HTMLTimeElement>("time[data-ago], time[data-clock], time[data-time]");
+}
+
 function refresh(): void {
-  const now = Date.now();
-  for (const element of document.querySelectorAll<HTMLTimeElement>("time[data-ago], time[data-clock], time[data-time]")) {
-    const found = tell(element);
-    if (!found) continue;
-    const text = found.text ?? ago(Math.max(0, (now - found.at) / 1000));
-    if (element.textContent !== text) element.textContent = text;
-    if (element.title !== found.title) element.title = found.title;
+  for (const element of times()) {
+    if (!("ago" in element.dataset) || near.has(element)) show(element);
+    else if (!watched.has(element)) {
+      watched.add(element);
+      observer.observe(element);
+    }
   }
 }
 
@@ -58,6 +83,7 @@ export function startTimes(): void {
   };
   void drawn().then(refresh);
   setInterval(refresh, 1000);
+  window.addEventListener("beforeprint", () => times().forEach(show)); // paper has all of it
   document.body.addEventListener("htmx:after:swap", soon);
   document.body.addEventListener("htmx:sse:after:message", soon);
 }
