@@ -83,7 +83,7 @@ def letter(desk: Desk, delivery: Delivery, reader: Reader) -> Mail:
         subject, text = words(desk, delivery, reader.time_zone)
         if delivery.policy_id is not None:
             url = unsubscribe_url(desk.vault, desk.portal_url, delivery.policy_id, reader.account_id)
-            text += f"\n{gettext('No more of these mails: {url}', url=url)}\n"
+            text += "\n" + gettext("No more of these mails: {url}", url=url) + "\n"
     return Mail(
         reader.email,
         subject,

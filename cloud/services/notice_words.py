@@ -124,9 +124,9 @@ def _when(item: Item, zone: str) -> str:
     if times > 1:
         more = "; " + ngettext("it came and went {count} time", "it came and went {count} times", times)
     if item["say"] == Say.HAPPENED:
-        return f"{gettext('at {time}', time=began)}{detail}{more}"
+        return gettext("at {time}", time=began) + detail + more
     if ended is None:
-        return f"{gettext('since {time}', time=began)}{detail}"
+        return gettext("since {time}", time=began) + detail
     lasted = length(ended - item["began_ms"])
     told = gettext("from {begin} to {end}, {length}", begin=began, end=moment(ended, zone), length=lasted)
     return f"{told}{detail}{more}"

@@ -149,7 +149,7 @@ STEPS: Final[Mapping[Step, StepWords]] = {
 def refusal_text(missing: Sequence[Step]) -> str:
     """All missing steps for who asked by a program."""
     told = " ".join(step_text(one) for one in missing)
-    return f"{told} {gettext('Nothing was sent.')}"
+    return told + " " + gettext("Nothing was sent.")
 
 
 def step_text(step: Step) -> str:

@@ -1,5 +1,6 @@
 """Pages in other languages: nothing on them stays English, and every text has its translation."""
 
+import ast
 import gettext as standard
 import re
 from collections.abc import Iterator
@@ -182,3 +183,20 @@ def test_texts_of_templates_are_collected_as_templates_ask_for_them(said: Catalo
 def test_every_language_has_its_catalogue() -> None:
     assert {source.parts[-3] for source in build_assets.sources()} == set(language.LANGUAGES) - {"en"}
     assert build_assets.compiled()
+
+
+def test_no_text_hides_in_an_f_string_where_nobody_collects_it() -> None:
+    hidden = []
+    for path in (build_assets.ROOT / "cloud").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                hidden += [
+                    f"{path.name}:{call.lineno}"
+                    for call in ast.walk(node)
+                    if isinstance(call, ast.Call)
+                    and isinstance(call.func, ast.Name)
+                    and call.func.id in {"gettext", "ngettext", "N_", "_"}
+                    and call.args
+                    and isinstance(call.args[0], ast.Constant)
+                ]
+    assert not hidden
