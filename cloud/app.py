@@ -88,14 +88,14 @@ def run_part(part: Part, settings: Settings) -> int:
     """Run the gateway, the portal or the jobs: its module's ``run(settings)``, maybe a coroutine function."""
     provision(settings)
     arm_fault(os.environ.get(FAULT_VARIABLE, ""))
-    found = dataclasses.replace(settings, database_url=_database_of(part, settings))
+    found = dataclasses.replace(settings, database_url=database_of(part, settings))
     outcome = importlib.import_module(MODULES[part]).run(found)
     if inspect.iscoroutine(outcome):
         outcome = asyncio.run(outcome)
     return int(outcome or 0)
 
 
-def _database_of(part: Part, settings: Settings) -> str:
+def database_of(part: Part, settings: Settings) -> str:
     """Connection string of this part's own role, or, where no role was named, the one for all."""
     own: str | None = getattr(settings, f"{part}_database_url")
     if own is not None:

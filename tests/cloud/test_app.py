@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -15,7 +16,9 @@ import pytest
 
 from cloud import logs
 from cloud.__main__ import main
-from cloud.app import arm_fault
+from cloud.app import arm_fault, database_of
+from cloud.config import ConfigError, Settings
+from cloud.postgres.roles import Part
 from protocol import faults
 from tests.accept import wait_until
 
@@ -131,6 +134,24 @@ def test_the_bundle_is_what_an_agent_needs(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("disarmed")
+def test_each_part_logs_in_to_the_database_as_itself(tmp_path: Path) -> None:
+    for_all = Settings(state_dir=tmp_path, database_url="postgresql://all")
+    own = replace(for_all, portal_database_url="postgresql://portal")
+    assert {part: database_of(part, own) for part in Part} == {
+        Part.GATEWAY: "postgresql://all",
+        Part.PORTAL: "postgresql://portal",
+        Part.JOBS: "postgresql://all",
+    }
+    private = Settings(state_dir=tmp_path)
+    with pytest.raises(ConfigError, match="no database"):
+        database_of(Part.JOBS, private)
+    (tmp_path / "pg.dsn").write_text("postgresql://owner\n")
+    with pytest.raises(ConfigError, match="older version"):
+        database_of(Part.JOBS, private)
+    (tmp_path / "pg.jobs.dsn").write_text("postgresql://jobs\n")
+    assert database_of(Part.JOBS, private) == "postgresql://jobs"
+
+
 def test_a_held_fault_point_waits_for_its_file(tmp_path: Path) -> None:
     path = tmp_path / "held"
     arm_fault(f"gateway.commit.before:2:hold:{path}")
