@@ -4,6 +4,7 @@ from aiohttp import web
 
 from cloud.core.language import gettext
 from cloud.services import outages
+from cloud.web import event_views
 from cloud.web.device_views import own_device
 from cloud.web.outage_facts import rows_of
 from cloud.web.outage_words import outage_words
@@ -47,6 +48,7 @@ async def show_outage(request: web.Request) -> web.Response:
 
 
 def add_routes(app: web.Application) -> None:
-    """Register these views."""
+    """Register these views, and those of the events that they are made of."""
+    event_views.add_routes(app)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}/outages", list_outages)
     app.router.add_get(r"/devices/{device_id:\d{1,19}}/outages/{at_ms:\d{1,15}}", show_outage)

@@ -162,7 +162,10 @@ def event_words(kind: str) -> EventWords:
 
 def event_facts(rows: Sequence[EventRow]) -> list[dict[str, object]]:
     """Events as ``_events.html`` shows them."""
-    return [{"row": row, "words": event_words(row.kind), "detail": detail_text(row.detail)} for row in rows]
+    return [
+        {"row": row, "words": event_words(row.kind), "detail": detail_text(row.detail), "device": ""}
+        for row in rows
+    ]
 
 
 def detail_text(detail: Mapping[str, Any]) -> str:

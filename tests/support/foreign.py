@@ -16,6 +16,8 @@ HARMLESS: Final[Mapping[str, str]] = {
     "kind": "csv",
     "operation": "devices.list_devices",
     "page": "camera",
+    "stream": "2",
+    "seq": "1",
 }
 """Placeholders of paths that name nobody's things. All others are looked up in ``World.ids``."""
 QUERY: Final = frozenset(
@@ -32,6 +34,7 @@ QUERY: Final = frozenset(
         "before_ms",
         "before",
         "q",
+        "severity",
         "sort",
         "limit",
     }

@@ -6,8 +6,10 @@ from msgspec import Meta, Struct
 
 from cloud.core.device_state import Condition, DeviceView
 from cloud.postgres.devices import EventRow
+from cloud.postgres.event_log import Happened
 from cloud.web.api.kinds import Ms
-from cloud.web.sentences import summary_of
+from cloud.web.event_search import Severity, severity_of
+from cloud.web.sentences import detail_text, event_words, summary_of
 
 
 class Device(Struct):
@@ -64,6 +66,30 @@ class EventList(Struct):
     events: list[Event]
 
 
+class LogEntry(Struct):
+    """Something that happened to a device of your company."""
+
+    ts_ms: Ms
+    device_id: str
+    product_id: str
+    title: Annotated[str, Meta(description="Name of the device, else its model.")]
+    severity: Severity
+    kind: str
+    sentence: Annotated[str, Meta(description="The event for people.")]
+    time_uncertain: Annotated[bool, Meta(description="Whether the device did not know the time well.")]
+    received_ms: Ms
+    stream: int
+    seq: int
+    values: dict[str, Any]
+
+
+class EventLog(Struct):
+    """A page of events, newest first."""
+
+    events: list[LogEntry]
+    older: Annotated[str | None, Meta(description="What `before` is for the next page; null at the end.")]
+
+
 def device_json(view: DeviceView, now_ms: int) -> Device:
     """One device. Its id is a text: JavaScript's numbers are too short for it."""
     summary = summary_of(view, now_ms)
@@ -100,5 +126,25 @@ def event_json(row: EventRow) -> Event:
         ts_ms=row.ts_ms,
         time_uncertain=row.time_uncertain,
         kind=row.kind,
+        values=dict(row.detail),
+    )
+
+
+def log_json(event: Happened) -> LogEntry:
+    """One event with its device."""
+    row, word = event.row, event_words(event.row.kind).word
+    detail = detail_text(row.detail)
+    return LogEntry(
+        ts_ms=row.ts_ms,
+        device_id=str(row.device_id),
+        product_id=event.product_id,
+        title=event.title,
+        severity=severity_of(row.kind),
+        kind=row.kind,
+        sentence=f"{word}: {detail}" if detail else word,
+        time_uncertain=row.time_uncertain,
+        received_ms=event.received_ms,
+        stream=row.stream,
+        seq=row.seq,
         values=dict(row.detail),
     )

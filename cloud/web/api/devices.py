@@ -1,6 +1,6 @@
 """Devices for programs, and for the charts of the pages."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -9,16 +9,19 @@ from cloud.core.api_token import Scope
 from cloud.core.device_state import DeviceView
 from cloud.core.site_tree import TOP
 from cloud.postgres import devices
-from cloud.services import fleet, naming, placing
+from cloud.services import event_log, fleet, naming, placing
 from cloud.web.api.device_json import (
     Device,
     DeviceList,
     EventList,
+    EventLog,
     device_json,
     event_json,
+    log_json,
 )
 from cloud.web.api.kinds import DeviceId, Line, Number, device_number
 from cloud.web.api.operation import Section
+from cloud.web.event_search import place_of, wish_of
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms, session_of
 
@@ -33,6 +36,11 @@ SECTION: Final = Section(
 Search = Annotated[str, Meta(max_length=500, description="Words and filters, as on the page of devices.")]
 After = Annotated[str, Meta(max_length=2000, description="`next` of the page before.")]
 Limit = Annotated[int, Meta(ge=1, le=fleet.MOST, description="Devices of a page.")]
+
+OfSeverity = Annotated[
+    Literal["", "critical", "warning", "info"],
+    Meta(description="Only events as serious as this; empty: all."),
+]
 
 
 class DeviceMove(Struct):
@@ -120,3 +128,20 @@ async def list_events(request: web.Request, device_id: DeviceId) -> EventList:
     view = await own(request, device_id)
     found = await devices.list_events(request.app[POOL], view.device_id, view.epoch, devices.MAX_EVENTS)
     return EventList([event_json(row) for row in found])
+
+
+@SECTION.operation("GET", "/events")
+async def search_events(
+    request: web.Request, q: Line = "", severity: OfSeverity = "", before: After = ""
+) -> EventLog:
+    """What happened to the devices of the company, newest first, a page at a time."""
+    actor = actor_of(request)
+    wish = wish_of({"q": q, "severity": severity}, None)
+    found = await event_log.look(
+        request.app[POOL],
+        actor,
+        wish.sought(actor.company_id),
+        now_ms(),
+        before=place_of(before, "before"),
+    )
+    return EventLog([log_json(one) for one in found.events], found.older or None)

@@ -19,12 +19,14 @@ from cloud.core.api_token import Scope
 from cloud.core.authz import Action
 from cloud.core.exposition import Told
 from cloud.postgres import audit_trail
-from cloud.services import fleet, outages
+from cloud.services import event_log, fleet, outages
 from cloud.web.api import outages as outage_api
-from cloud.web.api.devices import Search, own
+from cloud.web.api.device_json import LogEntry, log_json
+from cloud.web.api.devices import OfSeverity, Search, own
 from cloud.web.api.exports import MEDIA, Kind, Time, iso, place
 from cloud.web.api.kinds import DeviceId, Line, Ms
 from cloud.web.api.operation import JSON_TYPE, Section
+from cloud.web.event_search import Wish, wish_of
 from cloud.web.problems import ProblemCode
 from cloud.web.state import POOL, actor_of, now_ms
 
@@ -138,6 +140,43 @@ async def list_outages(request: web.Request, device_id: DeviceId, kind: Kind) ->
         rows = [msgspec.structs.astuple(outage_api.outage_json(one)) for one in past.outages]
         columns = outage_api.DeviceOutage.__struct_fields__
         return await _file(kind, f"{view.product_id}-outages", columns, rows, what="outages")
+
+
+@SECTION.operation(
+    "GET", "/events.{kind}", answer=dict[str, Any], media=MEDIA, problems=[ProblemCode.TOO_MANY]
+)
+async def find_events(
+    request: web.Request, kind: Kind, q: Line = "", severity: OfSeverity = ""
+) -> web.Response:
+    """The newest events of the company's devices that are searched for, up to 10 000 at once."""
+    with place(request):
+        rows = await _events(request, wish_of({"q": q, "severity": severity}, None))
+        return await _file(kind, "events", LogEntry.__struct_fields__, rows)
+
+
+@SECTION.operation(
+    "GET",
+    "/devices/{device_id}/events/search.{kind}",
+    answer=dict[str, Any],
+    media=MEDIA,
+    problems=[ProblemCode.TOO_MANY],
+)
+async def find_events_of_device(
+    request: web.Request, device_id: DeviceId, kind: Kind, q: Line = "", severity: OfSeverity = ""
+) -> web.Response:
+    """The newest events of a device that are searched for, up to 10 000 at once."""
+    with place(request):
+        view = await own(request, device_id)
+        rows = await _events(request, wish_of({"q": q, "severity": severity}, view.device_id))
+        return await _file(kind, f"{view.product_id}-events", LogEntry.__struct_fields__, rows, what="events")
+
+
+async def _events(request: web.Request, wish: Wish) -> list[tuple[object, ...]]:
+    actor = actor_of(request)
+    found = await event_log.look(
+        request.app[POOL], actor, wish.sought(actor.company_id), now_ms(), limit=event_log.MAX_FILE
+    )
+    return [msgspec.structs.astuple(log_json(one)) for one in found.events]
 
 
 @SECTION.operation(
