@@ -109,7 +109,8 @@ class SystemWorld:
 
     def delete_database(self, box: int, life: int) -> None:
         """The box has another System ID, and knows nothing any more. How many of these come a day is no part
-        of the model."""
+        of the model.
+        """
         self._sql.execute("DELETE FROM attempt WHERE scope = 'system'")
         self.boxes[box].delete_database()
         self.ids[box, life] = self.boxes[box].id
