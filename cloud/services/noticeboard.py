@@ -319,6 +319,19 @@ async def add_window(pool: Pool, actor: Actor, row: WindowRow, now_ms: int) -> i
     return await change(pool, actor, now_ms, work)
 
 
+async def mutes(pool: Pool, actor: Actor, device_id: int, epoch: int, now_ms: int) -> list[WindowRow]:
+    """What keeps people from being told about a device now: windows of it and of the whole company."""
+    actor.must(Action.SEE)
+    async with pool.connection() as connection:
+        planned = await notice_policies.windows(connection, actor.company_id, now_ms)
+    mine = ((Scope.COMPANY, 0, 0), (Scope.DEVICE, device_id, epoch))
+    return [row for row in planned if row.from_ms <= now_ms and _area_of(row) in mine]
+
+
+def _area_of(row: WindowRow) -> tuple[str, int, int]:
+    return (row.scope, 0, 0) if row.scope == Scope.COMPANY else (row.scope, row.scope_id, row.scope_epoch)
+
+
 async def end_window(pool: Pool, actor: Actor, window_id: int, now_ms: int) -> None:
     """The work is done."""
 

@@ -6,13 +6,15 @@ from aiohttp import web
 
 from cloud.core.authz import Action
 from cloud.core.device_state import DeviceView
+from cloud.core.language import gettext
 from cloud.postgres import commands, devices
-from cloud.services import commanding, naming, system_looking
+from cloud.services import commanding, naming, noticeboard, system_looking
 from cloud.services.naming import ProfileError, UnknownDeviceError
 from cloud.web import alarm_views, battery_facts, chart_facts, device_live, outage_facts, owner_facts
 from cloud.web.chart_facts import ChartFacts
 from cloud.web.command_facts import panel_facts
 from cloud.web.device_views import own_device
+from cloud.web.notice_forms import MUTES
 from cloud.web.problems import Problem, ProblemCode
 from cloud.web.responses import page, see_other
 from cloud.web.sentences import event_facts, summary_of
@@ -45,6 +47,8 @@ async def _device_page(
             "summary": summary_of(view, at_ms),
             "owner": await owner_facts.look(request, view.device_id),
             **await alarm_views.facts(request, view.device_id),
+            "mutes": await noticeboard.mutes(pool, actor_of(request), view.device_id, view.epoch, at_ms),
+            "mute_times": {key: gettext(words) for key, (_, words) in MUTES.items()},
             "events": event_facts(events),
             "outages": await outage_facts.newest(request, view),
             "told_settings": told_settings(view.settings),

@@ -146,9 +146,23 @@ def policy_of(form: Mapping[str, str], policy_id: int, board: Board) -> tuple[Po
     return row, targets
 
 
+HOUR_MS: Final = 3_600_000
+MUTES: Final[Mapping[str, tuple[int, str]]] = {
+    "1h": (HOUR_MS, N_("1 hour")),
+    "8h": (8 * HOUR_MS, N_("8 hours")),
+    "1d": (24 * HOUR_MS, N_("1 day")),
+    "7d": (168 * HOUR_MS, N_("7 days")),
+}
+"""For how long a device can be muted by one button: milliseconds, words."""
+
+
 def window_of(form: Mapping[str, str], zone: str, now_ms: int) -> WindowRow:
     """The window that was typed, its times in a time zone. RefusedError names the field."""
     scope, scope_id = _area(form)
+    if form.get("mute") in MUTES:
+        until_ms = now_ms + MUTES[form["mute"]][0]
+        reason = form.get("reason", "").strip() or gettext("muted for a while")
+        return WindowRow(0, scope, scope_id, 0, now_ms, until_ms, reason)
     begins = _moment(form, "from", zone) if form.get("from") else now_ms
     return WindowRow(0, scope, scope_id, 0, begins, _moment(form, "until", zone), form.get("reason", ""))
 

@@ -1,5 +1,6 @@
 """Notifications: policies, channels, maintenance windows, the log of what was sent, the way out of mails."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -193,14 +194,21 @@ async def add_window(request: web.Request) -> web.Response:
         await noticeboard.add_window(request.app[POOL], actor, row, now_ms())
     except RefusedError as refusal:
         return await _board(request, faults_of(refusal), form)
-    return see_other("/notifications#windows")
+    return _back(form)
+
+
+def _back(form: Mapping[str, str]) -> web.Response:
+    """To the device on whose page it was done, else to the plans."""
+    back = form.get("back", "")
+    is_device = back.isascii() and back.isdigit() and len(back) < 20
+    return see_other(f"/devices/{back}#mute" if is_device else "/notifications#windows")
 
 
 async def end_window(request: web.Request) -> web.Response:
     """The work is done."""
     number = number_of(request.match_info["window"])
     await noticeboard.end_window(request.app[POOL], actor_of(request), number, now_ms())
-    return see_other("/notifications#windows")
+    return _back(await form_of(request))
 
 
 # --- log and way out ----------------------------------------------------------------------------------------

@@ -163,6 +163,30 @@ async def test_work_is_planned_with_an_end(ada: Somebody, building: Building) ->
     assert "batteries" not in (await ada.browser.get("/notifications")).text
 
 
+async def test_a_device_is_muted_for_a_while_from_its_page(ada: Somebody, building: Building) -> None:
+    ups, other = building.devices[:2]
+    address = f"/devices/{ups.device_id}"
+    page = (await ada.browser.get(address)).text
+    assert re.findall(r'name="mute" value="(\w+)"', page) == ["1h", "8h", "1d", "7d"]
+    form = {"scope": f"device:{ups.device_id}", "back": str(ups.device_id), "mute": "1h"}
+    answer = await ada.browser.post("/notifications/windows", form)
+    assert answer.headers["Location"] == f"{address}#mute"
+    building.now_ms = now_ms()
+    page = (await ada.browser.get(address)).text
+    assert "Nobody is told about this device" in page
+    assert 'name="mute"' not in page
+    assert 'name="mute"' in (await ada.browser.get(f"/devices/{other.device_id}")).text
+    await building.event(ups, "overload")
+    await building.work(MINUTE)
+    assert await building.mails() == []
+    (path,) = re.findall(r'action="(/notifications/windows/\d+/end)"', page)
+    answer = await ada.browser.post(path, {"back": str(ups.device_id)})
+    assert answer.headers["Location"] == f"{address}#mute"
+    assert 'name="mute"' in (await ada.browser.get(address)).text
+    await building.work(MINUTE)
+    assert [mail.to_address for mail in await building.mails()] == [ada.email]
+
+
 async def test_one_click_ends_mails_without_cookie_or_form(
     portal: Portal, ada: Somebody, building: Building
 ) -> None:
