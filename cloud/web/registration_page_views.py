@@ -19,10 +19,10 @@ from cloud.core.system_data import CHOICES, DATES, EMAILS, PARTS, REQUIRED, Part
 from cloud.services import second_factor, system_editing, system_looking, system_slots
 from cloud.services.system_looking import Detail
 from cloud.web.problems import Problem, ProblemCode
-from cloud.web.refusals import FORM, faults_of, form_of
-from cloud.web.responses import page, see_other
+from cloud.web.refusals import FORM, faults_of, form_of, problem_of
+from cloud.web.responses import page, see_other, wants_json
 from cloud.web.safety_views import qr_code
-from cloud.web.state import KIT, POOL, actor_of, now_ms, session_of
+from cloud.web.state import KIT, POOL, SETTINGS, actor_of, now_ms, session_of
 from cloud.web.tables import locations
 from protocol.system import FIELDS, Source, SystemId
 from protocol.system_code import DAY_MS, read_number, written_number
@@ -326,7 +326,15 @@ async def show_offer_entry(request: web.Request) -> web.Response:
 async def show_offer(request: web.Request) -> web.Response:
     """What is offered; a POST, for the code is a secret."""
     form = await form_of(request)
-    return await _offer_page(request, (form.get("link") or form.get("token") or "").strip())
+    token = (form.get("link") or form.get("token") or "").strip()
+    try:
+        return await _offer_page(request, token)
+    except RefusedError as refusal:
+        if wants_json(request):
+            raise
+        told = problem_of(refusal, request.app[SETTINGS].brand)
+        context = {"offer": None, "token": token, "fault": told.detail or gettext(told.kind.detail)}
+        return page(request, "system_offer.html", context, status=told.kind.status.value)
 
 
 async def _offer_page(request: web.Request, token: str, fault: str = "") -> web.Response:

@@ -23,6 +23,13 @@ async def test_the_code_of_an_offer_that_is_none(ada: Somebody) -> None:
     assert 'value="typed wrongly"' in answer.text
 
 
+async def test_the_code_of_a_systems_offer_that_is_none(ada: Somebody) -> None:
+    answer = await ada.browser.post("/systems/offer", {"link": "typed wrongly"})
+    assert 400 <= answer.status < 500
+    assert 'role="alert"' in answer.text
+    assert 'value="typed wrongly"' in answer.text
+
+
 async def test_slot_and_address_of_a_systems_offer(portal: Portal, ada: Somebody) -> None:
     number = (await own_system(portal, ada.actor))["number"]
     form = {"slot": "integrator", "email": "nobody"}
