@@ -23,7 +23,7 @@ SAMPLES: Final = 24
 ROUNDS: Final = 3
 SIGNIFICANT: Final = 0.01
 NEW_PASSWORD: Final = "Different horse 9 cell"
-_VARYING: Final = re.compile(r'value="[^"]*"|[\w.-]+@example\.org|[0-9a-f]{16}')
+_VARYING: Final = re.compile(r'value="[^"]*"|[\w.-]+@example\.org|[0-9a-f]{16}|\d\d:\d\d:\d\d UTC')
 """What differs between two answers to different people: form tokens, addresses, the request's number."""
 
 
