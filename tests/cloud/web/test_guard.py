@@ -18,6 +18,7 @@ OPEN = {
     "/login",
     "/logout",
     "/healthz",
+    "/language",
     "/readyz",
     "/metrics",
     "/favicon.ico",
@@ -94,7 +95,7 @@ async def test_without_a_log_in_only_open_routes_answer(portal: Portal, stranger
     closed = [(method, path) for method, path in routes(portal.app) if path not in OPEN]
     assert len(closed) > 12
     for method, path in closed:
-        target = filled(path, device_id="1", kind="csv")
+        target = filled(path, device_id="1", kind="csv", stream="1", seq="1")
         answer = await asked(stranger, method, target)
         assert answer.status == 401, (method, path)
         assert json.loads(answer.text)["code"] == "login_needed"
