@@ -8,8 +8,11 @@ DECLARE
     c_company CONSTANT text := 'company_id = (SELECT acting_company())';
     c_account CONSTANT text := 'account_id = (SELECT acting_account())';
     c_tables  CONSTANT text[] := ARRAY[
+        -- Its people, also those who have left: their names stand in its history.
         ['account', c_account || ' OR EXISTS (SELECT 1 FROM membership m WHERE m.account_id = account.account_id'
-                              || ' AND m.company_id = (SELECT acting_company()))'],
+                              || ' AND m.company_id = (SELECT acting_company()))'
+                              || ' OR EXISTS (SELECT 1 FROM account_audit u WHERE u.account_id = account.account_id'
+                              || ' AND u.company_id = (SELECT acting_company()))'],
         ['company', c_company || ' OR EXISTS (SELECT 1 FROM membership m WHERE m.company_id = company.company_id'
                               || ' AND m.account_id = (SELECT acting_account()))'],
         ['membership', c_company || ' OR ' || c_account],

@@ -84,6 +84,22 @@ async def test_a_foreign_row_is_neither_made_nor_changed(
     assert run(database, "SELECT name FROM site ORDER BY site_id") == [("Ours",), ("Site",)]
 
 
+async def test_who_has_left_still_has_a_name_there(pool: Pool, people: list[Actor], database: str) -> None:
+    one, other = people
+    run(
+        database,
+        "INSERT INTO account_audit (ts_ms, account_id, company_id, kind)"
+        " VALUES (1, %s, %s, 'login') RETURNING 1",
+        other.account_id,
+        one.company_id,
+    )
+    accounts = "SELECT account_id FROM account ORDER BY 1"
+    with acting_for(one.company_id, one.account_id):
+        assert await read(pool, accounts) == [one.account_id, other.account_id]
+    with acting_for(other.company_id, other.account_id):
+        assert await read(pool, accounts) == [other.account_id]
+
+
 async def test_looking_across_ends_where_it_was_said(pool: Pool, people: list[Actor]) -> None:
     one, _ = people
     both = [actor.company_id for actor in people]

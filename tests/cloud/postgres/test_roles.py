@@ -167,6 +167,17 @@ def test_rights_that_somebody_added_or_took_are_put_right(database: str, owner: 
             gateway.execute("SELECT 1 FROM account")
 
 
+def test_a_wall_that_is_missing_or_was_another_is_built_anew(owner: psycopg.Connection) -> None:
+    walls = "SELECT tablename, policyname, roles::text, qual FROM pg_policies ORDER BY 1, 2"
+    before = owner.execute(walls.encode()).fetchall()
+    owner.execute("DROP POLICY of_whom_it_acts_for ON site")
+    owner.execute("DROP POLICY of_whom_it_acts_for ON account")
+    owner.execute("CREATE POLICY of_whom_it_acts_for ON account USING (true)")
+    assert grant_rights(owner)
+    assert owner.execute(walls.encode()).fetchall() == before
+    assert len(before) > 40
+
+
 def test_partitions_that_the_jobs_make_belong_to_the_owner(database: str, owner: psycopg.Connection) -> None:
     found = owner.execute("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')").fetchone()
     assert found is not None
