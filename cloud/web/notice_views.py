@@ -146,7 +146,7 @@ async def add_channel(request: web.Request) -> web.Response:
     """Make it; the secret of a webhook is shown this once."""
     form = await form_of(request)
     try:
-        _, secret = await noticeboard.add_channel(
+        made, secret = await noticeboard.add_channel(
             request.app[KIT],
             actor_of(request),
             form.get("kind", ""),
@@ -159,7 +159,8 @@ async def add_channel(request: web.Request) -> web.Response:
         return _channel(request, form, faults_of(refusal))
     if not secret:
         return see_other("/notifications")
-    return page(request, "notice_channel.html", {"typed": form, "faults": {}, "secret": secret})
+    context = {"typed": form, "faults": {}, "secret": secret, "made": made}
+    return page(request, "notice_channel.html", context)
 
 
 async def remove_channel(request: web.Request) -> web.Response:

@@ -91,6 +91,8 @@ async def test_a_channel_shows_its_secret_once_and_takes_a_test(ada: Somebody, p
     async with portal.pool.connection() as connection:
         found = await connection.execute("SELECT channel_id, sealed, shown FROM notice_channel")
         ((channel_id, sealed, shown),) = await found.fetchall()
+    (offered,) = re.findall(r'name="channel" value="(\d+)"', answer.text)
+    assert offered == str(channel_id)
     assert b"secretive" not in bytes(sealed)
     assert "secretive" not in shown
     sent = await ada.browser.post("/notifications/test", {"channel": str(channel_id)})
