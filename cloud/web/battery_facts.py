@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from aiohttp import web
 
+from cloud.core.authz import Action
 from cloud.core.battery import Battery, BatteryTest, Health, battery_of
 from cloud.core.detail_words import value_text
 from cloud.core.device_state import DeviceView, Tone
 from cloud.core.language import N_, gettext, ngettext
 from cloud.postgres import batteries
-from cloud.web.state import POOL, now_ms
+from cloud.services import ruling
+from cloud.web.state import POOL, actor_of, now_ms
 from protocol.messages import EventKind
 
 
@@ -57,14 +59,25 @@ MONTH_DAYS: Final = YEAR_DAYS / 12
 async def facts(request: web.Request, view: DeviceView) -> dict[str, object]:
     """For ``_battery.html``."""
     found = await batteries.last_tests(request.app[POOL], view.device_id, view.epoch)
-    battery = battery_of(view, datetime.fromtimestamp(now_ms() / 1000, UTC).date())
+    said = await ruling.battery_day(request.app[POOL], actor_of(request), view.device_id)
+    today = datetime.fromtimestamp(now_ms() / 1000, UTC).date()
+    battery = battery_of(view, today, date.fromisoformat(said) if said else None)
     return {
+        "battery_said": said,
+        "may_say_battery": actor_of(request).may(Action.RULES),
         "battery": battery,
-        "health": health_words(battery.health),
+        "health": _words_of(battery),
         "battery_age": "" if battery.age_days is None else days_text(battery.age_days),
         "battery_left": _left(battery),
         "tests": [_test(kind, gettext(title), found.get(kind)) for kind, title in TESTS.items()],
     }
+
+
+def _words_of(battery: Battery) -> HealthWords:
+    words = health_words(battery.health)
+    if battery.estimated and battery.health is Health.REPLACE_SOON:
+        return replace(words, advice=gettext("By its age, it is time to order a new one."))
+    return words
 
 
 def health_words(health: Health) -> HealthWords:

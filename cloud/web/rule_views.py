@@ -88,7 +88,8 @@ async def set_battery(request: web.Request) -> web.Response:
         if refusal.field:
             return await _device_rules(request, view, faults_of(refusal), installed)
         raise
-    return see_other(f"/devices/{view.device_id}/rules")
+    back = "#battery" if form.get("back") == "device" else "/rules"
+    return see_other(f"/devices/{view.device_id}{back}")
 
 
 # --- one rule -----------------------------------------------------------------------------------------------

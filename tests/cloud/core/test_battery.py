@@ -38,6 +38,37 @@ def test_days_are_counted_from_today() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "said", "expected"),
+    [
+        ({}, None, (None, None, False, Health.GOOD)),
+        ({}, date(2024, 11, 21), (date(2024, 11, 21), date(2028, 11, 21), True, Health.GOOD)),
+        ({}, date(2020, 1, 1), (date(2020, 1, 1), date(2024, 1, 1), True, Health.REPLACE_SOON)),
+        (
+            {"battery_install_date": "2019-01-01", "battery_replace_by": "2023-01-01"},
+            date(2026, 11, 1),
+            (date(2026, 11, 1), date(2030, 11, 1), True, Health.GOOD),
+        ),
+        (
+            {"battery_install_date": "2025-01-01", "battery_replace_by": "2030-01-01"},
+            date(2020, 1, 1),
+            (date(2025, 1, 1), date(2030, 1, 1), False, Health.GOOD),
+        ),
+        (
+            {"battery_replace_by": "2026-01-01"},
+            date(2023, 1, 1),
+            (date(2023, 1, 1), date(2026, 1, 1), False, Health.REPLACE),
+        ),
+    ],
+)
+def test_the_owner_knows_of_a_newer_battery(
+    told: dict[str, object], said: date | None, expected: tuple[object, ...]
+) -> None:
+    found = battery_of(view(settings=told), TODAY, said)
+    assert (found.installed, found.replace_by, found.estimated, found.health) == expected
+    assert found.said is (said is not None and found.installed == said)
+
+
+@pytest.mark.parametrize(
     ("celsius", "found"),
     [(None, (False, False)), (29.9, (False, False)), (30.0, (True, False)), (40.0, (True, True))],
 )

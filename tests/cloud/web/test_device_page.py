@@ -214,3 +214,22 @@ async def test_nothing_of_the_time_before_is_in_a_rollup_of_the_new_owner(
         assert "Overload" not in page
     for path in (f"/api/v1/devices/{owned.device_id}/history", f"/devices/{owned.device_id}/table"):
         assert (await ada.browser.get(path)).status == 404
+
+
+async def test_the_owner_says_that_a_new_battery_was_put_in(portal: Portal, ada: Somebody) -> None:
+    owned = await portal.own_device(ada.actor)
+    await owned.show()
+    address = f"/devices/{owned.device_id}"
+    page = (await ada.browser.get(address)).text
+    assert "The UPS has not told</span></dd>" in page
+    answer = await ada.browser.post(f"{address}/battery", {"installed": "2022-05-06", "back": "device"})
+    assert answer.headers["Location"] == f"{address}#battery"
+    page = (await ada.browser.get(address)).text
+    assert "The UPS has not told</span></dd>" not in page
+    for words in (
+        *("2022-05-06", "as you have said", "2026-05-06", "estimated from its age", "Replace soon"),
+        "By its age, it is time to order a new one.",
+    ):
+        assert words in page, words
+    wrong = await ada.browser.post(f"{address}/battery", {"installed": "2999-01-01", "back": "device"})
+    assert "Please enter a date from 1970 to today." in wrong.text
