@@ -1,6 +1,8 @@
 """What happened: the log of all devices or of one, searched by its address, and each event by its own."""
 
+from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
@@ -106,12 +108,25 @@ async def show_event(request: web.Request) -> web.Response:
         "severity": said({severity: SEVERITIES[severity][0]})[severity],
         "tone": SEVERITIES[severity][1],
         "detail": detail_text(row.detail),
-        "values": [(name_text(name), value) for name, value in row.detail.items() if value is not None],
+        "values": [
+            (name_text(name), f"{value:g}" if isinstance(value, float) else value)
+            for name, value in row.detail.items()
+            if value is not None
+        ],
+        "there": f"{datetime.fromtimestamp(row.ts_ms / 1000, zone_of(view)):%Y-%m-%d %H:%M:%S}",
         "around": log_facts(await event_log.around(pool, actor, event), whose=False),
         "from_ms": max(0, row.ts_ms - event_log.AROUND_MS),
         "to_ms": row.ts_ms + event_log.AROUND_MS,
     }
     return page(request, "event.html", context)
+
+
+def zone_of(view: DeviceView) -> ZoneInfo:
+    """The time zone of the place where a UPS stands; UTC for one that this machine does not know."""
+    try:
+        return ZoneInfo(view.time_zone)
+    except (ValueError, OSError, KeyError):
+        return ZoneInfo("UTC")
 
 
 def add_routes(app: web.Application) -> None:

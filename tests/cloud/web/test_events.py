@@ -2,6 +2,7 @@
 
 import json
 import re
+from zoneinfo import ZoneInfo
 
 from tests.cloud.web.conftest import Somebody
 from tests.support.claiming import TestDevice
@@ -82,7 +83,13 @@ async def test_each_event_has_an_address_of_its_own(portal: Portal, ada: Somebod
     page = (await ada.browser.get(f"/devices/{rack.device_id}")).text
     found = re.findall(rf'class="what" href="(/devices/{rack.device_id}/events/[0-9]+-[0-9]+)"', page)
     assert len(set(found)) == 3
+    async with portal.pool.connection() as connection:
+        await connection.execute("UPDATE ownership SET time_zone = 'Asia/Kolkata'")
+        found_ts = await connection.execute("SELECT ts FROM event WHERE kind = 'overload'")
+        ((overload,),) = await found_ts.fetchall()
     event = (await ada.browser.get(f"/devices/{rack.device_id}/events/2-2")).text
+    there = f"{overload.astimezone(ZoneInfo('Asia/Kolkata')):%Y-%m-%d %H:%M:%S}"
+    assert re.search(rf"{there}<br><span[^>]*>Asia/Kolkata<", event)
     for words in ("Overload", "Critical", "104", "Around it", "Mains back", "lasted 2 min"):
         assert words in event, words
     assert "Self-test" not in event
