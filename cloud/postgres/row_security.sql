@@ -1,6 +1,7 @@
 -- The second wall around companies: of these tables the portal's role sees the rows of the company and the person it
 -- acts for (cloud/postgres/acting.py), unless it has said why it must look across. Applied after rights.sql, policy by
--- policy, where one is missing or was another. The gateway and the jobs look across by nature; whoever owns the tables
+-- policy, where one is missing or was another. No table whose key is a device's alone, where a new owner's row takes
+-- the place of the last one's. The gateway and the jobs look across by nature; whoever owns the tables
 -- is not bound. Never on telemetry: COPY and row-level security exclude each other.
 
 DO $$
@@ -25,7 +26,6 @@ DECLARE
         ['alarm', c_company],
         ['command', c_company],
         ['bulk_job', c_company],
-        ['calibration_schedule', c_company],
         ['maintenance_window', c_company],
         ['notice', c_company],
         ['notice_channel', c_company],
@@ -39,7 +39,15 @@ DECLARE
         ['partner_identity', c_account]];
     v_table   text[];
     v_rule    text;
+    v_former  text;
 BEGIN
+    FOR v_former IN SELECT tablename FROM pg_policies WHERE policyname = 'of_whom_it_acts_for'
+                       AND schemaname = 'public' AND NOT EXISTS (
+                           SELECT 1 FROM generate_subscripts(c_tables, 1) AS i WHERE c_tables[i][1] = tablename) LOOP
+        EXECUTE format('DROP POLICY of_whom_it_acts_for ON %I', v_former);
+        EXECUTE format('DROP POLICY of_everybody ON %I', v_former);
+        EXECUTE format('ALTER TABLE %I DISABLE ROW LEVEL SECURITY', v_former);
+    END LOOP;
     FOREACH v_table SLICE 1 IN ARRAY c_tables LOOP
         v_rule := format('%s OR (SELECT acting_across())', v_table[2]);
         CONTINUE WHEN EXISTS (

@@ -13,6 +13,7 @@ from cloud.core.authz import Action, Actor
 from cloud.core.limits import ACCOUNT, DERIVING_MS, NETWORK, SPENT_MS, Pace, price
 from cloud.core.manifest import ManifestMode
 from cloud.postgres import limits
+from cloud.postgres.acting import Reason, crossing
 from cloud.postgres.pool import Pool
 from cloud.postgres.transaction import Connection, in_transaction
 from cloud.services import claiming
@@ -94,6 +95,7 @@ async def claim(
             )
 
 
+@crossing(Reason.OWNERSHIP)
 async def take(
     pool: Pool,
     account_id: int,
@@ -103,7 +105,10 @@ async def take(
     check_work: CheckWork | None = None,
     paces: Paces = DEFAULT_PACES,
 ) -> int:
-    """Take a place for a claim that is about to be checked; its number. Errors as in :func:`claim`."""
+    """Take a place for a claim that is about to be checked; its number. Errors as in :func:`claim`.
+
+    Places of the same network are given back whosever claims they were for.
+    """
     network, bits = network_of(address), 0
     if check_work is not None:
         # Asked first, so that nobody waits for the lock while the work is checked.

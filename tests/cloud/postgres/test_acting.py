@@ -7,12 +7,17 @@ import psycopg
 import pytest
 
 from cloud.core.authz import Actor
+from cloud.core.schedule import Schedule
+from cloud.postgres import schedules
 from cloud.postgres.acting import Reason, across, acting_for, crossing, nobody
 from cloud.postgres.pool import Pool, make_pool
 from cloud.postgres.roles import Part, login_dsn
+from cloud.postgres.schedules import ScheduleRow
+from cloud.services import limits
 from tests.support.claiming import make_actors
-from tests.support.ingest import run
+from tests.support.ingest import NOW_MS, run
 
+CLAIM = "00000000-0000-4000-8000-000000000001"
 OWNERSHIPS = "SELECT company_id FROM ownership ORDER BY 1"
 ROWS = (
     "INSERT INTO device (device_id, product_id, label_pub, created_ms) VALUES (%(company)s, 'P', '', 1)",
@@ -98,6 +103,38 @@ async def test_who_has_left_still_has_a_name_there(pool: Pool, people: list[Acto
         assert await read(pool, accounts) == [one.account_id, other.account_id]
     with acting_for(other.company_id, other.account_id):
         assert await read(pool, accounts) == [other.account_id]
+
+
+async def test_a_place_is_given_back_whosever_claim_it_was_for(
+    pool: Pool, people: list[Actor], database: str
+) -> None:
+    one, other = people
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO claim (device_id, claim_id, company_id, account_id, state, created_ms, expires_ms)"
+            " VALUES (%(company)s, %(claim)s, %(company)s, %(account)s, 'won', 1, 1)",
+            {"company": other.company_id, "account": other.account_id, "claim": CLAIM},
+        )
+        connection.execute(
+            "INSERT INTO claim_place (account_id, network, device_id, claim_id, taken_ms, expires_ms)"
+            " VALUES (%s, '192.0.2.1', %s, %s, 1, %s)",
+            [other.account_id, other.company_id, CLAIM, 2 * NOW_MS],
+        )
+    with acting_for(one.company_id, one.account_id):
+        await limits.take(pool, one.account_id, "192.0.2.1", now_ms=NOW_MS)
+    assert run(database, "SELECT account_id FROM claim_place") == [(one.account_id,)]
+
+
+async def test_a_new_owners_schedule_takes_the_place_of_the_last_ones(
+    pool: Pool, people: list[Actor], database: str
+) -> None:
+    device_id = people[0].company_id
+    for epoch, actor in enumerate(people, 1):
+        row = ScheduleRow(Schedule(30, NOW_MS, NOW_MS), epoch, actor.company_id, actor.account_id)
+        with acting_for(actor.company_id, actor.account_id):
+            async with pool.connection() as connection:
+                await schedules.put(connection, device_id, row, NOW_MS)
+    assert run(database, "SELECT company_id FROM calibration_schedule") == [(people[1].company_id,)]
 
 
 async def test_looking_across_ends_where_it_was_said(pool: Pool, people: list[Actor]) -> None:

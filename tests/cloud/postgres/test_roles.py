@@ -171,6 +171,8 @@ def test_a_wall_that_is_missing_or_was_another_is_built_anew(owner: psycopg.Conn
     walls = "SELECT tablename, policyname, roles::text, qual FROM pg_policies ORDER BY 1, 2"
     before = owner.execute(walls.encode()).fetchall()
     owner.execute("DROP POLICY of_whom_it_acts_for ON site")
+    owner.execute("CREATE POLICY of_whom_it_acts_for ON latest USING (false)")
+    owner.execute("CREATE POLICY of_everybody ON latest USING (false)")
     owner.execute("DROP POLICY of_whom_it_acts_for ON account")
     owner.execute("CREATE POLICY of_whom_it_acts_for ON account USING (true)")
     assert grant_rights(owner)

@@ -15,7 +15,7 @@ WALLS = (
     " ON c.table_name = p.tablename AND c.column_name IN ('company_id', 'account_id')"
     " WHERE p.policyname = 'of_whom_it_acts_for' GROUP BY 1 ORDER BY 1"
 )
-EMPTY = {"notice", "notice_delivery", "alarm", "calibration_schedule", "totp", "recovery_code"}
+EMPTY = {"notice", "notice_delivery", "alarm", "totp", "recovery_code"}
 """Tables in which the world that is built has nothing; each has the same policy as the others."""
 
 
