@@ -18,10 +18,10 @@ MAX_NEWER: Final = 100
 AROUND_MS: Final = 600_000
 """So long before and after an event its surroundings are."""
 AROUND: Final = 20
-DAY_MS: Final = 86_400_000
-STEPS_MS: Final = (DAY_MS, 30 * DAY_MS)
-"""How far back is looked first: most companies find a page of events in their last day, and the whole past of
-many devices is read only for those who find less."""
+HOUR_MS: Final = 3_600_000
+STEPS_MS: Final = (2 * HOUR_MS, 48 * HOUR_MS, 720 * HOUR_MS)
+"""How far back is looked first, piece by piece: companies with many devices find a page of events in their
+last hours, and only those who find less there have their whole past read."""
 TOO_LONG: Final = 1 << 63
 """No number of the database is as long."""
 _PLACE: Final = re.compile(r"([0-9]{1,16})\.([0-9]{1,19})\.([0-9]{1,19})\.([0-9]{1,19})", re.ASCII)
@@ -59,9 +59,12 @@ async def look(
     end_ms = now_ms if before is None else before.ts_us // 1000
     found: list[Happened] = []
     for from_ms in (*(max(0, end_ms - step) for step in STEPS_MS), 0):
-        found = await event_log.read(pool, mine, limit=limit + 1, from_ms=from_ms, before=before)
+        found += await event_log.read(
+            pool, mine, limit=limit + 1 - len(found), from_ms=from_ms, before=before
+        )
         if len(found) > limit:
             break
+        before = Place(from_ms * 1000, 0, 0, 0)
     more = len(found) > limit
     return LogPage(found[:limit], text_of(found[limit - 1].place) if more else "")
 

@@ -61,11 +61,14 @@ async def test_older_events_are_a_page_away_and_newer_ones_are_counted(portal: P
     at_ms = now_ms() - 40 * 86_400_000
     for number in range(60):
         await desk.add_event("clock_corrected", at_ms=at_ms - number // 7, off_s=2.0)
+    await rack.add_event("bypass", at_ms=now_ms() - 3 * 3_600_000)
+    assert await shown(ada, "/events?q=bypass") == ["bypass"]
     page = (await ada.browser.get("/events")).text
+    assert SHOWN.findall(page)[3:6] == ["on_battery", "bypass", "clock_corrected"]
     assert len(SHOWN.findall(page)) == 50
     older = re.search(r'rel="next" href="([^"]+)"', page)
     assert older is not None
-    assert await shown(ada, older[1]) == ["clock_corrected"] * 14
+    assert await shown(ada, older[1]) == ["clock_corrected"] * 15
     newer = re.search(r'hx-get="([^"]+)"', page)
     assert newer is not None
     address = newer[1].replace("&amp;", "&")
