@@ -148,6 +148,7 @@ async def furnish(site: Site, world: World, theirs: Owned) -> None:
     site.ids |= {
         "rich": str(rich.device_id),
         "rich_at_ms": str(began_ms),
+        "rich_seq": str(rich.seq),
         "disputed": disputed.claim_id or "",
         "own_rule": str(rule_id),
         "unsubscribe": unsubscribe_token(kit.vault, int(world.ids["policy"]), ada.account_id),
@@ -188,11 +189,17 @@ SPECIAL: Final = {
     "/claims/{claim_id}/dispute": "/claims/{disputed}/dispute",
     "/devices/{device_id}/control": "/devices/{rich}/control?kind=identify",
     "/unsubscribe/{token}": "/unsubscribe/{unsubscribe}",
-    "/api/try": "/api/try?operation=devices.list_devices",
+    "/devices/{device_id}/events/{stream}-{seq}": "/devices/{rich}/events/2-{rich_seq}",
 }
 """Routes whose page is reached with other things than those of the same name."""
 MORE: Final = (
-    *("/devices/{rich}", "/devices?q=mode:x", "/devices?choose=1", "/devices/{rich}/outages"),
+    *(
+        "/devices/{rich}",
+        "/devices/{rich}/events",
+        "/devices?q=mode:x",
+        "/devices?choose=1",
+        "/devices/{rich}/outages",
+    ),
     *("/devices/{rich}/outages/{rich_at_ms}", "/devices/{rich}/control?kind=calibration_start"),
     *("/devices/{rich}/control?kind=outlet_on&group=sog0", "/rules/new?template=runtime"),
     *("/claims/{picking}", "/help/adding-your-device", "/nowhere", "/systems/{shadow}", "/rules/{own_rule}"),
@@ -204,7 +211,10 @@ NO_PAGES: Final = {
     "/login/partner": "leads to the partner",
     "/login/partner/back": "leads on",
     "/login/partner/out": "leads to the partner",
+    "/api/try": "leads to the operation's answer",
     "/devices/rows": "a part of the list of very many devices",
+    "/events/newer": "a part of the list of events",
+    "/devices/{device_id}/events/newer": "a part of the same of one device",
 }
 FORMED: Final = {
     "/signup/company": "the first page of a registration",
