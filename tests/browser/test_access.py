@@ -37,6 +37,7 @@ async def rooms(portal: Portal) -> list[str]:
     await owned.add_samples([(now_ms() - age * 60_000, {}) for age in range(60, 0, -1)])
     began_ms = now_ms() - 30 * 60_000
     await owned.add_event("on_battery", at_ms=began_ms, input_voltage=0.0)
+    event = f"2-{owned.seq}"
     waiting = await claim(portal.pool, ada, labelled_device()[0])
     several, _ = labelled_device()
     await several.announce(portal.pool, now_ms())
@@ -59,7 +60,7 @@ async def rooms(portal: Portal) -> list[str]:
         "/devices?choose=1",
         "/events?q=on",
         f"/devices/{owned.device_id}/events",
-        f"/devices/{owned.device_id}/events/2-1",
+        f"/devices/{owned.device_id}/events/{event}",
         f"/devices/{owned.device_id}/outages",
         f"/devices/{owned.device_id}/outages/{began_ms}",
         f"/devices/{owned.device_id}/settings",
