@@ -21,7 +21,7 @@ import aiohttp
 
 from cloud.core.api_token import Scope
 from cloud.web.api.operation import PREFIX
-from tests.accept import expect, passed, progress
+from tests.accept import CheckError, expect, passed, progress
 from tests.accept._portal_codes import enumeration, guessed_codes, replayed_factors, reused_links
 from tests.accept._portal_sessions import forged_forms, sessions, tokens
 from tests.accept._portal_site import Site
@@ -40,13 +40,24 @@ _PASSED: Final = re.compile(r"(\d+) passed")
 PARTS: Final = ("postgres", "portal")
 
 
-def strangers() -> str:
-    """Every route, asked with another account's ids: the generated test, by itself."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "tests/cloud/web/test_stranger.py"]
+def generated(*files: str) -> int:
+    """Tests that make their requests or statements from what there is; how many passed. CheckError."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *files]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     found = _PASSED.search(done.stdout)
-    expect(done.returncode == 0 and found is not None, f"strangers: {done.stdout[-600:]}")
-    return f"every route with foreign ids ({found[1] if found else 0} generated tests passed);"
+    if done.returncode != 0 or found is None:
+        raise CheckError(f"{' '.join(files)}: {done.stdout[-600:]}")
+    return int(found[1])
+
+
+def walls() -> str:
+    """S12: every route with another account's ids; and what the database refuses to each process' role."""
+    routes = generated("tests/cloud/web/test_stranger.py")
+    roles = generated("tests/cloud/postgres/test_roles.py", "tests/cloud/postgres/test_acting.py")
+    return (
+        f"every route with foreign ids ({routes} generated tests passed);"
+        f" database roles and row-level security ({roles} passed);"
+    )
 
 
 def fuzz(site: Site, folder: Path, what: str, headers: Sequence[str], *, without: str = "") -> int:
@@ -146,7 +157,7 @@ async def attack(site: Site, folder: Path) -> str:
 
 def main() -> int:
     """Run the check."""
-    foreign = strangers()
+    foreign = walls()
     progress(foreign)
     with tempfile.TemporaryDirectory(prefix="sc-attack-") as name:
         folder = Path(name)
