@@ -131,6 +131,10 @@ async def walk(page: Page, what: str) -> int:
         told: dict[str, Any] = await page.evaluate(LOOK)
         if told.get("end") or told["again"]:
             break
+        if not told["shown"] and await page.query_selector("[data-live]"):
+            for key in ("Shift+Tab", "Tab"):  # what is live has grown above it since: back to it
+                await page.keyboard.press(key)
+            told = await page.evaluate(LOOK)
         expect(told["shown"], f"{what}: the focus is hidden at {told['name']}")
         expect(told["ring"], f"{what}: the focus is not marked at {told['name']}")
     missed: list[str] = await page.evaluate(

@@ -131,8 +131,8 @@ LANGUAGE: Final = Flow(
     "language",
     "",
     (
-        Step(route="/language", page="/privacy", button="[value=de]", says="Deutsch"),
         Step(route="/language", page="/privacy", button="[value=en]", says="Skip to content"),
+        Step(route="/language", page="/privacy", button="[value=de]", says="Zum Inhalt springen"),
     ),
 )
 RESET: Final = Flow(
