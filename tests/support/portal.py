@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import os
+import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -194,6 +195,11 @@ class Answer:
     text: str
     headers: Mapping[str, str]
     cookies: Mapping[str, str]
+
+    @property
+    def timeless(self) -> str:
+        """The text without the moment at which it was made, which each page says on paper."""
+        return re.sub(r"\d\d:\d\d:\d\d UTC", "", self.text)
 
 
 class Visitor:
