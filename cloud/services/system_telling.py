@@ -9,10 +9,11 @@ its history has every change. Slots and endings are always told.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from cloud.core import system as rules
+from cloud.core.language import N_, speaking
 from cloud.core.language import gettext as _
-from cloud.core.language import speaking
 from cloud.core.mail import Mail
 from cloud.core.refusal import TEXTS, RefusalCode
 from cloud.core.system import SLOT_WORDS, Slot, System
@@ -28,6 +29,14 @@ from protocol.system_code import Operation, written_number
 
 Words = Callable[[], tuple[str, str]]
 """Subject and text, said in the language that is spoken when it is called."""
+APART: Final = N_(
+    "Nobody holds a place at both system {number} and its lead, system {lead}, any more: it shows its"
+    " own registration."
+)
+ENDED: Final = N_(
+    "System {number} followed system {lead}, whose registration has ended. It stands alone now and"
+    " shows its own registration."
+)
 
 
 async def store(
@@ -54,7 +63,7 @@ async def store(
         page = after.number if after.slots_of(company_id) else None
         await _tell_company(connection, kit, company_id, changed, page, now_ms)
     for shadow in following.values():
-        await _tell_shadow(connection, kit, shadow, before, now_ms)
+        await _tell_alone(connection, kit, shadow, before, ENDED, now_ms)
     if before.holders != after.holders and not after.ended:
         await _part(connection, kit, before, after, now_ms)
 
@@ -72,30 +81,17 @@ async def _part(connection: Connection, kit: Kit, before: System, after: System,
         pairs.append((after, lead))
     for shadow, lead_of in pairs:
         await systems.add_notice(connection, shadow.system_id, "lead_apart", now_ms)
-        await _tell_apart(connection, kit, shadow, lead_of, now_ms)
+        await _tell_alone(connection, kit, shadow, lead_of, APART, now_ms)
 
 
-async def _tell_apart(connection: Connection, kit: Kit, shadow: System, lead: System, now_ms: int) -> None:
-    def apart() -> tuple[str, str]:
-        return _("a lead is gone"), _(
-            "Nobody holds a place at both system {number} and its lead, system {lead}, any more: it shows its"
-            " own registration.",
-            number=written_number(shadow.number),
-            lead=written_number(lead.number),
-        )
+async def _tell_alone(
+    connection: Connection, kit: Kit, shadow: System, lead: System, text: str, now_ms: int
+) -> None:
+    """To all who hold a slot of a system that has lost its lead; ``text`` is one of those above."""
 
-    for company_id in sorted(set(shadow.holders.values())):
-        await _tell_company(connection, kit, company_id, apart, shadow.number, now_ms)
-
-
-async def _tell_shadow(connection: Connection, kit: Kit, shadow: System, lead: System, now_ms: int) -> None:
     def gone() -> tuple[str, str]:
-        return _("a lead is gone"), _(
-            "System {number} followed system {lead}, whose registration has ended. It stands alone now and"
-            " shows its own registration.",
-            number=written_number(shadow.number),
-            lead=written_number(lead.number),
-        )
+        number, of_lead = written_number(shadow.number), written_number(lead.number)
+        return _("a lead is gone"), _(text, number=number, lead=of_lead)
 
     for company_id in sorted(set(shadow.holders.values())):
         await _tell_company(connection, kit, company_id, gone, shadow.number, now_ms)

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from pathlib import Path
-from typing import Final
 
 from cloud.core.authz import Actor
 from cloud.core.system import Slot
@@ -16,19 +15,8 @@ from protocol.system_code import written_number
 from tests.accept import expect, progress
 from tests.faults.processes import script
 from tests.support.portal import Portal, now_ms
+from tests.support.system_world import MAIN_BUILDING
 from tests.support.terminal import Terminal, id_in, request_in
-
-DATA: Final = {
-    "site_name": "Main building",
-    "company": "Example Hospital",
-    "address": "1 Example Street",
-    "country": "IE",
-    "city": "Dublin",
-    "zip": "D01",
-    "application": "Healthcare",
-    "contact_name": "Front desk",
-    "contact_email": "desk@example.org",
-}
 
 
 class Life:
@@ -81,7 +69,7 @@ class Life:
             written = written_number(number)
             await self.type(terminal, f"wait {written}", "pending")
             kit, parts = self.portal.kit, frozenset({Part.DATA, Part.CONTACTS})
-            await system_editing.save(kit, self.owner, number, parts, DATA, now_ms())
+            await system_editing.save(kit, self.owner, number, parts, MAIN_BUILDING, now_ms())
             await system_editing.consent(
                 kit, self.owner, number, information=True, personal=True, share_ups=False, now_ms=now_ms()
             )

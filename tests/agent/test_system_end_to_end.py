@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ from protocol.system import Source, Stand
 from protocol.system_code import written_number
 from tests.agent.system_rig import Rig, until
 from tests.support.portal import Portal, now_ms, running_portal
+from tests.support.system_world import MAIN_BUILDING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -26,18 +27,6 @@ if TYPE_CHECKING:
 
     from cloud.core.authz import Actor
     from cloud.services.system_registering import Outcome
-
-DATA: Final = {
-    "site_name": "Main building",
-    "company": "Example Hospital",
-    "address": "1 Example Street",
-    "country": "IE",
-    "city": "Dublin",
-    "zip": "D01",
-    "application": "Healthcare",
-    "contact_name": "Front desk",
-    "contact_email": "desk@example.org",
-}
 
 
 class Site:
@@ -72,7 +61,7 @@ class Site:
         """Data and both consents."""
         kit = self.portal.kit
         await system_editing.save(
-            kit, self.owner, number, frozenset({Part.DATA, Part.CONTACTS}), DATA, now_ms()
+            kit, self.owner, number, frozenset({Part.DATA, Part.CONTACTS}), MAIN_BUILDING, now_ms()
         )
         await system_editing.consent(
             kit, self.owner, number, information=True, personal=True, share_ups=False, now_ms=now_ms()

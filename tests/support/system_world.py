@@ -37,6 +37,18 @@ SITE: Final = {
     "application": "Other",
 }
 CONTACTS: Final = {"contact_name": "Ada North", "contact_email": "ada@example.org"}
+MAIN_BUILDING: Final = {
+    "site_name": "Main building",
+    "company": "Example Hospital",
+    "address": "1 Example Street",
+    "country": "IE",
+    "city": "Dublin",
+    "zip": "D01",
+    "application": "Healthcare",
+    "contact_name": "Front desk",
+    "contact_email": "desk@example.org",
+}
+"""A system whose owner has filled in all that a server shows."""
 
 
 class SystemWorld:
